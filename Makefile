@@ -1,0 +1,62 @@
+# The book in two commands: `make book` and `make test`. `make help` lists the others.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help book test lab serve clean lock
+
+PYTHON ?= python3
+# The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
+MODEL ?= grown/pythia
+CORES ?= 2
+# Seconds that one notebook cell may take.
+CELL_TIMEOUT ?= 900
+PORT ?= 8000
+# Where pip looks first for a torch without CUDA. Set it to nothing for the build with CUDA.
+TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
+
+BIN := .venv/bin
+# Named after the content of the two files, so that a touched file installs nothing and a changed one does.
+STAMP := .venv/installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+BUILD = $(BIN)/python book/tools/build.py --cores $(CORES) --config model="$(MODEL)" cell_timeout=$(CELL_TIMEOUT)
+
+help:
+	@echo "make book     run the notebooks and build the site  (MODEL=$(MODEL))"
+	@echo "make test     run the tests"
+	@echo "make lab      open the notebooks in JupyterLab"
+	@echo "make serve    show the built site on http://localhost:$(PORT)"
+	@echo "make clean    remove what was built, keep .venv"
+	@echo "make lock     resolve requirements.lock anew"
+
+book: $(STAMP)
+	$(BUILD)
+
+# The browser tests read the built book, so it is built first. What is up to date is not built again.
+test: $(STAMP)
+	$(BUILD)
+	$(BIN)/python -m pytest
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab notebooks
+
+serve: book
+	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/site/_build/html
+
+clean:
+	rm -rf _build .snakemake
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { echo "The book needs Python 3.11, 3.12 or 3.13: name one, as in make PYTHON=python3.12 $(MAKECMDGOALS)." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --retries 1 $(if $(TORCH_WHEELS),--find-links $(TORCH_WHEELS)) --constraint requirements.lock torch
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	rm -f .venv/installed-*
+	touch $@
+
+# CUDA packages stay out: they exist on Linux only, and pip adds them where torch asks for them.
+lock:
+	$(PYTHON) -m venv --clear _build/lock
+	_build/lock/bin/python -m pip install --quiet uv
+	_build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header --output-file _build/lock/requirements.txt pyproject.toml
+	grep -Ev '^(nvidia-|cuda-|triton=)' _build/lock/requirements.txt > requirements.lock
