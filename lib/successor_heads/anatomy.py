@@ -1,0 +1,210 @@
+"""The same few parts of a model whatever its family: embeddings, MLP0, W_V and W_O, norms.
+
+    parts = anatomy.of(model)                # an nnsight model, or the Hugging Face module in it
+    x = parts.mlp0(parts.embed(token_ids))
+    ov = parts.w_v(1)[6] @ parts.w_o(1)[6]   # L1H6, [d_model, d_model], for row vectors: x @ ov
+
+Everything is read from the torch modules when asked for, one layer at a time, and given back in
+float32: a checkpoint stored in half precision never has to fit into memory twice. A family is one
+class that says where things lie; adding one touches this file and its test only.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from successor_heads.errors import UserError
+
+
+class Anatomy:
+    """Parts of a decoder; subclasses name the modules and say how the value matrix is stored."""
+
+    family: str
+    embedding: str
+    blocks: str
+    mlp_norm: str
+    mlp: str
+    head_norm_name: str
+    attention_name: str
+    output_projection_name: str
+    final_norm_name: str
+
+    def __init__(self, model):
+        # Given an nnsight model, `attention` and `output_projection` hand out its envoys, which
+        # can be read inside a trace; weights always come from the torch module below.
+        self.model = model
+        self.module: nn.Module = getattr(model, "_module", model)
+        config = self.module.config
+        self.n_layers: int = config.num_hidden_layers
+        self.n_heads: int = config.num_attention_heads
+        self.n_kv_heads: int = getattr(config, "num_key_value_heads", None) or self.n_heads
+        self.d_model: int = config.hidden_size
+        self.d_head: int = getattr(config, "head_dim", None) or self.d_model // self.n_heads
+        self.d_vocab: int = config.vocab_size
+
+    def embed(self, token_ids: Int[Tensor, " token"]) -> Float[Tensor, "token d_model"]:
+        """Rows of W_E. Raises UserError for an id outside the model's vocabulary."""
+        return self._rows(attrgetter(self.embedding)(self.module), token_ids)
+
+    def unembed(self, token_ids: Int[Tensor, " token"]) -> Float[Tensor, "d_model token"]:
+        """Columns of W_U, without the final norm. Raises UserError as `embed` does."""
+        return self._rows(self.module.get_output_embeddings(), token_ids).T
+
+    def mlp0(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
+        """MLP0(norm(x)) with the family's own norm in front, biases in, no residual copy of x."""
+        block = self._block(self.module, 0)
+        normed = _run(attrgetter(self.mlp_norm)(block), x)
+        return _run(attrgetter(self.mlp)(block), normed)
+
+    def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
+        """W_V of every head of a layer; query heads that share a value head get equal matrices."""
+        weight, _ = self._value(attrgetter(self.attention_name)(self._block(self.module, layer)))
+        return self._per_query_head(weight.float().movedim(0, 1))
+
+    def b_v(self, layer: int) -> Float[Tensor, "head d_head"]:
+        """Value bias of every head of a layer, zeros where the family or the checkpoint has none."""
+        _, bias = self._value(attrgetter(self.attention_name)(self._block(self.module, layer)))
+        if bias is None:
+            return torch.zeros(self.n_heads, self.d_head, device=self.module.device)
+        return self._per_query_head(bias.float())
+
+    def w_o(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
+        """W_O of every head of a layer: its d_head rows of the output projection."""
+        projection = attrgetter(self.output_projection_name)(self._block(self.module, layer))
+        return _in_out(projection).view(self.n_heads, self.d_head, self.d_model).float()
+
+    def head_norm(self, layer: int) -> Callable[[Tensor], Tensor]:
+        """The norm in front of a layer's attention, as a function of [..., d_model]."""
+        return partial(_run, attrgetter(self.head_norm_name)(self._block(self.module, layer)))
+
+    @property
+    def final_norm(self) -> Callable[[Tensor], Tensor]:
+        """The norm in front of the unembedding, as a function of [..., d_model]."""
+        return partial(_run, attrgetter(self.final_norm_name)(self.module))
+
+    def attention(self, layer: int):
+        """The attention module of a layer; in a trace its output is (out, attention weights)."""
+        return attrgetter(self.attention_name)(self._block(self.model, layer))
+
+    def output_projection(self, layer: int):
+        """The module whose input holds a layer's heads side by side, d_head entries each."""
+        return attrgetter(self.output_projection_name)(self._block(self.model, layer))
+
+    def _value(self, attention: nn.Module) -> tuple[Tensor, Tensor | None]:
+        """Value weight [d_model, kv_head, d_head] and bias [kv_head, d_head] of one attention module."""
+        raise NotImplementedError
+
+    def _block(self, model, layer: int):
+        return attrgetter(self.blocks)(model)[layer]
+
+    def _per_query_head(self, per_kv_head: Tensor) -> Tensor:
+        # Neighbouring query heads share a value head: 0,0,1,1 and not 0,1,0,1.
+        return per_kv_head.repeat_interleave(self.n_heads // self.n_kv_heads, dim=0)
+
+    def _rows(self, embedding: nn.Module, token_ids: Tensor) -> Tensor:
+        if len(token_ids) and int(token_ids.max()) >= self.d_vocab:
+            raise UserError(
+                f"The tokenizer has token {int(token_ids.max())} but the model's vocabulary ends at "
+                f"{self.d_vocab - 1}: tokenizer and weights are not of the same model."
+            )
+        return embedding.weight.detach()[token_ids.to(embedding.weight.device)].float()
+
+
+class GPT2(Anatomy):
+    family = "gpt2"
+    embedding = "transformer.wte"
+    blocks = "transformer.h"
+    mlp_norm = "ln_2"
+    mlp = "mlp"
+    head_norm_name = "ln_1"
+    attention_name = "attn"
+    output_projection_name = "attn.c_proj"
+    final_norm_name = "transformer.ln_f"
+
+    def _value(self, attention):
+        # Conv1D holds [in, out], with all queries, then all keys, then all values.
+        weight = _in_out(attention.c_attn)[:, 2 * self.d_model :]
+        bias = attention.c_attn.bias.detach()[2 * self.d_model :]
+        return weight.view(self.d_model, self.n_heads, self.d_head), bias.view(self.n_heads, self.d_head)
+
+
+class GPTNeoX(Anatomy):
+    family = "gpt_neox"
+    embedding = "gpt_neox.embed_in"
+    blocks = "gpt_neox.layers"
+    mlp_norm = "post_attention_layernorm"
+    mlp = "mlp"
+    head_norm_name = "input_layernorm"
+    attention_name = "attention"
+    output_projection_name = "attention.dense"
+    final_norm_name = "gpt_neox.final_layer_norm"
+
+    def _value(self, attention):
+        # Query, key and value lie side by side within each head, not one after the other.
+        fused = attention.query_key_value
+        weight = _in_out(fused).view(self.d_model, self.n_heads, 3, self.d_head)[:, :, 2]
+        if fused.bias is None:
+            return weight, None
+        return weight, fused.bias.detach().view(self.n_heads, 3, self.d_head)[:, 2]
+
+
+class Llama(Anatomy):
+    family = "llama"
+    embedding = "model.embed_tokens"
+    blocks = "model.layers"
+    mlp_norm = "post_attention_layernorm"
+    mlp = "mlp"
+    head_norm_name = "input_layernorm"
+    attention_name = "self_attn"
+    output_projection_name = "self_attn.o_proj"
+    final_norm_name = "model.norm"
+
+    def _value(self, attention):
+        weight = _in_out(attention.v_proj).view(self.d_model, self.n_kv_heads, self.d_head)
+        if attention.v_proj.bias is None:
+            return weight, None
+        return weight, attention.v_proj.bias.detach().view(self.n_kv_heads, self.d_head)
+
+
+FAMILIES: dict[str, type[Anatomy]] = {cls.family: cls for cls in (GPT2, GPTNeoX, Llama)}
+
+
+def of(model) -> Anatomy:
+    """The anatomy of an nnsight model or a Hugging Face causal language model.
+
+    Raises UserError for a family that `FAMILIES` does not know.
+    """
+    return family_of(getattr(model, "_module", model).config.model_type)(model)
+
+
+def family_of(model_type: str) -> type[Anatomy]:
+    """The class for a config's `model_type`. Raises UserError when there is none."""
+    if model_type not in FAMILIES:
+        raise UserError(
+            f"Models of type '{model_type}' are not supported, only {', '.join(sorted(FAMILIES))}: "
+            "choose such a model, or add a class for the family in successor_heads/anatomy.py."
+        )
+    return FAMILIES[model_type]
+
+
+def _in_out(projection: nn.Module) -> Tensor:
+    """Weight of a linear layer as [in, out], for row vectors; GPT-2's Conv1D is stored that way."""
+    weight = projection.weight.detach()
+    return weight if isinstance(projection, Conv1D) else weight.T
+
+
+def _run(module: nn.Module, x: Tensor) -> Tensor:
+    """module(x) in float32, without dropout, leaving the module as it was."""
+    weights = {name: weight.detach().float() for name, weight in module.named_parameters()}
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            return torch.func.functional_call(module, weights, (x.float(),))
+    finally:
+        module.train(training)

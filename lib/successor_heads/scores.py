@@ -1,0 +1,163 @@
+"""Successor scores: on how many tokens does a head put the successor first?
+
+    scores = score_heads(anatomy.of(model), ordinals.resolve(model.tokenizer))
+    scores.best          # (1, 6): written L1H6
+    scores.table.head()
+
+Success on a pair (token, successor): of all members of the class, the successor alone gets the
+highest logit; a tie fails (paper, section 2). *micro* is the share over all pairs, *macro* the mean
+over classes of the share in the class; the best head is the one with the highest macro.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from successor_heads.anatomy import Anatomy
+from successor_heads.ordinals import ResolvedClass
+from successor_heads.ov_circuit import Source, effective_ov_logits, head_input
+
+TIE = -1
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True, eq=False)
+class HeadScores:
+    """What every head answered on every pair of every class that the tokenizer can express.
+
+    `predicted[task]` [layer, head, pair] is the member with the highest logit, TIE if it is shared;
+    `target[task]` [pair] is the right one. Classes without pairs are left out.
+    """
+
+    predicted: dict[str, Int[Tensor, "layer head _"]]
+    target: dict[str, Int[Tensor, " _"]]
+
+    @cached_property
+    def success(self) -> dict[str, Bool[Tensor, "layer head _"]]:
+        """Whether the successor won, by task: [layer, head, pair]."""
+        return {task: predicted == self.target[task] for task, predicted in self.predicted.items()}
+
+    @cached_property
+    def by_task(self) -> dict[str, Float[Tensor, "layer head"]]:
+        """Share of pairs on which succession occurs, by task."""
+        return {task: success.double().mean(-1) for task, success in self.success.items()}
+
+    @cached_property
+    def micro(self) -> Float[Tensor, "layer head"]:
+        """Successes over all pairs: mostly a score of numbers, which make up most pairs."""
+        return torch.cat(list(self.success.values()), dim=-1).double().mean(-1)
+
+    @cached_property
+    def macro(self) -> Float[Tensor, "layer head"]:
+        """Mean over the classes of the share in the class."""
+        return torch.stack(list(self.by_task.values())).mean(0)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row a head, best first: by macro, ties by micro, then by lowest layer and head."""
+        n_layers, n_heads = self.macro.shape
+        layer, head = np.divmod(np.arange(n_layers * n_heads), n_heads)
+        columns = {"micro": self.micro, "macro": self.macro} | self.by_task
+        table = pd.DataFrame(
+            {"layer": layer, "head": head}
+            | {name: score.flatten().numpy() for name, score in columns.items()}
+        )
+        order = ["macro", "micro", "layer", "head"]
+        return table.sort_values(order, ascending=[False, False, True, True], ignore_index=True)
+
+    @property
+    def best(self) -> tuple[int, int]:
+        """(layer, head) of the first row of the table."""
+        first = self.table.iloc[0]
+        return int(first["layer"]), int(first["head"])
+
+
+def score_heads(
+    anatomy: Anatomy, classes: dict[str, ResolvedClass], *, source: Source = "mlp0"
+) -> HeadScores:
+    """Scores of all heads, one layer in memory at a time. `source` is the canonical MLP0 or a control."""
+    scored = {task: resolved for task, resolved in classes.items() if len(resolved.source)}
+    # All classes go through a layer together, so that its weights are read once.
+    token_ids = torch.cat([resolved.token_ids for resolved in scored.values()])
+    sizes = [len(resolved.words) for resolved in scored.values()]
+    x = head_input(anatomy, token_ids, source=source)
+
+    predicted = {task: [] for task in scored}
+    for layer in range(anatomy.n_layers):
+        logits = effective_ov_logits(anatomy, x, token_ids, layer=layer)
+        for (task, resolved), block in zip(scored.items(), _diagonal_blocks(logits, sizes)):
+            predicted[task].append(strict_argmax(block[:, resolved.source.to(block.device)]).cpu())
+    return HeadScores(
+        predicted={task: torch.stack(layers) for task, layers in predicted.items()},
+        target={task: resolved.target for task, resolved in scored.items()},
+    )
+
+
+def strict_argmax(logits: Float[Tensor, "*batch member"]) -> Int[Tensor, "*batch"]:
+    """Place of the highest logit, or TIE where two or more share it."""
+    highest, place = logits.max(-1)
+    alone = (logits == highest[..., None]).sum(-1) == 1
+    return torch.where(alone, place, TIE)
+
+
+def _diagonal_blocks(logits: Tensor, sizes: list[int]) -> list[Tensor]:
+    """[head, member, member] of each class out of [head, token, candidate] over all of them."""
+    rows = logits.split(sizes, dim=1)
+    return [row.split(sizes, dim=2)[place] for place, row in enumerate(rows)]
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """95% Wilson interval of a share of `n`; (0, 1), that is nothing known, for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    share, z2 = successes / n, Z_95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half_width = Z_95 / (1 + z2 / n) * (share * (1 - share) / n + z2 / (4 * n**2)) ** 0.5
+    return max(0.0, centre - half_width), min(1.0, centre + half_width)
+
+
+def macro_interval(
+    scores: HeadScores, layer: int, head: int, *, seed: int, n_resamples: int = 2000
+) -> tuple[float, float]:
+    """95% bootstrap interval of one head's macro, pairs resampled within each class.
+
+    A class in which the head is always right stays right in every resample.
+    """
+    rng = np.random.default_rng(seed)
+    shares = []
+    for success in scores.success.values():
+        n, successes = success.shape[-1], int(success[layer, head].sum())
+        # Drawing n of the n outcomes with replacement makes the number of successes binomial.
+        shares.append(rng.binomial(n, successes / n, size=n_resamples) / n)
+    low, high = np.percentile(np.mean(shares, axis=0), [2.5, 97.5])
+    return float(low), float(high)
+
+
+class PermutationNull(NamedTuple):
+    """Macro when the successors of each class are dealt out at random."""
+
+    macro: Float[Tensor, "permutation layer head"]
+    highest: Float[Tensor, " permutation"]
+
+
+def permutation_null(scores: HeadScores, *, n_permutations: int, seed: int) -> PermutationNull:
+    """Macro of every head, and of the best one, under permuted successor targets.
+
+    The same permutation is used for all heads, so that `highest` is the null of "the best head":
+    a head picked out of many has to beat this one.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    macro = torch.zeros(n_permutations, *scores.macro.shape, dtype=torch.double)
+    for task, predicted in scores.predicted.items():
+        target = scores.target[task]
+        for permutation in range(n_permutations):
+            permuted = target[torch.randperm(len(target), generator=generator)]
+            macro[permutation] += (predicted == permuted).double().mean(-1)
+    macro /= len(scores.predicted)
+    return PermutationNull(macro=macro, highest=macro.amax((1, 2)))
