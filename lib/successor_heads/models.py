@@ -1,0 +1,221 @@
+"""A name goes in, an nnsight model comes out, ready to be read and traced.
+
+    model = models.load("grown/pythia")                     # grown by this project, in the package
+    model = models.load("EleutherAI/pythia-70m")            # from the Hugging Face hub
+    model = models.load("./checkpoints/step-500", dtype="bfloat16", device="cuda")
+
+A hub model is first brought to disk, the config before the weights, and read from there like any
+other folder. Whatever can be wrong with a model a reader names is a UserError.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import huggingface_hub.errors as hub_errors
+import torch
+from huggingface_hub import snapshot_download
+from nnsight import TransformersModel
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+from transformers.utils import logging as transformers_logging
+
+from successor_heads import anatomy
+from successor_heads.errors import UserError
+
+ZOO = Path(__file__).parent / "zoo"
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+WEIGHT_PATTERN = "model*.safetensors"
+
+
+def grown_models() -> list[str]:
+    """Names of the models that come with the package, as `load` takes them."""
+    return sorted(f"grown/{config.parent.name}" for config in ZOO.glob("*/config.json"))
+
+
+def load(
+    name: str,
+    *,
+    revision: str | None = None,
+    dtype: str | torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> TransformersModel:
+    """The model, frozen and in evaluation mode, with eager attention so that its patterns can be read.
+
+    Only safetensors are read and no code that comes with a model is run. `revision` is the hub's:
+    a branch, tag or commit. Raises UserError for whatever keeps the model from loading.
+    """
+    dtype, device = _dtype(dtype), _device(device)
+    folder = _folder(name, revision, patterns=["config.json"])
+    config = _read_config(name, folder)
+    if _is_hub_id(name):
+        # The folder of a snapshot is named after its commit, which pins the second download.
+        patterns = [WEIGHT_PATTERN, "*.json", *TOKENIZER_FILES, "merges.txt"]
+        folder = _folder(name, folder.name, patterns=patterns)
+    tokenizer = _read_tokenizer(name, folder, config)
+    return _wrap(_read_weights(name, folder, config, dtype).to(device), tokenizer)
+
+
+def untrained_twin(model: TransformersModel, *, seed: int = 0) -> TransformersModel:
+    """The same architecture and tokenizer with fresh random weights: the control for what was learned."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = AutoModelForCausalLM.from_config(
+            copy.deepcopy(model._module.config), attn_implementation="eager", dtype=model._module.dtype
+        )
+    return _wrap(module.to(model._module.device), model.tokenizer)
+
+
+def revision_of(model: TransformersModel) -> str | None:
+    """The hub's commit that a model was loaded from, None for a model that is not from the hub."""
+    folder = Path(model._module.config.name_or_path)
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
+def _wrap(module: nn.Module, tokenizer) -> TransformersModel:
+    # nnsight sets the tokenizer's padding side to the left, where batched prompts need it; the
+    # ordinals do not depend on it. The device is named because a pipeline would choose its own.
+    model = TransformersModel(
+        module.eval(), task="text-generation", tokenizer=tokenizer, device=module.device, dispatch=True
+    )
+    model.requires_grad_(False)
+    return model
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    if dtype not in DTYPES and dtype not in DTYPES.values():
+        raise UserError(f"There is no dtype '{dtype}' here: choose {', '.join(DTYPES)}.")
+    return DTYPES.get(dtype, dtype)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        # An item has to come back from the device, which "meta" for one cannot do.
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"Device '{device}' cannot be used on this machine ({_reason(error)}): choose another, such as cpu."
+        ) from error
+    return torch.device(device)
+
+
+def _is_hub_id(name: str) -> bool:
+    return not name.startswith(("grown/", ".", "/", "~")) and not Path(name).exists()
+
+
+def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
+    """The folder that holds the model; of a hub model, the files that `patterns` name are fetched."""
+    if _is_hub_id(name):
+        with _explained(name, "the files", revision):
+            return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    if revision is not None:
+        raise UserError(f"{name} is not on the hub and has no revisions: leave the revision out.")
+    if name.startswith("grown/"):
+        if name not in grown_models():
+            known = ", ".join(grown_models()) or "none yet"
+            raise UserError(f"There is no grown model '{name}': choose from {known}.")
+        return ZOO / name.removeprefix("grown/")
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {name}: give the folder of a saved model, or a hub id.")
+    return folder
+
+
+def _read_config(name: str, folder: Path) -> PreTrainedConfig:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"{name} has no config.json: give the folder or hub id of a complete saved model.")
+    with _explained(name, "config.json"):
+        model_type = dict(json.loads(path.read_text(encoding="utf-8"))).get("model_type")
+    # Refuse a family that is not supported before gigabytes of its weights are fetched.
+    anatomy.family_of(str(model_type))
+    with _explained(name, "config.json"):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+
+
+def _read_tokenizer(name: str, folder: Path, config: PreTrainedConfig):
+    # Without these files transformers would build an empty tokenizer and say nothing.
+    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        raise UserError(f"{name} has no tokenizer: save its tokenizer.json next to the weights.")
+    with _explained(name, "the tokenizer"):
+        return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+
+
+def _read_weights(name: str, folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> nn.Module:
+    if not any(folder.glob(WEIGHT_PATTERN)):
+        raise UserError(f"{name} has no model.safetensors, and weights in other formats are not read: convert them.")
+    with _explained(name, "the weights"):
+        module, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            attn_implementation="eager",
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    unfit = report["missing_keys"] | {key for key, *_ in report["mismatched_keys"]}
+    if unfit:
+        # transformers would go on with random numbers in their place.
+        raise UserError(
+            f"In {name}, {len(unfit)} tensors that config.json asks for are missing or have another shape, "
+            f"{min(unfit)} among them: get weights and config of the same model."
+        )
+    for tensor_name, tensor in module.named_parameters():
+        if not torch.isfinite(tensor).all():
+            raise UserError(
+                f"The tensor {tensor_name} of {name} holds NaN or infinite numbers as {dtype}: "
+                "get an undamaged checkpoint, or choose a wider dtype."
+            )
+    return module
+
+
+@contextmanager
+def _explained(name: str, part: str, revision: str | None = None) -> Iterator[None]:
+    """Turn whatever goes wrong while `part` of a model is read into one sentence, and read quietly."""
+    bars, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    try:
+        yield
+    except Exception as error:  # whatever a broken file makes transformers raise
+        raise UserError(_sentence(error, name, part, revision)) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _sentence(error: Exception, name: str, part: str, revision: str | None) -> str:
+    match error:
+        case hub_errors.GatedRepoError():
+            return (
+                f"{name} is gated: accept its licence on https://huggingface.co/{name} and set HF_TOKEN "
+                "to an access token of your account."
+            )
+        case hub_errors.RepositoryNotFoundError():
+            return (
+                f"The hub has no model '{name}' that you may read: check the name, or set HF_TOKEN to an "
+                "access token if it is private."
+            )
+        case hub_errors.RevisionNotFoundError():
+            return f"{name} has no revision '{revision}': choose a branch, tag or commit of its page on the hub."
+        case hub_errors.HFValidationError():
+            return f"'{name}' is neither a folder nor a hub id of the form owner/name: check the name."
+        case hub_errors.LocalEntryNotFoundError() | ConnectionError():
+            return (
+                f"{name} is not on this machine and the hub cannot be reached: check the network (and "
+                "HF_HUB_OFFLINE), or use a grown model or a local folder."
+            )
+        case _:
+            return f"In {name}, {part} cannot be read ({_reason(error)}): get the files again, complete and undamaged."
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, short enough to go into a sentence."""
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line[:120].rstrip(" .:")
