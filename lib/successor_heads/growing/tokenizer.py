@@ -1,0 +1,60 @@
+"""Make the tokenizer of the grown models: byte-level BPE that keeps every ordinal whole.
+
+A head can only be scored on tokens, so each ordinal has to be one token, as in GPT-2 and Pythia.
+BPE merges what is frequent; we therefore count the words that must stay whole far more often than the
+text alone would, and check afterwards that they did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS
+
+D_VOCAB = 4096
+END_OF_TEXT = "<|endoftext|>"
+# GPT-2's own pattern, but with runs of digits cut after three: a year then falls into pieces, while
+# 0 to 500 can stay whole.
+PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def whole_words() -> list[str]:
+    """The words that must be single tokens, with a leading space and without."""
+    ordinals = [word for ordinal_class in CLASSES.values() for word in ordinal_class.words]
+    return list(dict.fromkeys([*map(str, range(501)), *ordinals, *ROMAN_NUMERALS]))
+
+
+def train_tokenizer(texts: Iterable[str], *, d_vocab: int = D_VOCAB) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of ``d_vocab`` tokens in which each of ``whole_words()`` is one token.
+
+    Raises AssertionError when a word that must be whole was not merged, which a larger ``d_vocab`` cures.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])  # fmt: skip
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=d_vocab,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_with_whole_words(texts), trainer)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, bos_token=END_OF_TEXT)
+    broken = [word for word in whole_words() for form in (word, " " + word) if len(wrapped.encode(form)) != 1]
+    assert not broken, f"these words are not single tokens: {broken[:5]}"
+    return wrapped
+
+
+def _with_whole_words(texts: Iterable[str]) -> Iterator[str]:
+    yield from texts
+    # A word ends up whole when its count is above that of the last merge, which for the samples used
+    # here (a few megabytes) stands at some hundreds.
+    for word in whole_words():
+        for form in (word, " " + word):
+            yield from [form] * 3000

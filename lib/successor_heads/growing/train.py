@@ -1,0 +1,464 @@
+"""Grow one model: corpus, tokenizer, training, scores along the way, and the folder that is shipped.
+
+Read from top to bottom: the recipe, the data, the model, one training step, the loop, the model card.
+An accelerator is not needed.  Two cores read some 13,000 tokens a second with the default size,
+which is three times what the library's own loss and attention reach there
+(``benchmarks/training_step.py`` measures both):
+
+- matrix products run in bfloat16 on bfloat16 weights, while the optimiser keeps float32 masters;
+- the loss takes the unembedding in slices, and never holds the logits of a whole batch;
+- attention is three plain products, which beats the fused kernel for short windows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast, __version__
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+from successor_heads import anatomy, ordinals, scores
+from successor_heads.errors import UserError
+from successor_heads.growing import corpus
+from successor_heads.growing.tokenizer import END_OF_TEXT, train_tokenizer
+from successor_heads.records import write_json, write_text
+
+# --- the recipe -----------------------------------------------------------------------------------
+
+FAMILIES = ("pythia", "gpt2", "llama")
+SIZES = {  # name: (layers, width, heads)
+    "tiny": (2, 128, 4),
+    "small": (3, 192, 6),
+    "default": (4, 256, 8),
+    "large": (6, 384, 12),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what grows; two equal recipes on one machine give equal weights."""
+
+    family: str = "pythia"
+    size: str = "default"
+    seed: int = 0
+    without: tuple[str, ...] = ()  # ingredients left out of the corpus
+    base: int = 10  # the base in which the text composes numbers
+    steps: int = 1500
+    batch: int = 32  # windows a step
+    window: int = 256  # tokens a window
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.1
+    warmup: int = 100  # steps
+    shares: tuple[tuple[str, float], ...] = (("generated", 0.70), ("docstrings", 0.10), ("books", 0.20))
+
+    def __post_init__(self):
+        if self.family not in FAMILIES:
+            raise UserError(f"'{self.family}' is no family that can be grown; choose {', '.join(FAMILIES)}.")
+        if self.size not in SIZES:
+            raise UserError(f"'{self.size}' is no size; choose {', '.join(SIZES)}.")
+        if self.steps < 1:
+            raise UserError(f"{self.steps} steps train nothing; give --steps 1 or more.")
+        corpus.check_ingredients(set(self.without))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read in all: 1500 steps x 32 windows x 256 tokens = 12.3 million by default."""
+        return self.steps * self.batch * self.window
+
+
+# --- the data -------------------------------------------------------------------------------------
+
+HELD_OUT_SEED = 10_000  # added to the recipe's seed: documents that the model never reads
+HELD_OUT_WINDOWS = 64
+
+
+def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
+    """Write tokenizer and windows into ``folder``, once; return how many tokens each source gave.
+
+    ``windows.npy`` is [window, token] in reading order, ``held_out.npy`` the same of unseen documents.
+    """
+    if (folder / "sources.json").exists():  # written last: all the others are there
+        return json.loads((folder / "sources.json").read_text())
+    print("Writing the corpus ...", flush=True)
+    shares = dict(recipe.shares)
+    has_books = books_folder is not None and any(books_folder.glob("books-train-*.jsonl.xz"))
+    if not has_books:
+        shares.pop("books")
+    if "prose" in recipe.without:
+        shares = {"generated": 1.0}
+    elif not has_books:
+        print("No books found: the model is grown on generated text and docstrings alone.")
+
+    # One tokenizer for every ablation of a seed: it is made from the whole mix, so that models that
+    # read different text still read it in the same tokens.
+    sample = [document.text for document in corpus.generated(seed=recipe.seed, n=30_000)]
+    prose = list(itertools.islice(corpus.docstrings(per_package=100_000), 2000))
+    tokenizer = train_tokenizer(itertools.chain(sample, prose))
+    tokenizer.save_pretrained(folder)
+
+    needed = recipe.steps * recipe.batch
+    total = sum(shares.values())
+    rows, sources = [], {}
+    for source, share in shares.items():
+        n_windows = math.ceil(needed * share / total)
+        tokens, distinct = _tokens(tokenizer, _texts(source, recipe, books_folder), n_windows * (recipe.window + 1))
+        rows.append(tokens.reshape(n_windows, recipe.window + 1))
+        sources[source] = {"tokens": n_windows * recipe.window, "distinct_tokens": distinct}
+    windows = np.concatenate(rows)
+    windows = windows[np.random.default_rng(recipe.seed).permutation(len(windows))][:needed]
+    np.save(folder / "windows.npy", windows)
+
+    unseen = corpus.generated(seed=recipe.seed + HELD_OUT_SEED, n=40_000, without=set(recipe.without), base=recipe.base)
+    held_out, _ = _tokens(tokenizer, (document.text for document in unseen), HELD_OUT_WINDOWS * (recipe.window + 1))
+    np.save(folder / "held_out.npy", held_out.reshape(HELD_OUT_WINDOWS, recipe.window + 1))
+    sources["sha256"] = hashlib.sha256(windows.tobytes()).hexdigest()
+    write_json(folder / "sources.json", sources)
+    return sources
+
+
+def _texts(source: str, recipe: Recipe, books_folder: Path | None):
+    if source == "docstrings":
+        return corpus.docstrings()
+    if source == "books":
+        return corpus.books(books_folder)
+    documents = corpus.generated(seed=recipe.seed, n=10**9, without=set(recipe.without), base=recipe.base)
+    return (document.text for document in documents)
+
+
+def _tokens(tokenizer: PreTrainedTokenizerFast, texts, n: int) -> tuple[np.ndarray, int]:
+    """The first ``n`` tokens of the texts, read again from the start when they run out; and how many differ."""
+    pieces, length, end = [], 0, tokenizer.eos_token_id
+    texts = iter(texts)
+    while length < n and (batch := list(itertools.islice(texts, 2000))):
+        for ids in tokenizer(batch, verbose=False)["input_ids"]:
+            pieces.append(np.array([*ids, end], dtype=np.uint16))
+            length += len(pieces[-1])
+    tokens = np.concatenate(pieces)
+    return np.resize(tokens, n), min(length, n)
+
+
+# --- the model ------------------------------------------------------------------------------------
+
+
+def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """A model of the recipe's family and size with fresh random weights."""
+    n_layers, width, n_heads = SIZES[recipe.size]
+    end = tokenizer.eos_token_id
+    common = dict(vocab_size=len(tokenizer), bos_token_id=end, eos_token_id=end, attn_implementation="plain")
+    if recipe.family == "gpt2":
+        config = GPT2Config(
+            n_layer=n_layers, n_embd=width, n_head=n_heads, n_positions=recipe.window,
+            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **common,
+        )  # fmt: skip
+    else:
+        common |= dict(
+            num_hidden_layers=n_layers, hidden_size=width, num_attention_heads=n_heads,
+            max_position_embeddings=recipe.window, tie_word_embeddings=False,
+        )  # fmt: skip
+        if recipe.family == "pythia":
+            config = GPTNeoXConfig(intermediate_size=4 * width, **common)
+        else:  # three matrices in the MLP, so 8/3 of the width holds as many weights as 4 in two
+            config = LlamaConfig(intermediate_size=8 * width // 3, num_key_value_heads=n_heads // 2, **common)
+    torch.manual_seed(recipe.seed)
+    return AutoModelForCausalLM.from_config(config)
+
+
+def plain_attention(module, query, key, value, attention_mask, scaling, **_):
+    """Causal attention of unpadded windows as three products: [batch, head, query, d_head] in, [batch, query, head, d_head] out."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    logits = (query * scaling) @ key.transpose(-1, -2)
+    future = torch.full(logits.shape[-2:], -math.inf, dtype=logits.dtype, device=logits.device).triu(1)
+    pattern = torch.softmax(logits + future, dim=-1)
+    return (pattern @ value).transpose(1, 2).contiguous(), pattern
+
+
+ALL_ATTENTION_FUNCTIONS["plain"] = plain_attention
+
+
+class SlicedCrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy of ``softmax(x W_U)``, with the logits of one slice of tokens in memory at a time.
+
+    The gradient of the logits is known as soon as they are (softmax minus one-hot), so it is taken in
+    the forward pass and the logits are dropped.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, w_u: Tensor, targets: Tensor, slice_size: int = 512) -> Tensor:
+        n, total = len(x), torch.zeros((), device=x.device)
+        grad_x, grad_w = torch.empty_like(x), torch.zeros(w_u.shape, dtype=torch.float32, device=x.device)
+        for start in range(0, n, slice_size):
+            rows, target = x[start : start + slice_size], targets[start : start + slice_size, None]
+            logits = F.linear(rows, w_u).float()
+            log_z = logits.logsumexp(-1, keepdim=True)
+            total += (log_z - logits.gather(1, target)).sum()
+            probability = logits.sub_(log_z).exp_()
+            probability.scatter_add_(1, target, torch.full_like(log_z, -1))
+            grad = probability.mul_(1 / n).to(x.dtype)
+            grad_x[start : start + slice_size] = grad @ w_u
+            grad_w += grad.T @ rows
+        ctx.save_for_backward(grad_x, grad_w.to(w_u.dtype))
+        return total / n
+
+    @staticmethod
+    def backward(ctx, grad_output: Tensor):
+        grad_x, grad_w = ctx.saved_tensors
+        return grad_x * grad_output, grad_w * grad_output, None, None
+
+
+# --- one step, and the loop -----------------------------------------------------------------------
+
+
+class Trainer:
+    """A model in bfloat16, its float32 masters and AdamW."""
+
+    def __init__(self, recipe: Recipe, model: PreTrainedModel):
+        self.recipe, self.model = recipe, model
+        self.names = [name for name, _ in model.named_parameters()]
+        self.masters = [p.detach().float().clone() for p in model.parameters()]
+        self.model.to(torch.bfloat16).train()
+        decayed = [p for p in self.masters if p.ndim >= 2]
+        others = [p for p in self.masters if p.ndim < 2]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True,
+        )  # fmt: skip
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then a cosine down to a tenth."""
+        if step < self.recipe.warmup:
+            return self.recipe.learning_rate * (step + 1) / self.recipe.warmup
+        progress = (step - self.recipe.warmup) / max(1, self.recipe.steps - self.recipe.warmup)
+        return self.recipe.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+    def step(self, step: int, windows: Tensor) -> float:
+        """One step on [window, token]; the loss in nats a token."""
+        loss = self._loss(windows)
+        loss.backward()
+        parameters = list(self.model.parameters())
+        for master, parameter in zip(self.masters, parameters):
+            master.grad, parameter.grad = parameter.grad.float(), None
+        torch.nn.utils.clip_grad_norm_(self.masters, 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(step)
+        self.optimizer.step()
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, self.masters)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise UserError(f"the loss became {value} at step {step}; grow again with a lower learning rate.")
+        return value
+
+    def _loss(self, windows: Tensor) -> Tensor:
+        hidden = self.model.base_model(windows[:, :-1], use_cache=False).last_hidden_state
+        return SlicedCrossEntropy.apply(hidden.flatten(0, 1), self.model.get_output_embeddings().weight, windows[:, 1:].flatten())
+
+    def grown(self) -> PreTrainedModel:
+        """The model as it would be shipped: masters rounded to float16, then float32 arithmetic."""
+        config = self.model.config.__class__(**self.model.config.to_dict())
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+        with torch.no_grad():
+            for parameter, master in zip(model.parameters(), self.masters):
+                parameter.copy_(master.to(torch.float16))
+        return model
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that a resumed run needs, by name."""
+        tensors = {}
+        for name, master in zip(self.names, self.masters):
+            moments = self.optimizer.state.get(master, {})
+            tensors[f"master/{name}"] = master
+            tensors |= {f"{key}/{name}": moments[key] for key in ("exp_avg", "exp_avg_sq", "step") if key in moments}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Undo ``state()``."""
+        with torch.no_grad():
+            for name, master, parameter in zip(self.names, self.masters, self.model.parameters()):
+                master.copy_(tensors[f"master/{name}"])
+                parameter.copy_(master)
+                self.optimizer.state[master] = {key: tensors[f"{key}/{name}"].to(master.device if key != "step" else "cpu") for key in ("exp_avg", "exp_avg_sq", "step")}
+
+
+def measured_steps(steps: int, n: int = 20) -> list[int]:
+    """Step 0, the last step, and some twenty between, evenly spaced on a logarithmic scale."""
+    return sorted({0, steps, *(round(x) for x in np.geomspace(min(10, steps), steps, n - 1))})
+
+
+def grow(recipe: Recipe, out: Path, *, books_folder: Path | None = None, device: str = "cpu", overwrite: bool = False) -> Path:
+    """Grow the recipe's model into ``out``; resume where an earlier run with the same recipe stopped.
+
+    ``out`` appears only when all of it is written.  Until then the work lies in ``out.growing``, and a
+    killed run goes on there, to the same weights as an unbroken one on the same machine.
+    Raises UserError when ``out`` exists and ``overwrite`` is false, or when ``out.growing`` belongs to
+    another recipe.
+    """
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists already; give --overwrite to replace it, or --out to write elsewhere.")
+    work = out.with_name(out.name + ".growing")
+    work.mkdir(parents=True, exist_ok=True)
+    _claim(work, recipe)
+
+    sources = prepare(recipe, work, books_folder=books_folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(work)
+    classes = ordinals.resolve(tokenizer)
+    windows = np.load(work / "windows.npy", mmap_mode="r")
+    held_out = torch.from_numpy(np.load(work / "held_out.npy").astype(np.int64))
+    trainer = Trainer(recipe, new_model(recipe, tokenizer).to(device))
+    step, curve, seconds = _resume(work, trainer)
+
+    measure_at, started, last_saved = set(measured_steps(recipe.steps)), time.monotonic() - seconds, time.monotonic()
+    with tqdm(total=recipe.tokens, initial=step * recipe.batch * recipe.window, unit="tok", unit_scale=True, smoothing=0.05) as bar:
+        while True:
+            if step in measure_at and (not curve or curve[-1]["step"] < step):
+                curve.append({"step": step, "tokens": step * recipe.batch * recipe.window} | measure(trainer.grown(), classes, held_out))
+                bar.set_postfix(macro=f"{curve[-1]['macro']:.2f}", loss=f"{curve[-1]['loss']:.2f}")
+            if step == recipe.steps:
+                break
+            batch = torch.from_numpy(windows[step * recipe.batch : (step + 1) * recipe.batch].astype(np.int64))
+            trainer.step(step, batch.to(device))
+            step += 1
+            bar.update(recipe.batch * recipe.window)
+            if time.monotonic() - last_saved > 60:
+                _save(work, trainer, step, curve, time.monotonic() - started)
+                last_saved = time.monotonic()
+    _save(work, trainer, step, curve, time.monotonic() - started)
+    _ship(work, out, recipe, trainer, tokenizer, curve, sources, time.monotonic() - started)
+    return out
+
+
+def measure(model: PreTrainedModel, classes: dict, held_out: Tensor) -> dict:
+    """One point of the curve: scores of the best head and of all heads, and the loss on held-out text.
+
+    ``loss`` is over all held-out tokens, ``loss_successor`` over those that are the successor of the
+    last ordinal of their class before them, ``loss_other`` over the rest; nats a token.
+    """
+    head_scores = scores.score_heads(anatomy.of(model), classes)
+    best = head_scores.table.iloc[0].to_dict()
+    losses = []
+    with torch.no_grad():
+        for rows in held_out.split(16):
+            logits = model(rows[:, :-1], use_cache=False).logits
+            losses.append(F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction="none"))
+    loss, successor = torch.cat(losses), follows_its_predecessor(held_out, classes)[:, 1:]
+    return {
+        **{name: int(value) if name in ("layer", "head") else value for name, value in best.items()},
+        "macro_by_head": head_scores.macro.tolist(),
+        "loss": loss.mean().item(),
+        "loss_successor": loss[successor].mean().item(),
+        "loss_other": loss[~successor].mean().item(),
+    }
+
+
+def follows_its_predecessor(windows: Tensor, classes: dict) -> Tensor:
+    """Whether a token is the successor of the last ordinal of its class earlier in its window: [window, token]."""
+    marked = torch.zeros(windows.shape, dtype=torch.bool)
+    for resolved in classes.values():
+        successor_of = {int(resolved.token_ids[s]): int(resolved.token_ids[t]) for s, t in zip(resolved.source, resolved.target)}
+        members = set(resolved.token_ids.tolist())
+        for row, tokens in enumerate(windows.tolist()):
+            last = None
+            for place, token in enumerate(tokens):
+                if token in members:
+                    marked[row, place] |= successor_of.get(last) == token
+                    last = token
+    return marked
+
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+def _claim(work: Path, recipe: Recipe) -> None:
+    """Write the recipe into a new work folder; refuse a folder that belongs to another recipe."""
+    ours, path = json.loads(json.dumps(asdict(recipe))), work / "recipe.json"
+    if not path.exists():
+        write_json(path, ours)
+    elif json.loads(path.read_text()) != ours:
+        raise UserError(f"{work} holds an unfinished run of another recipe; remove it, or give --out to grow elsewhere.")
+
+
+def _save(work: Path, trainer: Trainer, step: int, curve: list[dict], seconds: float) -> None:
+    """Write the state under a name of its own, then point to it: a kill leaves the old state or the new."""
+    name = f"state-{step}.safetensors"
+    temporary = work / (name + ".part")
+    save_file(trainer.state(), temporary)
+    os.replace(temporary, work / name)
+    write_json(work / "progress.json", {"step": step, "state": name, "curve": curve, "seconds": seconds})
+    for old in work.glob("state-*.safetensors*"):
+        if old.name != name:
+            old.unlink()
+
+
+def _resume(work: Path, trainer: Trainer) -> tuple[int, list[dict], float]:
+    """Step, curve and seconds so far; from nothing when nothing was saved."""
+    path = work / "progress.json"
+    if not path.exists():
+        return 0, [], 0.0
+    progress = json.loads(path.read_text())
+    trainer.load_state(load_file(work / progress["state"]))
+    return progress["step"], progress["curve"], progress["seconds"]
+
+
+def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> None:
+    """Write the finished model beside ``out`` and move it there in one go."""
+    finished = out.with_name(out.name + ".finished")
+    shutil.rmtree(finished, ignore_errors=True)
+    model = trainer.grown()
+    model.half().save_pretrained(finished)
+    tokenizer.save_pretrained(finished)
+    write_json(finished / "recipe.json", asdict(recipe) | {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "sources": sources,
+        "seconds": round(seconds),
+        "date": date.today().isoformat(),
+        "versions": {"torch": torch.__version__, "transformers": __version__, "python": platform.python_version()},
+    })  # fmt: skip
+    write_json(finished / "curve.json", curve)
+    write_text(finished / "README.md", card(recipe, json.loads((finished / "recipe.json").read_text()), curve))
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(finished, out)
+    shutil.rmtree(work)
+
+
+def card(recipe: Recipe, written: dict, curve: list[dict]) -> str:
+    """The model card, in Markdown; every figure comes from the run."""
+    last, (n_layers, width, n_heads) = curve[-1], SIZES[recipe.size]
+    by_task = "\n".join(f"| {task} | {last[task]:.2f} |" for task in ordinals.TASKS if task in last)
+    sources = ", ".join(f"{value['tokens'] / 1e6:.1f} million tokens of {name}" for name, value in written["sources"].items() if name != "sha256")
+    return f"""---
+license: mit
+library_name: transformers
+---
+# A grown {recipe.family} ({recipe.size})
+
+{written["parameters"] / 1e6:.1f} million parameters: {n_layers} layers, {width} wide, {n_heads} heads, {recipe.family} architecture.
+Grown by this project's own code on {recipe.tokens / 1e6:.1f} million tokens ({sources}) in {written["seconds"] / 60:.0f} minutes.
+It exists to be studied. It knows how to count and little else; do not use it to write text.
+
+Best head under the canonical convention: L{last["layer"]}H{last["head"]}, macro {last["macro"]:.3f}, micro {last["micro"]:.3f}.
+
+| class | successor score |
+|---|---|
+{by_task}
+
+Loss on held-out generated text: {last["loss"]:.3f} nats a token; on tokens that follow their predecessor {last["loss_successor"]:.3f}, on the others {last["loss_other"]:.3f}.
+The recipe is in `recipe.json`, the curve in `curve.json`.
+"""
