@@ -1,0 +1,122 @@
+"""The command line: `successor-heads score MODEL` and `successor-heads grow NAME`.
+
+What a reader did wrong is one sentence on stderr and exit status 2; Ctrl-C is 130. Heavy libraries
+are imported when a command runs, so that --help answers at once.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from successor_heads import growing
+from successor_heads.errors import UserError
+
+ROWS_SHOWN = 10
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="successor-heads", description="Find, measure and grow successor heads in language models."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    score = commands.add_parser("score", help="score every head of a model")
+    add_score_arguments(score)
+    score.set_defaults(run=run_score)
+
+    grow = commands.add_parser("grow", help="train a small model of the book from its recipe")
+    growing.add_arguments(grow)
+    grow.set_defaults(run=growing.run)
+
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def add_score_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `successor-heads score`."""
+    parser.description = (
+        "Score every head by the canonical convention: on how many tokens of the eight ordinal classes "
+        "does the head's effective OV circuit put the successor first?"
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="grown/NAME, a Hugging Face hub id such as EleutherAI/pythia-70m, or a folder"
+    )
+    parser.add_argument("--revision", help="branch, tag or commit of a hub model")
+    parser.add_argument("--dtype", default="float32", help="float32 (default), float16 or bfloat16 in memory")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores of all heads here")
+
+
+def run_score(args: argparse.Namespace) -> int:
+    """Score a model, print the best heads, and write the record if asked to."""
+    if args.json is not None:
+        _check_target(args.json)
+    start = time.perf_counter()
+    # Libraries announce deprecations and missing extras here, which are not the reader's affair.
+    warnings.filterwarnings("ignore")
+    from successor_heads import anatomy, models, ordinals, records, scores
+
+    model = models.load(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
+    classes = ordinals.resolve(model.tokenizer)
+    parts = anatomy.of(model)
+    result = scores.score_heads(parts, classes)
+    low, high = scores.macro_interval(result, *result.best, seed=0)
+    revision = models.revision_of(model) or args.revision
+    record = records.score_record(
+        args.model, revision, parts, classes, result, seconds=time.perf_counter() - start
+    )
+    if args.json is not None:
+        records.write_json(args.json, record)
+    print(report(record, low, high))
+    return 0
+
+
+def report(record: dict, low: float, high: float) -> str:
+    """The best heads as a table, with the best one's 95% interval and what the scores rest on."""
+    tasks = [task for task, pairs in record["pairs"].items() if pairs]
+    best = record["heads"][0]
+    header = ["head", "macro", "micro"] + [task.replace("_", " ") for task in tasks]
+    rows = [
+        [f"L{head['layer']}H{head['head']}"]
+        + [f"{share:.2f}" for share in (head["macro"], head["micro"], *map(head["by_task"].get, tasks))]
+        for head in record["heads"][:ROWS_SHOWN]
+    ]
+    pairs = ["pairs", "", str(sum(record["pairs"].values()))] + [str(record["pairs"][task]) for task in tasks]
+    lines = [
+        f"{record['model']}: {record['family']}, {record['n_layers']} layers of {record['n_heads']} heads",
+        "",
+        *_aligned([header, *rows, pairs]),
+        "",
+        f"Best head L{best['layer']}H{best['head']}: macro {best['macro']:.3f}, "
+        f"95% bootstrap interval {low:.3f} to {high:.3f}.",
+    ]
+    for task, words in record["dropped"].items():
+        if words:
+            shown = " ".join(words[:6]) + (" …" if len(words) > 6 else "")
+            lines.append(f"Dropped from {task}, not single tokens: {len(words)} ({shown})")
+    lines.append(
+        f"{record['seconds']:.1f} s, peak memory {record['peak_rss_bytes'] / 1e9:.2f} GB, imports included."
+    )
+    return "\n".join(lines)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _check_target(path: Path) -> None:
+    """Refuse a --json that cannot be written before anything is computed. Raises UserError."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file for --json.")
+    if not path.parent.is_dir():
+        raise UserError(f"There is no folder {path.parent} for --json: make it, or name another file.")

@@ -1,0 +1,172 @@
+"""Results become one tidy JSON per question, written whole or not at all.
+
+    record = chapter_record("grown/pythia", "01-find-heads", findings={"best_macro": finding(0.9, low=0.87, high=0.93, n=290)})
+    save(record)
+    read("grown/pythia", "01-find-heads")["findings"]["best_macro"]["value"]
+"""
+
+import json
+import math
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from successor_heads.anatomy import Anatomy
+from successor_heads.errors import UserError
+from successor_heads.ordinals import ResolvedClass
+from successor_heads.scores import HeadScores
+
+SCHEMA = 1
+PACKAGES = ("successor-heads", "torch", "transformers", "nnsight", "numpy")
+
+
+def score_record(
+    model_name: str,
+    revision: str | None,
+    anatomy: Anatomy,
+    classes: dict[str, ResolvedClass],
+    scores: HeadScores,
+    seconds: float,
+) -> dict[str, Any]:
+    """What `successor-heads score --json` writes: every head, best first.
+
+    The share of a task without pairs is None, for nothing was measured. Memory is the peak of this
+    process, in bytes.
+    """
+    heads = [
+        {
+            "layer": row["layer"],
+            "head": row["head"],
+            "micro": row["micro"],
+            "macro": row["macro"],
+            "by_task": {task: row.get(task) for task in classes},
+        }
+        for row in scores.table.to_dict("records")
+    ]
+    return {
+        "schema": SCHEMA,
+        "model": model_name,
+        "revision": revision,
+        "family": anatomy.family,
+        "n_layers": anatomy.n_layers,
+        "n_heads": anatomy.n_heads,
+        "convention": "canonical",
+        "pairs": {task: len(resolved.source) for task, resolved in classes.items()},
+        "dropped": {task: list(resolved.dropped) for task, resolved in classes.items()},
+        "heads": heads,
+        "seconds": seconds,
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+
+
+def finding(
+    value: float, *, low: float | None = None, high: float | None = None, n: int | None = None
+) -> dict[str, float | int | None]:
+    """One number with its 95% interval and how many cases it rests on."""
+    return {"value": value, "low": low, "high": high, "n": n}
+
+
+def chapter_record(
+    model_name: str,
+    chapter: str,
+    *,
+    findings: Mapping[str, dict],
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> dict[str, Any]:
+    """What a chapter found on a model: named findings, and tables as lists of rows."""
+    return {
+        "schema": SCHEMA,
+        "model": model_name,
+        "chapter": chapter,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {package: version(package) for package in PACKAGES},
+        "findings": dict(findings),
+        "tables": dict(tables or {}),
+    }
+
+
+def path_of(model_name: str, chapter: str) -> Path:
+    """Where a chapter's record lies: in $SUCCESSOR_HEADS_RECORDS, or else in _build/records."""
+    folder = Path(os.environ.get("SUCCESSOR_HEADS_RECORDS", "_build/records"))
+    return folder / model_name.strip("/").replace("/", "__") / f"{chapter}.json"
+
+
+def save(record: Mapping[str, Any]) -> Path:
+    """Write a chapter's record to its place, making the folder if need be."""
+    path = path_of(record["model"], record["chapter"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+    return path
+
+
+def read(model_name: str, chapter: str) -> dict[str, Any]:
+    """A chapter's record. Raises UserError when the chapter has not been run on that model."""
+    path = path_of(model_name, chapter)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"There is no record of chapter {chapter} for {model_name} at {path}: run the chapter first."
+        ) from None
+    if record.get("schema") != SCHEMA:
+        raise UserError(f"{path} has another version than {SCHEMA}: run the chapter again.")
+    return record
+
+
+def write_json(path: str | Path, payload: Mapping[str, Any]) -> None:
+    """Write `payload` so that `path` holds the old content or the new, never half of it.
+
+    Tensors, arrays and tables are written as lists; NaN and infinity as null. Raises UserError
+    when the folder cannot be written to.
+    """
+    path = Path(path)
+    text = json.dumps(_plain(payload), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # In the same folder, because a rename is atomic only within one file system.
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process has held so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: on Linux it passes the parent's peak on to a child process.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _plain(value: Any) -> Any:
+    """`value` in the types that JSON has."""
+    match value:
+        case pd.DataFrame():
+            return _plain(value.to_dict("records"))
+        case Tensor() | np.ndarray() | np.generic():
+            return _plain(value.tolist())
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case _:
+            return value

@@ -1,0 +1,172 @@
+"""A head at work on prompts: attention patterns, and what taking a head away does to the answer.
+
+    tokens, patterns = attention_patterns(model, "Monday Tuesday Wednesday")
+    effects = mean_ablation_effects(model, prompts, answers, members=days.token_ids, reference=prompts)
+    effects.logit_fall[1, 6]     # one number a prompt for L1H6
+
+All nnsight code of the library is here. Prompts are padded on the left with positions counted from
+the first real token, so that position -1 is the last token of every prompt and padding changes nothing.
+A head is edited at the *input* of the output projection, where it owns d_head entries; behind the
+projection the heads are mixed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from nnsight import TransformersModel
+from torch import Tensor
+
+from successor_heads import anatomy
+
+
+class Answers(NamedTuple):
+    """How a model answered: the logit of the right answer, and how it compares.
+
+    `difference` is that logit minus the mean over the other members of the class. `right_in_class`
+    and `right_in_vocabulary` say whether the answer alone has the highest logit there.
+    """
+
+    logit: Float[Tensor, "*batch prompt"]
+    difference: Float[Tensor, "*batch prompt"]
+    right_in_class: Bool[Tensor, "*batch prompt"]
+    right_in_vocabulary: Bool[Tensor, "*batch prompt"]
+
+
+@dataclass(frozen=True, eq=False)
+class AblationEffects:
+    """Answers of the whole model [prompt], and with one head at a time ablated [layer, head, prompt]."""
+
+    clean: Answers
+    ablated: Answers
+
+    @property
+    def logit_fall(self) -> Float[Tensor, "layer head prompt"]:
+        """By how much the right answer's logit falls without the head."""
+        return self.clean.logit - self.ablated.logit
+
+    @property
+    def difference_fall(self) -> Float[Tensor, "layer head prompt"]:
+        """By how much the right answer's lead over its class falls without the head."""
+        return self.clean.difference - self.ablated.difference
+
+
+def encode(model: TransformersModel, prompts: Sequence[str]) -> dict[str, Int[Tensor, "prompt position"]]:
+    """Model inputs of prompts of any lengths: left-padded ids, attention mask and position ids."""
+    rows = [model.tokenizer(prompt)["input_ids"] for prompt in prompts]
+    width = max(map(len, rows))
+    # The mask hides the padding, so any id will do: a tokenizer need not have a padding token.
+    input_ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
+    attention_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)
+    encoded = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
+    return {name: ids.to(model._module.device) for name, ids in encoded.items()}
+
+
+def attention_patterns(
+    model: TransformersModel, prompt: str
+) -> tuple[list[str], Float[Tensor, "layer head query key"]]:
+    """The prompt's tokens as text, and every head's attention pattern over them."""
+    parts = anatomy.of(model)
+    inputs = encode(model, [prompt])
+    with torch.no_grad(), model.trace(inputs):
+        patterns = list().save()
+        for layer in range(parts.n_layers):
+            patterns.append(parts.attention(layer).output[1][0])
+    return token_texts(model.tokenizer, inputs["input_ids"][0]), torch.stack(patterns).float().cpu()
+
+
+def token_texts(tokenizer, token_ids: Int[Tensor, " position"]) -> list[str]:
+    """What each token adds to the text, leading space included."""
+    # Decoding a token alone would drop the space of SentencePiece tokens.
+    texts = [
+        tokenizer.decode(token_ids[:end], clean_up_tokenization_spaces=False)
+        for end in range(len(token_ids) + 1)
+    ]
+    return [after[len(before) :] for before, after in zip(texts, texts[1:])]
+
+
+def next_token_logits(
+    model: TransformersModel, prompts: Sequence[str]
+) -> Float[Tensor, "prompt d_vocab"]:
+    """Logits of the token that follows each prompt."""
+    inputs = encode(model, prompts)
+    with torch.no_grad(), model.trace(inputs, logits_to_keep=1):
+        logits = model.output.logits[:, -1].save()
+    return logits.float().cpu()
+
+
+def mean_head_outputs(
+    model: TransformersModel, prompts: Sequence[str]
+) -> Float[Tensor, "layer head d_head"]:
+    """Mean over the prompts of what every head hands to the output projection at the last position."""
+    parts = anatomy.of(model)
+    inputs = encode(model, prompts)
+    with torch.no_grad(), model.trace(inputs):
+        means = list().save()
+        for layer in range(parts.n_layers):
+            means.append(parts.output_projection(layer).input[:, -1].float().mean(0))
+    return torch.stack(means).unflatten(-1, (parts.n_heads, parts.d_head)).cpu()
+
+
+def mean_ablation_effects(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    answers: Int[Tensor, " prompt"],
+    *,
+    members: Int[Tensor, " member"],
+    reference: Sequence[str],
+) -> AblationEffects:
+    """The total effect of every head on the answers (paper, section 5: mean ablation).
+
+    At the last position a head's output is replaced by its mean there over the `reference` prompts.
+    `answers` are token ids, `members` those of the answers' class.
+    """
+    means = mean_head_outputs(model, reference)
+    clean = read_answers(next_token_logits(model, prompts), answers, members)
+    layers = [
+        read_answers(ablated_logits(model, prompts, means[layer], layer=layer), answers, members)
+        for layer in range(len(means))
+    ]
+    return AblationEffects(clean=clean, ablated=Answers(*map(torch.stack, zip(*layers))))
+
+
+def ablated_logits(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    replacement: Float[Tensor, "head d_head"],
+    *,
+    layer: int,
+) -> Float[Tensor, "head prompt d_vocab"]:
+    """Next-token logits with one head of a layer replaced at the last position, for each head."""
+    parts = anatomy.of(model)
+    inputs = encode(model, prompts)
+    projection = parts.output_projection(layer)
+    replacement = replacement.to(model._module.device, model._module.dtype)
+    # One forward pass with one invoke a head: much cheaper than a trace each.
+    with torch.no_grad(), model.trace() as tracer:
+        logits = list().save()
+        for head in range(parts.n_heads):
+            with tracer.invoke(inputs, logits_to_keep=1):
+                columns = slice(head * parts.d_head, (head + 1) * parts.d_head)
+                projection.input[:, -1, columns] = replacement[head]
+                logits.append(model.output.logits[:, -1])
+    return torch.stack(logits).float().cpu()
+
+
+def read_answers(
+    logits: Float[Tensor, "*batch prompt d_vocab"],
+    answers: Int[Tensor, " prompt"],
+    members: Int[Tensor, " member"],
+) -> Answers:
+    """What the logits say about the right answer of each prompt among the members of its class."""
+    logit = logits.gather(-1, answers.expand(logits.shape[:-1])[..., None])[..., 0]
+    others = logits[..., members].masked_fill(members == answers[:, None], torch.nan)
+    return Answers(
+        logit=logit,
+        difference=logit - others.nanmean(-1),
+        right_in_class=logit > others.nan_to_num(-torch.inf).amax(-1),
+        right_in_vocabulary=(logits >= logit[..., None]).sum(-1) == 1,
+    )
