@@ -17,7 +17,7 @@ TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
 BIN := .venv/bin
 # Named after the content of the two files, so that a touched file installs nothing and a changed one does.
 STAMP := .venv/installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
-BUILD = $(BIN)/python book/tools/build.py --cores $(CORES) --config model="$(MODEL)" cell_timeout=$(CELL_TIMEOUT)
+BUILD = $(BIN)/python book/tools/build.py --model "$(MODEL)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
 
 help:
 	@echo "make book     run the notebooks and build the site  (MODEL=$(MODEL))"
@@ -47,7 +47,9 @@ clean:
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { echo "The book needs Python 3.11, 3.12 or 3.13: name one, as in make PYTHON=python3.12 $(MAKECMDGOALS)." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --retries 1 $(if $(TORCH_WHEELS),--find-links $(TORCH_WHEELS)) --constraint requirements.lock torch
+	@# First torch alone, which is the only package to look for on PyTorch's page; then what it needs, the lock and the book.
+	$(BIN)/python -m pip install --quiet --no-deps --retries 1 $(if $(TORCH_WHEELS),--find-links $(TORCH_WHEELS)) --constraint requirements.lock torch
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock torch
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check

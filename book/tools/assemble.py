@@ -1,0 +1,182 @@
+"""Put the site's source together: settings, prose, executed notebooks, and the numbers that the run measured.
+
+    python book/tools/assemble.py _build/site --notebooks … --records …
+
+Nothing here computes a result. It copies, and where the prose asks for a number it passes on what a record holds.
+"""
+
+import argparse
+import csv
+import io
+import json
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import nbformat
+import yaml
+
+# The words after "Time to read" in a chapter's table of facts; the site adds the measured ones.
+MEASURED_ROWS = "| Time to run | {time}, measured on {cores} cores ({processor}), {date} |\n| Peak memory | {memory}, measured in the same run |"
+
+
+def duration(seconds):
+    """Seconds as a person says them: '48 s', '3 min 20 s'."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def gigabytes(n_bytes):
+    """Bytes in units of 10^9, one decimal: '1.3 GB'."""
+    return f"{n_bytes / 1e9:.1f} GB"
+
+
+def number(value):
+    """A measured number as prose shows it: counts in full, anything else to two decimals."""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def add_measured_rows(notebook):
+    """Add run time and peak memory to the table in the cell tagged `glance`. Raises ValueError where there is none."""
+    run = notebook.metadata["successor_heads"]
+    for cell in notebook.cells:
+        if "glance" in cell.metadata.get("tags", []):
+            rows = MEASURED_ROWS.format(
+                time=duration(run["seconds"]),
+                memory=gigabytes(run["peak_rss_bytes"]),
+                cores=run["threads"],
+                processor=run["machine"]["processor"],
+                date=run["started"][:10],
+            )
+            lines = cell.source.splitlines()
+            last_row = max(place for place, line in enumerate(lines) if line.lstrip().startswith("|"))
+            cell.source = "\n".join([*lines[: last_row + 1], rows, *lines[last_row + 1 :]])
+            return
+    raise ValueError(f"notebooks/{run['chapter']}.ipynb needs a table in a markdown cell tagged 'glance'.")
+
+
+def findings(records):
+    """What prose may quote as {{ chapter.finding.part }}: '01-find-heads' is find_heads there.
+
+    Parts of a finding: value, low, high, n, percent, with_interval. All are text.
+    """
+    quoted = {}
+    for record in records:
+        chapter = record["chapter"].split("-", 1)[1].replace("-", "_")
+        quoted[chapter] = {}
+        for name, found in record["findings"].items():
+            parts = {part: number(value) for part, value in found.items() if value is not None}
+            if isinstance(found["value"], float):
+                parts["percent"] = f"{100 * found['value']:.0f}%"
+            if found.get("low") is not None:
+                parts["with_interval"] = f"{parts['value']} (95% interval {parts['low']} to {parts['high']})"
+            quoted[chapter][name] = parts
+    return quoted
+
+
+def title(notebook):
+    """The text of a notebook's first heading."""
+    return next(
+        line.removeprefix("# ")
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("# ")
+    )
+
+
+def status(notebooks):
+    """One row per chapter: what was recorded when it ran."""
+    for notebook in notebooks:
+        run = notebook.metadata["successor_heads"]
+        yield {
+            "chapter": run["chapter"],
+            "title": title(notebook),
+            "result": run["result"],
+            "date": run["started"],
+            "model": run["model"],
+            "seconds": run["seconds"],
+            "peak_rss_bytes": run["peak_rss_bytes"],
+            "threads": run["threads"],
+            **{part: run["machine"][part] for part in ("processor", "cores", "memory_bytes", "system")},
+            **{f"version_{package}": version for package, version in run["versions"].items()},
+        }
+
+
+def status_tables(rows):
+    """The status page's two Markdown tables: the runs, and the versions they used."""
+    runs = ["| Chapter | Result | Date | Model | Run time | Peak memory | Machine |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        machine = f"{row['threads']} of {row['cores']} cores, {row['processor']}, {gigabytes(row['memory_bytes'])}, {row['system']}"
+        runs.append(
+            f"| [{row['title']}](../notebooks/{row['chapter']}.ipynb) | {row['result']} | {row['date'][:16].replace('T', ' ')} UTC"
+            f" | `{row['model']}` | {duration(row['seconds'])} | {gigabytes(row['peak_rss_bytes'])} | {machine} |"
+        )
+    used = ["| Package | Version |", "|---|---|"]
+    pairs = {(key.removeprefix("version_"), value) for row in rows for key, value in row.items() if key.startswith("version_")}
+    used += [f"| {package} | {version} |" for package, version in sorted(pairs)]
+    return "\n".join(runs), "\n".join(used)
+
+
+def status_csv(rows):
+    """The same rows as CSV text."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["chapter"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def with_repository(settings, repository, branch):
+    """Settings with repository links and launch buttons, or unchanged where no repository is known: no dead links."""
+    if not repository:
+        return settings
+    url = repository if "://" in repository else f"https://github.com/{repository}"
+    settings["repository"] = {"url": url, "branch": branch}
+    settings["html"].update(use_repository_button=True, use_issues_button=True)
+    settings["launch_buttons"].update(
+        colab_url="https://colab.research.google.com", binderhub_url="https://mybinder.org"
+    )
+    return settings
+
+
+def assemble(site, *, notebook_paths, record_paths, repository, branch):
+    """Lay the site's source into the folder `site`, which is emptied first."""
+    shutil.rmtree(site, ignore_errors=True)
+    (site / "notebooks").mkdir(parents=True)
+    shutil.copytree("book", site / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy("_toc.yml", site)
+
+    notebooks = [nbformat.read(path, as_version=4) for path in notebook_paths]
+    for path, notebook in zip(notebook_paths, notebooks, strict=True):
+        add_measured_rows(notebook)
+        nbformat.write(notebook, site / "notebooks" / path.name)
+
+    # One copy for all attention views. It is 1.3 MB, so it comes from the installed package rather than from git.
+    shutil.copy(str(files("circuitsvis") / "dist" / "cdn" / "iife.js"), site / "book/_static/circuitsvis.js")
+
+    rows = list(status(notebooks))
+    (site / "book/_static/status.csv").write_text(status_csv(rows))
+    runs, used = status_tables(rows)
+    settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository, branch)
+    settings["parse"]["myst_substitutions"] = {
+        **findings(json.loads(path.read_text()) for path in record_paths),
+        "status_runs": runs,
+        "status_versions": used,
+    }
+    (site / "_config.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("site", type=Path)
+    parser.add_argument("--notebooks", dest="notebook_paths", type=Path, nargs="*", required=True)
+    parser.add_argument("--records", dest="record_paths", type=Path, nargs="*", required=True)
+    parser.add_argument("--repository", default="", help="owner/name on GitHub, or a full address")
+    parser.add_argument("--branch", default="main")
+    arguments = vars(parser.parse_args())
+    assemble(arguments.pop("site"), **arguments)
+
+
+if __name__ == "__main__":
+    main()

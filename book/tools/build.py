@@ -1,0 +1,65 @@
+"""Run the Snakefile under a lock that dies with this process, then say what failed or where the book is.
+
+    python book/tools/build.py --model grown/pythia --cores 2 --cell-timeout 900
+
+Snakemake's own lock is a file that outlives a killed build and then has to be removed by hand. The lock taken here
+is the operating system's: two builds never run at once, and a killed one leaves nothing behind.
+"""
+
+import argparse
+import fcntl
+import sys
+from pathlib import Path
+
+import nbformat
+import places
+from snakemake.cli import main as snakemake
+
+# Checksums for whatever a job hands to the next one, however large, so that a touched file redoes nothing.
+OPTIONS = ["--nolock", "--keep-going", "--rerun-incomplete", "--max-checksum-file-size", "10GB", "--quiet", "all"]
+
+
+def take_lock():
+    """Hold _build/lock until this process ends; returns the open file, or None where another build holds it."""
+    Path("_build").mkdir(exist_ok=True)
+    lock = open("_build/lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    return lock
+
+
+def failures():
+    """One sentence for each notebook whose last run failed."""
+    for path in sorted(Path("_build/executed").rglob("*.failed.ipynb")):
+        run = nbformat.read(path, as_version=4).metadata["successor_heads"]
+        yield f"notebooks/{run['chapter']}.ipynb on {run['model']}, cell {run['error']['cell']}: {run['error']['error']} (kept as {path})"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=places.DEFAULT_MODEL)
+    parser.add_argument("--cores", default="2")
+    parser.add_argument("--cell-timeout", default="900", help="seconds that one cell may take")
+    parser.add_argument("target", nargs="?", default="site", choices=["site", "notebooks"])
+    arguments = parser.parse_args()
+    settings = ["--config", f"model={arguments.model}", f"cell_timeout={arguments.cell_timeout}"]
+
+    lock = take_lock()
+    if lock is None:
+        sys.exit("Another build is running in this folder: wait for it to end, or stop it.")
+    try:
+        snakemake([*OPTIONS, "--cores", arguments.cores, arguments.target, *settings])
+    except SystemExit as ended:
+        status = ended.code
+    if status:
+        for sentence in failures():
+            print(f"FAILED  {sentence}", file=sys.stderr)
+        sys.exit("The book was not built. What ran well is kept: mend what failed and call again.")
+    if arguments.target == "site":
+        print(f"The book: {Path(places.index(places.subject(arguments.model))).resolve().as_uri()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Run one notebook on one model with papermill, measure it, and write the executed copy and its record whole or not at all.
+
+The Snakefile calls this. The executed notebook carries what was measured in its metadata, under "successor_heads".
+"""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import resource
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+# Versions that decide a result. They go into the executed notebook and onto the status page.
+VERSIONED = ("successor-heads", "torch", "nnsight", "transformers", "numpy", "matplotlib", "papermill", "jupyter-book")
+
+
+def machine():
+    """Processor, cores that this process may use, memory in bytes and system of this computer."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": processor_name(),
+        "cores": cores,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def processor_name():
+    """The processor's name where the system tells it, else its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions():
+    """Version of Python and of every package in VERSIONED that is installed."""
+    found = {"python": platform.python_version()}
+    for package in VERSIONED:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def peak_rss_bytes():
+    """Largest resident set among the child processes that have ended: the kernel's. Linux counts KiB, macOS bytes."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def stop_when_orphaned():
+    """End this process when the one that started it is gone, so that a killed build leaves no kernel running."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)  # the kernel watches us in the same way and ends by itself
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def failing_cell(notebook):
+    """Place of the last code cell that was started. After a time-out papermill still calls it completed."""
+    started = [
+        place
+        for place, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("start_time")
+    ]
+    return started[-1] if started else 0
+
+
+def describe(error, notebook):
+    """What went wrong, and in which cell: the dict that goes into the failed copy and onto the screen."""
+    if isinstance(error, PapermillExecutionError):
+        place, name, text = error.cell_index, error.ename, error.evalue
+    else:
+        place, name, text = failing_cell(notebook), type(error).__name__, str(error)
+    return {"cell": place + 1, "source": notebook.cells[place].source, "error": f"{name}: {text}".strip()}
+
+
+def write_notebook(notebook, path):
+    """Write by way of a file beside it, so that no one ever reads half a notebook."""
+    partial = path.with_name(f".{path.name}.writing")
+    nbformat.write(notebook, partial)
+    os.replace(partial, path)
+
+
+def run(*, notebook, output, record, model, cell_timeout):
+    """Execute `notebook` with MODEL=`model`; returns the error's description, or None when all went well."""
+    chapter = notebook.stem
+    failed = output.with_suffix(".failed.ipynb")
+    working = output.with_name(f".{chapter}.working.ipynb")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    failed.unlink(missing_ok=True)
+
+    os.environ["SUCCESSOR_HEADS_BOOK"] = "1"
+    os.environ["SUCCESSOR_HEADS_RECORDS"] = str(record.parent.parent.resolve())
+    started, clock, error = datetime.now(UTC), time.monotonic(), None
+    try:
+        if "MODEL" not in papermill.inspect_notebook(str(notebook)):
+            raise ValueError("no cell tagged 'parameters' sets MODEL")
+        papermill.execute_notebook(
+            str(notebook.resolve()),
+            str(working.resolve()),
+            parameters={"MODEL": model},
+            kernel_name="python3",
+            cwd=str(notebook.parent.resolve()),
+            execution_timeout=cell_timeout,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of TCP at every start
+            progress_bar={
+                "desc": chapter,
+                "bar_format": "{desc}: cell {n_fmt} of {total_fmt} after {elapsed}\n",
+                "mininterval": 5,
+            },
+        )
+        if not record.exists():
+            raise FileNotFoundError(f"the notebook ended without writing its record {record}")
+    except Exception as caught:  # a dead kernel, a time-out and a raised error must all end as a named cell
+        error = caught
+
+    executed = nbformat.read(working if working.exists() else notebook, as_version=4)
+    measured = {
+        "chapter": chapter,
+        "model": model,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 1),
+        "peak_rss_bytes": peak_rss_bytes(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", machine()["cores"])),
+        "machine": machine(),
+        "versions": versions(),
+        "result": "failed" if error else "passed",
+    }
+    if error:
+        # Papermill puts two notes into the copy it saves; without them the cell's number is the reader's own.
+        executed.cells = [c for c in executed.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+        measured["error"] = describe(error, executed)
+    executed.metadata["successor_heads"] = measured
+    # Papermill notes absolute paths; the executed copies are published.
+    executed.metadata.get("papermill", {}).update(input_path=notebook.as_posix(), output_path=output.as_posix())
+    write_notebook(executed, failed if error else output)
+    working.unlink(missing_ok=True)
+    return measured.get("error")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--record", type=Path, required=True, help="where the notebook has to leave its record")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--cell-timeout", type=int, required=True, help="seconds that one cell may take")
+    arguments = parser.parse_args()
+    stop_when_orphaned()
+    error = run(**vars(arguments))
+    if error:
+        first_lines = "\n".join("    " + line for line in error["source"].splitlines()[:5])
+        print(
+            f"\n{arguments.notebook} failed on {arguments.model} in cell {error['cell']}:\n{first_lines}\n  {error['error']}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
