@@ -119,7 +119,10 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     share, z2 = successes / n, Z_95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half_width = Z_95 / (1 + z2 / n) * (share * (1 - share) / n + z2 / (4 * n**2)) ** 0.5
-    return max(0.0, centre - half_width), min(1.0, centre + half_width)
+    # At 0 and at n the bound is the share itself, which rounding would miss by 1e-17.
+    low = 0.0 if successes == 0 else centre - half_width
+    high = 1.0 if successes == n else centre + half_width
+    return low, high
 
 
 def macro_interval(

@@ -1,0 +1,117 @@
+"""Tiny random checkpoints of every family, and the rules that hold for all tests.
+
+Shapes named in the library's annotations are checked whenever a test calls it. No test leaves the machine.
+"""
+
+import os
+
+# Before anything of Hugging Face is imported: no test looks for a model on the hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import beartype  # noqa: F401  nnsight hangs a method on `object`, after which beartype does not import
+from jaxtyping import install_import_hook
+
+install_import_hook("successor_heads", "beartype.beartype")
+
+import copy
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+)
+
+from successor_heads import models, ordinals
+
+VOCABULARY = ["<unk>", "<eos>", "\n", " "] + [
+    prefix + word
+    for prefix in (" ", "")
+    for word in dict.fromkeys(word for task in ordinals.TASKS for word in ordinals.CLASSES[task].words)
+]
+SIZE = dict(vocab_size=len(VOCABULARY) + 3, num_hidden_layers=2, bos_token_id=1, eos_token_id=1)
+CONFIGS = {
+    "gpt2": GPT2Config(**SIZE, n_embd=24, n_head=3, n_inner=40),
+    "gpt_neox": GPTNeoXConfig(**SIZE, hidden_size=24, num_attention_heads=3, intermediate_size=40),
+    "gpt_neox-no-bias": GPTNeoXConfig(
+        **SIZE, hidden_size=24, num_attention_heads=3, intermediate_size=40, attention_bias=False
+    ),
+    "gpt_neox-sequential": GPTNeoXConfig(
+        **SIZE, hidden_size=24, num_attention_heads=3, intermediate_size=40, use_parallel_residual=False
+    ),
+    "llama": LlamaConfig(**SIZE, hidden_size=24, num_attention_heads=3, intermediate_size=40),
+    "llama-grouped": LlamaConfig(
+        **SIZE, hidden_size=24, num_attention_heads=6, num_key_value_heads=2, intermediate_size=40
+    ),
+    "llama-biased": LlamaConfig(
+        **SIZE,
+        hidden_size=24,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=10,
+        intermediate_size=40,
+        attention_bias=True,
+        mlp_bias=True,
+    ),
+}
+
+
+def random_module(config, *, seed: int = 0):
+    """A causal language model in which no weight, bias or norm has a special value."""
+    torch.manual_seed(seed)
+    module = AutoModelForCausalLM.from_config(copy.deepcopy(config), attn_implementation="eager")
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(std=0.3)
+    return module.eval()
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """All 294 ordinals as single tokens, with a leading space and without."""
+    backend = Tokenizer(WordLevel({word: place for place, word in enumerate(VOCABULARY)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?\w+|\s"), "isolated")
+    backend.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="<eos>")
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory, tokenizer) -> dict[str, Path]:
+    """A folder with a complete random checkpoint for every entry of CONFIGS."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    for name, config in CONFIGS.items():
+        random_module(config).save_pretrained(root / name)
+        tokenizer.save_pretrained(root / name)
+    return {name: root / name for name in CONFIGS}
+
+
+@pytest.fixture(scope="session", params=CONFIGS)
+def model(request, checkpoints):
+    """Every checkpoint in turn, loaded for tracing."""
+    return models.load(str(checkpoints[request.param]))
+
+
+@pytest.fixture(scope="session")
+def neox(checkpoints):
+    """One loaded model, for tests in which the family does not matter."""
+    return models.load(str(checkpoints["gpt_neox"]))
+
+
+@pytest.fixture(autouse=True)
+def stay_on_this_machine(monkeypatch):
+    """A test that opens a connection to anywhere else fails."""
+    connect = socket.socket.connect
+
+    def connect_here(self, address):
+        is_local = self.family == socket.AF_UNIX or address[0] in ("127.0.0.1", "::1", "localhost")
+        assert is_local, f"a test tried to reach {address}"
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_here)

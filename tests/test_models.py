@@ -1,0 +1,340 @@
+import json
+import re
+import shutil
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import huggingface_hub.constants
+import pytest
+import safetensors.torch
+import torch
+
+from successor_heads import anatomy, models, ordinals
+from successor_heads.errors import UserError
+from successor_heads.scores import score_heads
+
+COMMIT = "1234567890abcdef1234567890abcdef12345678"
+
+
+@pytest.fixture
+def broken(tmp_path, checkpoints):
+    """A copy of a good checkpoint to break, as a function of the family."""
+
+    def copy(family="gpt_neox"):
+        return shutil.copytree(checkpoints[family], tmp_path / "broken")
+
+    return copy
+
+
+def edit_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def edit_weights(folder, change):
+    path = folder / "model.safetensors"
+    weights = safetensors.torch.load_file(path)
+    change(weights)
+    safetensors.torch.save_file(weights, path, metadata={"format": "pt"})
+
+
+def sentence_of(name, **options):
+    """The one sentence that loading `name` fails with."""
+    with pytest.raises(UserError) as caught:
+        models.load(str(name), **options)
+    sentence = str(caught.value)
+    assert "\n" not in sentence and sentence.endswith(".") and len(sentence) < 400
+    return sentence
+
+
+def test_a_local_folder_becomes_a_model_to_trace(model):
+    module = model._module
+    assert not module.training and not any(weight.requires_grad for weight in module.parameters())
+    assert module.config._attn_implementation == "eager"
+    assert model.tokenizer.padding_side == "left"
+    assert models.revision_of(model) is None
+
+
+def test_loading_writes_nothing_on_the_screen(checkpoints, capfd):
+    models.load(str(checkpoints["llama"]))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_ordinals_do_not_depend_on_what_nnsight_does_to_the_tokenizer(neox, tokenizer):
+    before, after = ordinals.resolve(tokenizer), ordinals.resolve(neox.tokenizer)
+    for task in ordinals.TASKS:
+        assert torch.equal(before[task].token_ids, after[task].token_ids)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", torch.bfloat16])
+def test_dtype_can_be_chosen(checkpoints, dtype):
+    expected = models.DTYPES.get(dtype, dtype)
+    assert models.load(str(checkpoints["gpt2"]), dtype=dtype)._module.dtype == expected
+
+
+def test_grown_models_are_those_of_the_zoo(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "ZOO", tmp_path)
+    assert "none yet" in sentence_of("grown/pythia")
+    shutil.copytree(checkpoints["gpt2"], tmp_path / "gpt2")
+    shutil.copytree(checkpoints["llama"], tmp_path / "llama")
+    (tmp_path / "unfinished").mkdir()
+    assert models.grown_models() == ["grown/gpt2", "grown/llama"]
+    assert anatomy.of(models.load("grown/llama")).family == "llama"
+    for name in ("grown/pythia", "grown/unfinished", "grown/", "grown/../gpt2"):
+        assert "grown/gpt2, grown/llama" in sentence_of(name)
+
+
+def test_an_untrained_twin_has_the_shape_but_not_the_weights(model, tokenizer):
+    twin, again, other = (models.untrained_twin(model, seed=seed) for seed in (0, 0, 1))
+    for name, weight in model._module.named_parameters():
+        fresh = twin._module.get_parameter(name)
+        assert fresh.shape == weight.shape and fresh.dtype == weight.dtype and not torch.equal(fresh, weight)
+        assert torch.equal(fresh, again._module.get_parameter(name))
+    assert not torch.equal(other._module.lm_head.weight, twin._module.lm_head.weight)
+    assert twin.tokenizer is model.tokenizer and not twin._module.training
+    score_heads(anatomy.of(twin), ordinals.resolve(tokenizer))
+
+
+def test_making_a_twin_leaves_the_random_state_alone(neox):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    models.untrained_twin(neox)
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "~/no-such-folder-here", ".."])
+def test_a_missing_folder(name):
+    assert name in sentence_of(name)
+
+
+def test_a_file_is_not_a_model(checkpoints):
+    assert "no folder" in sentence_of(checkpoints["gpt2"] / "config.json")
+
+
+def test_a_revision_of_a_local_folder_is_refused_rather_than_ignored(checkpoints):
+    assert "has no revisions" in sentence_of(checkpoints["gpt2"], revision="step1000")
+
+
+def test_an_unknown_dtype_names_those_there_are(checkpoints):
+    assert "float32, float16, bfloat16" in sentence_of(checkpoints["gpt2"], dtype="int4")
+
+
+@pytest.mark.parametrize("device", ["meta", "abacus"] + ([] if torch.cuda.is_available() else ["cuda"]))
+def test_a_device_that_is_not_there(checkpoints, device):
+    assert f"Device '{device}' cannot be used" in sentence_of(checkpoints["gpt2"], device=device)
+
+
+def test_a_folder_without_config(broken):
+    folder = broken()
+    (folder / "config.json").unlink()
+    assert "has no config.json" in sentence_of(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '"gpt2"', "", "{}", '{"model_type": ["gpt2"]}', '{"model_type": "gpt_neox", "hidden_size": "wide"}']
+)
+def test_a_broken_config(broken, text):
+    folder = broken()
+    (folder / "config.json").write_text(text)
+    assert re.search("config.json cannot be read|not supported", sentence_of(folder))
+
+
+@pytest.mark.parametrize("changes", [dict(num_attention_heads=0), dict(num_attention_heads=5), dict(hidden_act="magic")])
+def test_a_config_that_makes_no_model(broken, changes):
+    folder = broken()
+    edit_config(folder, **changes)
+    assert "cannot be read" in sentence_of(folder)
+
+
+def test_an_unsupported_family_names_those_that_are(broken):
+    folder = broken()
+    edit_config(folder, model_type="mamba")
+    assert re.search("'mamba'.*gpt2, gpt_neox, llama", sentence_of(folder))
+
+
+def test_a_missing_tokenizer(broken):
+    folder = broken()
+    (folder / "tokenizer.json").unlink()
+    assert "has no tokenizer" in sentence_of(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", ""])
+def test_a_broken_tokenizer(broken, text):
+    folder = broken()
+    (folder / "tokenizer.json").write_text(text)
+    assert "the tokenizer cannot be read" in sentence_of(folder)
+
+
+def test_missing_weights_and_weights_in_a_format_that_can_run_code(broken):
+    folder = broken()
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    assert "has no model.safetensors" in sentence_of(folder)
+    torch.save(weights, folder / "pytorch_model.bin")
+    assert "has no model.safetensors" in sentence_of(folder)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_truncated_weights(broken, kept):
+    path = broken() / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    assert "the weights cannot be read" in sentence_of(path.parent)
+
+
+def test_a_page_saved_in_place_of_weights(broken):
+    folder = broken()
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n" * 3)
+    assert "the weights cannot be read" in sentence_of(folder)
+
+
+def test_a_missing_shard(broken):
+    folder = broken()
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    index = {"metadata": {}, "weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "the weights cannot be read" in sentence_of(folder)
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_not_filled_with_random_numbers(broken):
+    folder = broken()
+    name = "gpt_neox.layers.1.attention.dense.weight"
+    edit_weights(folder, lambda weights: weights.pop(name))
+    assert f"{name} among them" in sentence_of(folder)
+
+
+def test_tensors_of_another_shape_are_not_replaced_by_random_numbers(broken):
+    folder = broken()
+    edit_config(folder, intermediate_size=44)
+    assert "another shape" in sentence_of(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_numbers(broken, value):
+    folder = broken("llama")
+    edit_weights(folder, lambda weights: weights["model.layers.1.mlp.up_proj.weight"][3, 5:6].fill_(value))
+    assert "model.layers.1.mlp.up_proj.weight" in sentence_of(folder)
+
+
+def test_numbers_too_large_for_the_dtype(broken):
+    folder = broken("llama")
+    edit_weights(folder, lambda weights: weights["lm_head.weight"][0, :1].fill_(1e6))
+    models.load(str(folder))
+    assert "lm_head.weight" in sentence_of(folder, dtype="float16")
+
+
+# The hub, played by a server on this machine.
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Serves one folder as the model org/good, and refuses other names in the ways the real hub does."""
+
+    refusals = {
+        "org/gated": (403, "GatedRepo"),
+        "org/gated-anonymous": (401, "GatedRepo"),
+        "org/missing": (401, "RepoNotFound"),
+        "org/down": (500, ""),
+    }
+
+    def __init__(self, *args, folder, asked, **kwargs):
+        self.folder, self.asked = folder, asked
+        super().__init__(*args, **kwargs)
+
+    def answer(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        name = re.search("org/[a-z-]+", path).group()
+        if name in self.refusals:
+            status, code = self.refusals[name]
+            self.answer(status, X_Error_Code=code)
+        elif path.startswith("/api/"):
+            self.describe(path)
+        else:
+            file = self.folder / path.rpartition("/")[2]
+            self.asked.append(file.name)
+            body = file.read_bytes()
+            self.answer(200, body, ETag=f'"{file.name}"', X_Repo_Commit=COMMIT)
+
+    do_HEAD = do_GET
+
+    def describe(self, path):
+        if "/revision/" in path and path.rpartition("/")[2] not in ("main", COMMIT):
+            self.answer(404, X_Error_Code="RevisionNotFound")
+        elif "/tree/" in path:
+            files = [
+                {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": file.name}
+                for file in self.folder.iterdir()
+            ]
+            self.answer(200, json.dumps(files).encode())
+        else:
+            self.answer(200, json.dumps({"id": "org/good", "sha": COMMIT, "siblings": []}).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path, checkpoints, monkeypatch):
+    """The names of the files that were asked of the hub, whose model org/good lies in `hub.folder`."""
+
+    class Asked(list):
+        folder = shutil.copytree(checkpoints["gpt_neox"], tmp_path / "served")
+
+    asked = Asked()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, folder=asked.folder, asked=asked))
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    yield asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_hub_model_is_fetched_config_first_and_read_from_disk_the_second_time(hub, checkpoints, monkeypatch):
+    (hub.folder / "pytorch_model.bin").write_bytes(b"never fetched")
+    model = models.load("org/good")
+    assert hub[0] == "config.json" and "pytorch_model.bin" not in hub
+    assert models.revision_of(model) == COMMIT
+    local = models.load(str(checkpoints["gpt_neox"]))
+    assert torch.equal(model._module.lm_head.weight, local._module.lm_head.weight)
+    # Without a network the copy on disk is found.
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert models.revision_of(models.load("org/good")) == COMMIT
+    assert "hub cannot be reached" in sentence_of("org/other")
+
+
+def test_an_unsupported_hub_model_is_refused_before_its_weights_are_fetched(hub):
+    edit_config(hub.folder, model_type="mamba")
+    assert "'mamba'" in sentence_of("org/good")
+    assert set(hub) == {"config.json"}
+
+
+def test_what_the_hub_refuses(hub):
+    assert "accept its licence on https://huggingface.co/org/gated and set HF_TOKEN" in sentence_of("org/gated")
+    assert "set HF_TOKEN" in sentence_of("org/gated-anonymous")
+    assert "The hub has no model 'org/missing'" in sentence_of("org/missing")
+    assert "has no revision 'step7'" in sentence_of("org/good", revision="step7")
+    assert "org/down" in sentence_of("org/down")
+    assert "neither a folder nor a hub id" in sentence_of("not a name")
+    assert "neither a folder nor a hub id" in sentence_of("too/many/parts")
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_no_network(hub, monkeypatch, offline):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert "the hub cannot be reached" in sentence_of("org/good")

@@ -1,0 +1,124 @@
+import pytest
+import torch
+
+from successor_heads import anatomy, ordinals, tracing
+
+PROMPTS = ["one two three", "Monday Tuesday Wednesday Thursday", " 7 8", "A"]
+
+
+@pytest.fixture(scope="module")
+def days(tokenizer):
+    return ordinals.resolve(tokenizer)["days"]
+
+
+def hooked_forward(model, prompt, *, edits=()):
+    """One unpadded prompt through the plain module: next-token logits, and head outputs [layer, head, d_head].
+
+    `edits` are (layer, head, value): what a forward hook puts in place of a head's output at the last position.
+    """
+    parts = anatomy.of(model._module)
+    seen, handles = [], []
+
+    def visit(layer):
+        def hook(_, args):
+            seen.append(args[0][0, -1])
+            edited = args[0].clone()
+            for _, head, value in (edit for edit in edits if edit[0] == layer):
+                edited[:, -1, head * parts.d_head : (head + 1) * parts.d_head] = value
+            return (edited,)
+
+        return hook
+
+    for layer in range(parts.n_layers):
+        handles.append(parts.output_projection(layer).register_forward_pre_hook(visit(layer)))
+    with torch.no_grad():
+        logits = model._module(torch.tensor([model.tokenizer(prompt)["input_ids"]])).logits[0, -1]
+    for handle in handles:
+        handle.remove()
+    return logits, torch.stack(seen).unflatten(-1, (parts.n_heads, parts.d_head))
+
+
+def test_prompts_are_padded_on_the_left_and_counted_from_their_first_token(neox):
+    encoded = tracing.encode(neox, [" 7 8", "A"])
+    assert encoded["attention_mask"].tolist() == [[1, 1], [0, 1]]
+    assert encoded["position_ids"].tolist() == [[0, 1], [0, 0]]
+    assert encoded["input_ids"][1, 1] == neox.tokenizer("A")["input_ids"][0]
+
+
+def test_a_padded_batch_gives_what_each_prompt_gives_alone(model):
+    batched = tracing.next_token_logits(model, PROMPTS)
+    for prompt, logits in zip(PROMPTS, batched):
+        torch.testing.assert_close(logits, hooked_forward(model, prompt)[0], atol=1e-4, rtol=0)
+
+
+def test_attention_patterns_are_those_of_the_forward_pass(model):
+    tokens, patterns = tracing.attention_patterns(model, PROMPTS[1])
+    assert tokens == ["Monday", " Tuesday", " Wednesday", " Thursday"]
+    with torch.no_grad():
+        output = model._module(tracing.encode(model, [PROMPTS[1]])["input_ids"], output_attentions=True)
+    torch.testing.assert_close(patterns, torch.cat(output.attentions), atol=1e-6, rtol=0)
+    torch.testing.assert_close(patterns.sum(-1), torch.ones(patterns.shape[:3]))
+    assert (patterns.triu(1) == 0).all()
+
+
+def test_mean_head_outputs_ignore_the_padding(model):
+    means = tracing.mean_head_outputs(model, PROMPTS)
+    expected = torch.stack([hooked_forward(model, prompt)[1] for prompt in PROMPTS]).mean(0)
+    torch.testing.assert_close(means, expected, atol=1e-5, rtol=0)
+
+
+def test_ablation_in_a_trace_is_ablation_by_hooks(model, days):
+    parts = anatomy.of(model)
+    means = torch.stack([hooked_forward(model, prompt)[1] for prompt in PROMPTS]).mean(0)
+    answers = days.token_ids[: len(PROMPTS)]
+    effects = tracing.mean_ablation_effects(model, PROMPTS, answers, members=days.token_ids, reference=PROMPTS)
+    assert effects.logit_fall.shape == (parts.n_layers, parts.n_heads, len(PROMPTS))
+
+    def lead(logits, answer):
+        return logits[answer] - logits[days.token_ids[days.token_ids != answer]].mean()
+
+    for place, (prompt, answer) in enumerate(zip(PROMPTS, answers)):
+        clean, _ = hooked_forward(model, prompt)
+        ablated = {
+            (layer, head): hooked_forward(model, prompt, edits=[(layer, head, means[layer, head])])[0]
+            for layer in range(parts.n_layers)
+            for head in range(parts.n_heads)
+        }
+        for (layer, head), logits in ablated.items():
+            logit_fall = clean[answer] - logits[answer]
+            difference_fall = lead(clean, answer) - lead(logits, answer)
+            torch.testing.assert_close(effects.logit_fall[layer, head, place], logit_fall, atol=1e-5, rtol=0)
+            torch.testing.assert_close(effects.difference_fall[layer, head, place], difference_fall, atol=1e-5, rtol=0)
+            assert effects.ablated.right_in_vocabulary[layer, head, place] == (logits.argmax() == answer)
+            # The control: ablating the neighbouring head is something else.
+            neighbour = ablated[layer, (head + 1) % parts.n_heads]
+            assert (logits - neighbour).abs().max() > 1e-4
+
+
+def test_replacing_a_head_by_its_own_output_changes_nothing(model):
+    clean, own = hooked_forward(model, PROMPTS[0])
+    for layer, replacement in enumerate(own):
+        for logits in tracing.ablated_logits(model, PROMPTS[:1], replacement, layer=layer):
+            torch.testing.assert_close(logits[0], clean, atol=1e-5, rtol=0)
+
+
+def test_answers_are_read_against_class_and_vocabulary():
+    logits = torch.tensor([[0.0, 3.0, 1.0, 2.0, 9.0], [0.0, 3.0, 3.0, 0.0, 0.0], [5.0, 1.0, 2.0, 3.0, 0.0]])
+    read = tracing.read_answers(logits, torch.tensor([1, 1, 0]), torch.tensor([0, 1, 2]))
+    assert read.logit.tolist() == [3, 3, 5]
+    assert read.difference.tolist() == [2.5, 1.5, 3.5]
+    assert read.right_in_class.tolist() == [True, False, True]
+    assert read.right_in_vocabulary.tolist() == [False, False, True]
+
+
+def test_tokens_are_shown_with_their_spaces(tokenizer):
+    ids = torch.tensor(tokenizer("Monday Tuesday\n 27")["input_ids"])
+    assert tracing.token_texts(tokenizer, ids) == ["Monday", " Tuesday", "\n", " 27"]
+
+
+def test_a_layer_is_ablated_in_one_forward_pass(neox):
+    passes = []
+    handle = neox._module.lm_head.register_forward_hook(lambda *_: passes.append(1))
+    tracing.ablated_logits(neox, PROMPTS, tracing.mean_head_outputs(neox, PROMPTS)[0], layer=0)
+    handle.remove()
+    assert len(passes) == 2  # one for the means, one for all heads
