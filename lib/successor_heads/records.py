@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat, SupportsInt
 
 import numpy as np
 import pandas as pd
@@ -69,10 +69,19 @@ def score_record(
 
 
 def finding(
-    value: float, *, low: float | None = None, high: float | None = None, n: int | None = None
+    value: SupportsFloat,
+    *,
+    low: SupportsFloat | None = None,
+    high: SupportsFloat | None = None,
+    n: SupportsInt | None = None,
 ) -> dict[str, float | int | None]:
     """One number with its 95% interval and how many cases it rests on."""
-    return {"value": value, "low": low, "high": high, "n": n}
+    return {
+        "value": float(value),
+        "low": None if low is None else float(low),
+        "high": None if high is None else float(high),
+        "n": None if n is None else int(n),
+    }
 
 
 def chapter_record(

@@ -1,0 +1,157 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points
+
+import pytest
+
+from successor_heads import cli, models, ordinals, scores
+
+
+def command(*arguments, **options):
+    """The command line in a process of its own, as a reader would start it."""
+    code = "import sys; from successor_heads.cli import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(cli.__file__))},
+        **options,
+    )
+
+
+def test_the_command_is_installed_under_its_name():
+    (entry,) = entry_points(group="console_scripts", name="successor-heads")
+    assert entry.value == "successor_heads.cli:main"
+
+
+def test_help_answers_within_a_second_and_loads_nothing_heavy():
+    start = time.perf_counter()
+    process = command("--help")
+    output, errors = process.communicate()
+    assert process.returncode == 0 and errors == ""
+    assert "score" in output and "grow" in output
+    assert time.perf_counter() - start < 1
+    code = "import sys, successor_heads.cli; print([name for name in ('torch', 'transformers', 'nnsight', 'pandas') if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("subcommand", ["score", "grow"])
+def test_every_command_has_help(subcommand, capsys):
+    with pytest.raises(SystemExit) as exit:
+        cli.main([subcommand, "--help"])
+    assert exit.value.code == 0 and subcommand in capsys.readouterr().out
+
+
+def test_score_prints_the_best_heads_and_writes_all_of_them(checkpoints, tmp_path, capsys):
+    name = str(checkpoints["llama-grouped"])
+    assert cli.main(["score", name, "--json", str(tmp_path / "score.json")]) == 0
+    output, errors = capsys.readouterr()
+    record = json.loads((tmp_path / "score.json").read_text())
+    assert errors == "" and os.listdir(tmp_path) == ["score.json"]
+    assert record["model"] == name and record["revision"] is None and len(record["heads"]) == 12
+    shown = re.findall(r"^ *(L\d+H\d+) +([\d.]+) +([\d.]+)", output, flags=re.M)
+    assert shown == [
+        (f"L{head['layer']}H{head['head']}", f"{head['macro']:.2f}", f"{head['micro']:.2f}")
+        for head in record["heads"][:10]
+    ]
+    assert "macro  micro  numbers  number words" in output and "95% bootstrap interval" in output
+    pairs = next(line for line in output.splitlines() if line.strip().startswith("pairs"))
+    assert pairs.split() == ["pairs", "290", "199", "19", "9", "7", "7", "12", "12", "25"]
+    assert 0 < record["seconds"] < 60 and record["peak_rss_bytes"] > 10**8
+
+
+def test_score_says_what_the_tokenizer_dropped(checkpoints, monkeypatch, capsys, tokenizer):
+    resolved = ordinals.resolve(tokenizer)
+    days = ordinals.CLASSES["days"]
+    monkeypatch.setattr(ordinals, "resolve", lambda _: resolved | {
+        "days": ordinals.ResolvedClass(
+            "days", days.words[:3], *(getattr(resolved["days"], part)[:3] for part in ("token_ids", "index")),
+            *(getattr(resolved["days"], part)[:2] for part in ("source", "target")), days.words[3:], " ",
+        )
+    })  # fmt: skip
+    assert cli.main(["score", str(checkpoints["gpt2"])]) == 0
+    assert "Dropped from days, not single tokens: 4 (Thursday Friday Saturday Sunday)" in capsys.readouterr().out
+
+
+def test_a_share_of_a_task_without_pairs_has_no_column():
+    head = {"layer": 1, "head": 2, "micro": 0.5, "macro": 0.25, "by_task": {"days": None, "letters": 0.25}}
+    record = dict(model="m", family="llama", n_layers=2, n_heads=3, heads=[head], seconds=1.0, peak_rss_bytes=10**9)
+    record |= dict(pairs={"days": 0, "letters": 4}, dropped={"days": ["Monday"], "letters": []})
+    report = cli.report(record, 0.1, 0.4)
+    assert " head  macro  micro  letters\n L1H2   0.25   0.50     0.25\npairs             4        4" in report
+    assert "Dropped from days, not single tokens: 1 (Monday)" in report
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["grown/nobody"], "There is no grown model"),
+        (["./nowhere"], "There is no folder"),
+        (["org/name"], "the hub cannot be reached"),
+        (["MODEL", "--dtype", "int4"], "There is no dtype"),
+        (["MODEL", "--device", "abacus"], "cannot be used on this machine"),
+        (["MODEL", "--revision", "main"], "has no revisions"),
+        (["MODEL", "--json", "TMP/no/such/score.json"], "make it, or name another file"),
+        (["MODEL", "--json", "TMP"], "is a folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(checkpoints, tmp_path, capsys, arguments, words):
+    known = {"MODEL": str(checkpoints["gpt2"])}
+    arguments = [known.get(argument, argument.replace("TMP", str(tmp_path))) for argument in arguments]
+    assert cli.main(["score", *arguments]) == 2
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.count("\n") == 1 and words in errors
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_bad_json_target_is_refused_before_the_model_is_loaded(monkeypatch, tmp_path):
+    monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    assert cli.main(["score", "grown/any", "--json", str(tmp_path / "no" / "score.json")]) == 2
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind(checkpoints, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert cli.main(["score", str(checkpoints["gpt2"]), "--json", str(tmp_path / "score.json")]) == 2
+    assert "No space left on device" in capsys.readouterr().err and os.listdir(tmp_path) == []
+
+
+def test_control_c_is_quiet(checkpoints, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scores, "score_heads", interrupt)
+    assert cli.main(["score", str(checkpoints["gpt2"]), "--json", str(tmp_path / "score.json")]) == 130
+    assert capsys.readouterr() == ("", "") and os.listdir(tmp_path) == []
+
+
+def test_a_truncated_checkpoint_in_a_process_of_its_own(checkpoints, tmp_path):
+    for file in checkpoints["gpt_neox"].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes()[: 1000 if file.suffix == ".safetensors" else None])
+    process = command("score", str(tmp_path))
+    output, errors = process.communicate()
+    assert process.returncode == 2 and output == ""
+    assert errors.count("\n") == 1 and "the weights cannot be read" in errors and "Traceback" not in errors
+
+
+def test_control_c_in_a_process_of_its_own(checkpoints):
+    process = command("score", str(checkpoints["gpt_neox"]))
+    time.sleep(1.5)  # in the middle of importing torch
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate()
+    assert (process.returncode, output, errors) == (130, "", "")
+
+
+def test_grow_is_handed_its_own_arguments(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli.growing, "run", lambda args: seen.append(args.family) or 0)
+    assert cli.main(["grow", "pythia"]) == 0 and seen == ["pythia"]
