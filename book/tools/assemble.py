@@ -6,6 +6,7 @@ Nothing here computes a result. It copies, and where the prose asks for a number
 """
 
 import argparse
+import ast
 import csv
 import io
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-# The words after "Time to read" in a chapter's table of facts; the site adds the measured ones.
+# What the site adds to a chapter's table of facts.
 MEASURED_ROWS = "| Time to run | {time}, measured on {cores} cores ({processor}), {date} |\n| Peak memory | {memory}, measured in the same run |"
 
 
@@ -53,6 +54,22 @@ def add_measured_rows(notebook):
             cell.source = "\n".join([*lines[: last_row + 1], rows, *lines[last_row + 1 :]])
             return
     raise ValueError(f"notebooks/{run['chapter']}.ipynb needs a table in a markdown cell tagged 'glance'.")
+
+
+def hide_repeated_parameters(notebook):
+    """Hide papermill's cell of parameters where it only repeats the chapter's own; on another model it stays."""
+    parameters = None
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "parameters" in tags:
+            parameters = assignments(cell.source)
+        if "injected-parameters" in tags and assignments(cell.source) == parameters:
+            cell.metadata["tags"] = [*tags, "remove-cell"]
+
+
+def assignments(source):
+    """The statements of a cell, without its comments."""
+    return ast.dump(ast.parse(source))
 
 
 def findings(records):
@@ -150,6 +167,7 @@ def assemble(site, *, notebook_paths, record_paths, repository, branch):
     notebooks = [nbformat.read(path, as_version=4) for path in notebook_paths]
     for path, notebook in zip(notebook_paths, notebooks, strict=True):
         add_measured_rows(notebook)
+        hide_repeated_parameters(notebook)
         nbformat.write(notebook, site / "notebooks" / path.name)
 
     # One copy for all attention views. It is 1.3 MB, so it comes from the installed package rather than from git.
