@@ -1,0 +1,253 @@
+"""What lies in MLP0's outputs: residues by linear probe, periods by Fourier, features by sparse autoencoder.
+
+    x = head_input(parts, numbers.token_ids)                 # [token, d_model]
+    probe_modulus(x, numbers.index, 10, seed=0).accuracy     # on tokens held out, with interval and null
+    fourier_spectrum(x, numbers.index, seed=0)               # share of the variance by period, with null
+    saes = train_saes(x, seeds=range(100), width=64, sparsity=0.1)
+
+All three are blind to a rotation of the space: they look for directions, not for neurons.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
+from torch import Tensor
+
+from successor_heads.scores import wilson
+
+# Ridge penalty as a share of the mean squared length of a centred token: small enough to keep what is
+# linear, large enough that a probe with more dimensions than tokens does not live on noise.
+PENALTY = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A linear probe for the index mod `modulus`, scored on tokens that its fit had not seen.
+
+    `low` and `high` bound the accuracy (95% Wilson). The null is the same probe on permuted labels:
+    `null_mean`, the 95th percentile `null_high`, and `p_value`, the share of permutations (the real
+    labels among them) that do as well. `predicted` is the held-out guess for every token.
+    `directions` are the unit rows of the probe that was fitted on all tokens.
+    """
+
+    modulus: int
+    accuracy: float
+    low: float
+    high: float
+    n: int
+    null_mean: float
+    null_high: float
+    p_value: float
+    predicted: Int[Tensor, " token"]
+    directions: Float[Tensor, "residue d_model"]
+
+    @property
+    def found(self) -> bool:
+        """Whether the residue can be read: more often than permuted labels allow, and mostly right."""
+        return self.p_value < 0.05 and self.low > 0.5
+
+
+def probe_modulus(
+    x: Float[Tensor, "token d_model"],
+    index: Int[Tensor, " token"],
+    modulus: int,
+    *,
+    seed: int,
+    n_folds: int = 10,
+    n_permutations: int = 200,
+) -> Probe:
+    """A ridge probe for index mod `modulus`, cross-validated over random folds (paper, section 3).
+
+    Folds are drawn over tokens, whatever their decade. The null keeps x and permutes the labels: it
+    says what chance and the probe's capacity give, not what a neighbouring modulus explains (who can
+    read mod 10 can read mod 5 and mod 2). Raises ValueError for a modulus below 2.
+    """
+    if modulus < 2:
+        raise ValueError(f"a residue mod {modulus} holds nothing to probe for")
+    rng = np.random.default_rng(seed)
+    inputs = _unit_scale(x)
+    labels = index.numpy() % modulus
+    # Real labels first, then the permuted ones. Ridge is linear in its targets, so that one fit serves
+    # them all.
+    labelings = np.stack([labels, *(rng.permutation(labels) for _ in range(n_permutations))])
+    targets = np.eye(modulus)[labelings].transpose(1, 0, 2).reshape(len(labels), -1)
+
+    predicted = np.empty_like(labelings)
+    for train, test in KFold(n_folds, shuffle=True, random_state=seed).split(inputs):
+        answers = Ridge(alpha=PENALTY).fit(inputs[train], targets[train]).predict(inputs[test])
+        predicted[:, test] = answers.reshape(len(test), -1, modulus).argmax(-1).T
+    accuracies = (predicted == labelings).mean(1)
+    real, null = accuracies[0], accuracies[1:]
+
+    directions = Ridge(alpha=PENALTY).fit(inputs, targets[:, :modulus]).coef_
+    low, high = wilson(int((predicted[0] == labels).sum()), len(labels))
+    return Probe(
+        modulus=modulus,
+        accuracy=float(real),
+        low=low,
+        high=high,
+        n=len(labels),
+        null_mean=float(null.mean()),
+        null_high=float(np.percentile(null, 95)),
+        p_value=float((accuracies >= real).mean()),
+        predicted=torch.from_numpy(predicted[0]),
+        directions=torch.nn.functional.normalize(torch.from_numpy(directions).to(x.dtype), dim=-1),
+    )
+
+
+def fourier_spectrum(
+    x: Float[Tensor, "token d_model"],
+    index: Int[Tensor, " token"],
+    *,
+    seed: int,
+    periods: Sequence[float] | None = None,
+    n_permutations: int = 500,
+) -> pd.DataFrame:
+    """Share of the variance of x that a wave of each period over `index` carries, best read from a plot.
+
+    One row a period: `period`, `share`, and from the same tokens in random order `null_mean`,
+    `null_high` (95th percentile) and `p_value`, corrected for looking at all periods: the share of
+    orders in which *some* period carries as much. Default periods are N/1, N/2, ... down to 2 for N
+    tokens in a row, whose shares add up to 1. A set of residue directions shows at all harmonics: mod
+    10 at 10, 5, 10/3, 5/2 and 2.
+    """
+    n = len(index)
+    periods = np.array([n / wave for wave in range(1, n // 2 + 1)] if periods is None else periods)
+    waves = [_wave(index.numpy(), period) for period in periods]
+    starts = np.cumsum([0, *(wave.shape[1] for wave in waves[:-1])])
+    waves = np.concatenate(waves, axis=1)
+
+    centred = _unit_scale(x)
+    # In its own principal axes x is no wider than its number of tokens.
+    scores, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    centred = scores * sizes
+
+    def shares(order):
+        return np.add.reduceat(((waves.T @ centred[order]) ** 2).sum(1), starts) / (centred**2).sum()
+
+    rng = np.random.default_rng(seed)
+    real = shares(np.arange(n))
+    null = np.stack([shares(rng.permutation(n)) for _ in range(n_permutations)])
+    as_high = (null.max(1)[:, None] >= real).sum(0)
+    return pd.DataFrame(
+        {
+            "period": periods,
+            "share": real,
+            "null_mean": null.mean(0),
+            "null_high": np.percentile(null, 95, axis=0),
+            "p_value": (as_high + 1) / (n_permutations + 1),
+        }
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class SparseAutoencoders:
+    """Autoencoders of equal width, one a seed; their inputs are (x - mean) / scale.
+
+    `features` are the decoders' unit rows. `activations` are those on the tokens they were trained on,
+    `explained` is the share of the variance that the reconstruction keeps.
+    """
+
+    seeds: tuple[int, ...]
+    features: Float[Tensor, "seed feature d_model"]
+    activations: Float[Tensor, "seed token feature"]
+    explained: Float[Tensor, " seed"]
+
+    @property
+    def active(self) -> Float[Tensor, " seed"]:
+        """Mean number of features that are on for a token."""
+        return (self.activations > 0).sum(-1).float().mean(-1)
+
+    @property
+    def dead(self) -> Float[Tensor, " seed"]:
+        """Share of features that are on for no token."""
+        return (self.activations <= 0).all(1).float().mean(-1)
+
+
+def train_saes(
+    x: Float[Tensor, "token d_model"],
+    *,
+    seeds: Sequence[int],
+    width: int,
+    sparsity: float,
+    steps: int = 1500,
+    learning_rate: float = 3e-3,
+) -> SparseAutoencoders:
+    """Sparse autoencoders with an L1 penalty, all seeds in one batch of tensor operations (paper, section 3).
+
+    Each minimises |x - x'|² + sparsity · Σ activations, averaged over tokens, for tokens of mean squared
+    length 1. All tokens are in every step, and nothing passes from one seed to another: a seed's result
+    is the same alone and in company, up to rounding.
+    """
+    x = torch.from_numpy(_unit_scale(x)).float()
+    decoder = torch.stack([_random_rows(seed, width, x.shape[1]) for seed in seeds])
+    encoder = decoder.transpose(1, 2).clone()
+    encoder_bias = torch.zeros(len(seeds), 1, width)
+    decoder_bias = torch.zeros(len(seeds), 1, x.shape[1])
+    parameters = [part.requires_grad_() for part in (encoder, encoder_bias, decoder, decoder_bias)]
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+
+    def run():
+        activations = torch.relu((x - decoder_bias) @ encoder + encoder_bias)
+        return activations, activations @ decoder + decoder_bias
+
+    for _ in range(steps):
+        activations, rebuilt = run()
+        loss = (x - rebuilt).square().sum(-1).mean(-1) + sparsity * activations.sum(-1).mean(-1)
+        optimizer.zero_grad()
+        loss.sum().backward()  # a sum, so that each seed's gradient is its own
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            # Or the penalty would be dodged: small activations, long decoder rows.
+            decoder /= decoder.norm(dim=-1, keepdim=True)
+    with torch.no_grad():
+        activations, rebuilt = run()
+        explained = 1 - (x - rebuilt).square().sum((1, 2)) / x.square().sum()
+    return SparseAutoencoders(
+        seeds=tuple(seeds), features=decoder.detach(), activations=activations, explained=explained
+    )
+
+
+def matched_cosines(
+    found: Float[Tensor, "feature d_model"], truth: Float[Tensor, "direction d_model"]
+) -> tuple[Float[Tensor, " direction"], Int[Tensor, " direction"]]:
+    """Cosine of each true direction with the found one it is matched to, and the place of that one.
+
+    Every found direction serves at most once, and the matching with the largest sum is taken: a method
+    cannot answer all ten with one feature. Signs count. Raises ValueError when fewer are found than true.
+    """
+    if len(found) < len(truth):
+        raise ValueError(f"{len(found)} directions cannot be matched to {len(truth)}")
+    normalize = torch.nn.functional.normalize
+    cosines = normalize(truth, dim=-1) @ normalize(found, dim=-1).T
+    _, place = linear_sum_assignment(cosines.numpy(), maximize=True)
+    place = torch.from_numpy(place)
+    return cosines.gather(1, place[:, None])[:, 0], place
+
+
+def _unit_scale(x: Tensor) -> np.ndarray:
+    """x around its mean, scaled so that the mean squared length of a token is 1."""
+    centred = x.double().numpy() - x.double().numpy().mean(0)
+    return centred / np.sqrt((centred**2).sum(1).mean())
+
+
+def _wave(index: np.ndarray, period: float) -> np.ndarray:
+    """Orthonormal basis [token, 1 or 2] of the waves of one period around their mean."""
+    angle = 2 * np.pi * index / period
+    wave = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    basis, sizes, _ = np.linalg.svd(wave - wave.mean(0), full_matrices=False)
+    return basis[:, sizes > 1e-6 * np.sqrt(len(index))]  # of period 2 only the cosine is left
+
+
+def _random_rows(seed: int, n_rows: int, d_model: int) -> Tensor:
+    rows = torch.randn(n_rows, d_model, generator=torch.Generator().manual_seed(seed))
+    return rows / rows.norm(dim=-1, keepdim=True)
