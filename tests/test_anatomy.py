@@ -78,10 +78,9 @@ def test_mlp0_is_what_block_0_computes_when_nothing_stands_before_it(model):
     module = copy.deepcopy(parts.module)
     if parts.family == "gpt2":
         module.transformer.wpe.weight.data.zero_()
-    block = anatomy.of(module)._block(module, 0)
     anatomy.of(module).attention(0).register_forward_hook(lambda _, __, output: (output[0] * 0, *output[1:]))
     seen = {}
-    block.mlp.register_forward_hook(lambda _, __, output: seen.update(mlp=output))
+    anatomy.of(module).block(0).mlp.register_forward_hook(lambda _, __, output: seen.update(mlp=output))
     with torch.no_grad():
         module(TOKENS)
     torch.testing.assert_close(parts.mlp0(parts.embed(TOKENS[0])), seen["mlp"][0], atol=1e-5, rtol=1e-5)
@@ -89,7 +88,7 @@ def test_mlp0_is_what_block_0_computes_when_nothing_stands_before_it(model):
 
 def test_norms_are_the_ones_in_front_of_the_head_and_of_the_unembedding(model):
     parts = anatomy.of(model)
-    block = parts._block(parts.model, 1)
+    block = parts.block(1)
     read, *_ = traced_attention(model, 1)
     with torch.no_grad(), model.trace({"input_ids": TOKENS}):
         resid_pre = block.input[0].clone().save()

@@ -9,6 +9,7 @@ import huggingface_hub.constants
 import pytest
 import safetensors.torch
 import torch
+import transformers
 
 from successor_heads import anatomy, models, ordinals
 from successor_heads.errors import UserError
@@ -222,6 +223,15 @@ def test_numbers_too_large_for_the_dtype(broken):
     edit_weights(folder, lambda weights: weights["lm_head.weight"][0, :1].fill_(1e6))
     models.load(str(folder))
     assert "lm_head.weight" in sentence_of(folder, dtype="float16")
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_a_model_that_does_not_fit(checkpoints, monkeypatch, error):
+    def full(*_):
+        raise error("out of memory")
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "to", full)
+    assert "does not fit into memory" in sentence_of(checkpoints["gpt2"])
 
 
 # The hub, played by a server on this machine.

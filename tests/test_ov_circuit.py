@@ -47,3 +47,8 @@ def test_head_input_is_mlp0_or_as_a_control_the_embedding(model):
     embedded = parts.module.get_input_embeddings().weight.detach()[TOKENS]
     torch.testing.assert_close(head_input(parts, TOKENS, source="embedding"), embedded)
     torch.testing.assert_close(head_input(parts, TOKENS), parts.mlp0(embedded))
+
+
+def test_a_misspelt_source_is_refused_rather_than_taken_for_another(neox):
+    with pytest.raises((ValueError, TypeError)):
+        head_input(anatomy.of(neox), TOKENS, source="mlp")

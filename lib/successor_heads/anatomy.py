@@ -22,20 +22,22 @@ from successor_heads.errors import UserError
 
 
 class Anatomy:
-    """Parts of a decoder; subclasses name the modules and say how the value matrix is stored."""
+    """Parts of a decoder; a subclass says where its family keeps them, and how W_V is stored."""
 
     family: str
-    embedding: str
-    blocks: str
-    mlp_norm: str
-    mlp: str
-    head_norm_name: str
-    attention_name: str
-    output_projection_name: str
-    final_norm_name: str
+    # From the model:
+    embedding_path: str
+    blocks_path: str
+    final_norm_path: str
+    # From a block:
+    attention_path: str
+    output_projection_path: str
+    head_norm_path: str
+    mlp_path: str
+    mlp_norm_path: str
 
     def __init__(self, model):
-        # Given an nnsight model, `attention` and `output_projection` hand out its envoys, which
+        # Of an nnsight model, `block`, `attention` and `output_projection` hand out envoys, which
         # can be read inside a trace; weights always come from the torch module below.
         self.model = model
         self.module: nn.Module = getattr(model, "_module", model)
@@ -49,7 +51,7 @@ class Anatomy:
 
     def embed(self, token_ids: Int[Tensor, " token"]) -> Float[Tensor, "token d_model"]:
         """Rows of W_E. Raises UserError for an id outside the model's vocabulary."""
-        return self._rows(attrgetter(self.embedding)(self.module), token_ids)
+        return self._rows(attrgetter(self.embedding_path)(self.module), token_ids)
 
     def unembed(self, token_ids: Int[Tensor, " token"]) -> Float[Tensor, "d_model token"]:
         """Columns of W_U, without the final norm. Raises UserError as `embed` does."""
@@ -57,50 +59,50 @@ class Anatomy:
 
     def mlp0(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         """MLP0(norm(x)) with the family's own norm in front, biases in, no residual copy of x."""
-        block = self._block(self.module, 0)
-        normed = _run(attrgetter(self.mlp_norm)(block), x)
-        return _run(attrgetter(self.mlp)(block), normed)
+        return _run(self._torch(0, self.mlp_path), _run(self._torch(0, self.mlp_norm_path), x))
 
     def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
         """W_V of every head of a layer; query heads that share a value head get equal matrices."""
-        weight, _ = self._value(attrgetter(self.attention_name)(self._block(self.module, layer)))
-        return self._per_query_head(weight.float().movedim(0, 1))
+        weight, _ = self._value(self._torch(layer, self.attention_path))
+        return self._per_query_head(weight.float().movedim(1, 0))
 
     def b_v(self, layer: int) -> Float[Tensor, "head d_head"]:
         """Value bias of every head of a layer, zeros where the family or the checkpoint has none."""
-        _, bias = self._value(attrgetter(self.attention_name)(self._block(self.module, layer)))
-        if bias is None:
-            return torch.zeros(self.n_heads, self.d_head, device=self.module.device)
-        return self._per_query_head(bias.float())
+        weight, bias = self._value(self._torch(layer, self.attention_path))
+        return self._per_query_head((torch.zeros_like(weight[0]) if bias is None else bias).float())
 
     def w_o(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
         """W_O of every head of a layer: its d_head rows of the output projection."""
-        projection = attrgetter(self.output_projection_name)(self._block(self.module, layer))
+        projection = self._torch(layer, self.output_projection_path)
         return _in_out(projection).view(self.n_heads, self.d_head, self.d_model).float()
 
     def head_norm(self, layer: int) -> Callable[[Tensor], Tensor]:
         """The norm in front of a layer's attention, as a function of [..., d_model]."""
-        return partial(_run, attrgetter(self.head_norm_name)(self._block(self.module, layer)))
+        return partial(_run, self._torch(layer, self.head_norm_path))
 
     @property
     def final_norm(self) -> Callable[[Tensor], Tensor]:
         """The norm in front of the unembedding, as a function of [..., d_model]."""
-        return partial(_run, attrgetter(self.final_norm_name)(self.module))
+        return partial(_run, attrgetter(self.final_norm_path)(self.module))
+
+    def block(self, layer: int):
+        """A layer of the model as it was given; in a trace its input is the residual stream before it."""
+        return attrgetter(self.blocks_path)(self.model)[layer]
 
     def attention(self, layer: int):
         """The attention module of a layer; in a trace its output is (out, attention weights)."""
-        return attrgetter(self.attention_name)(self._block(self.model, layer))
+        return attrgetter(self.attention_path)(self.block(layer))
 
     def output_projection(self, layer: int):
         """The module whose input holds a layer's heads side by side, d_head entries each."""
-        return attrgetter(self.output_projection_name)(self._block(self.model, layer))
+        return attrgetter(self.output_projection_path)(self.block(layer))
 
     def _value(self, attention: nn.Module) -> tuple[Tensor, Tensor | None]:
-        """Value weight [d_model, kv_head, d_head] and bias [kv_head, d_head] of one attention module."""
+        """Views of W_V [d_model, kv_head, d_head] and its bias [kv_head, d_head] as they are stored."""
         raise NotImplementedError
 
-    def _block(self, model, layer: int):
-        return attrgetter(self.blocks)(model)[layer]
+    def _torch(self, layer: int, path: str) -> nn.Module:
+        return attrgetter(path)(attrgetter(self.blocks_path)(self.module)[layer])
 
     def _per_query_head(self, per_kv_head: Tensor) -> Tensor:
         # Neighbouring query heads share a value head: 0,0,1,1 and not 0,1,0,1.
@@ -117,14 +119,14 @@ class Anatomy:
 
 class GPT2(Anatomy):
     family = "gpt2"
-    embedding = "transformer.wte"
-    blocks = "transformer.h"
-    mlp_norm = "ln_2"
-    mlp = "mlp"
-    head_norm_name = "ln_1"
-    attention_name = "attn"
-    output_projection_name = "attn.c_proj"
-    final_norm_name = "transformer.ln_f"
+    embedding_path = "transformer.wte"
+    blocks_path = "transformer.h"
+    final_norm_path = "transformer.ln_f"
+    attention_path = "attn"
+    output_projection_path = "attn.c_proj"
+    head_norm_path = "ln_1"
+    mlp_path = "mlp"
+    mlp_norm_path = "ln_2"
 
     def _value(self, attention):
         # Conv1D holds [in, out], with all queries, then all keys, then all values.
@@ -135,14 +137,14 @@ class GPT2(Anatomy):
 
 class GPTNeoX(Anatomy):
     family = "gpt_neox"
-    embedding = "gpt_neox.embed_in"
-    blocks = "gpt_neox.layers"
-    mlp_norm = "post_attention_layernorm"
-    mlp = "mlp"
-    head_norm_name = "input_layernorm"
-    attention_name = "attention"
-    output_projection_name = "attention.dense"
-    final_norm_name = "gpt_neox.final_layer_norm"
+    embedding_path = "gpt_neox.embed_in"
+    blocks_path = "gpt_neox.layers"
+    final_norm_path = "gpt_neox.final_layer_norm"
+    attention_path = "attention"
+    output_projection_path = "attention.dense"
+    head_norm_path = "input_layernorm"
+    mlp_path = "mlp"
+    mlp_norm_path = "post_attention_layernorm"
 
     def _value(self, attention):
         # Query, key and value lie side by side within each head, not one after the other.
@@ -155,14 +157,14 @@ class GPTNeoX(Anatomy):
 
 class Llama(Anatomy):
     family = "llama"
-    embedding = "model.embed_tokens"
-    blocks = "model.layers"
-    mlp_norm = "post_attention_layernorm"
-    mlp = "mlp"
-    head_norm_name = "input_layernorm"
-    attention_name = "self_attn"
-    output_projection_name = "self_attn.o_proj"
-    final_norm_name = "model.norm"
+    embedding_path = "model.embed_tokens"
+    blocks_path = "model.layers"
+    final_norm_path = "model.norm"
+    attention_path = "self_attn"
+    output_projection_path = "self_attn.o_proj"
+    head_norm_path = "input_layernorm"
+    mlp_path = "mlp"
+    mlp_norm_path = "post_attention_layernorm"
 
     def _value(self, attention):
         weight = _in_out(attention.v_proj).view(self.d_model, self.n_kv_heads, self.d_head)

@@ -56,7 +56,10 @@ def load(
         patterns = [WEIGHT_PATTERN, "*.json", *TOKENIZER_FILES, "merges.txt"]
         folder = _folder(name, folder.name, patterns=patterns)
     tokenizer = _read_tokenizer(name, folder, config)
-    return _wrap(_read_weights(name, folder, config, dtype).to(device), tokenizer)
+    module = _read_weights(name, folder, config, dtype)
+    with _explained(name, "the weights"):
+        module.to(device)
+    return _wrap(module, tokenizer)
 
 
 def untrained_twin(model: TransformersModel, *, seed: int = 0) -> TransformersModel:
@@ -211,6 +214,8 @@ def _sentence(error: Exception, name: str, part: str, revision: str | None) -> s
                 f"{name} is not on this machine and the hub cannot be reached: check the network (and "
                 "HF_HUB_OFFLINE), or use a grown model or a local folder."
             )
+        case MemoryError() | torch.OutOfMemoryError():
+            return f"{name} does not fit into memory: choose a narrower dtype, another device or a smaller model."
         case _:
             return f"In {name}, {part} cannot be read ({_reason(error)}): get the files again, complete and undamaged."
 

@@ -18,9 +18,17 @@ Source = Literal["mlp0", "embedding"]
 def head_input(
     anatomy: Anatomy, token_ids: Int[Tensor, " token"], *, source: Source = "mlp0"
 ) -> Float[Tensor, "token d_model"]:
-    """What a head reads of each token: MLP0(norm(W_E)), or as a control W_E itself."""
-    embedded = anatomy.embed(token_ids)
-    return anatomy.mlp0(embedded) if source == "mlp0" else embedded
+    """What a head reads of each token: MLP0(norm(W_E)), or as a control W_E itself.
+
+    Raises ValueError for another source.
+    """
+    match source:
+        case "mlp0":
+            return anatomy.mlp0(anatomy.embed(token_ids))
+        case "embedding":
+            return anatomy.embed(token_ids)
+        case _:
+            raise ValueError(f"source is 'mlp0' or 'embedding', not {source!r}")
 
 
 def effective_ov_logits(
