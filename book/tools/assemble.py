@@ -58,18 +58,18 @@ def add_measured_rows(notebook):
 
 def hide_repeated_parameters(notebook):
     """Hide papermill's cell of parameters where it only repeats the chapter's own; on another model it stays."""
-    parameters = None
+    own = set()
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if "parameters" in tags:
-            parameters = assignments(cell.source)
-        if "injected-parameters" in tags and assignments(cell.source) == parameters:
+            own = statements(cell.source)
+        if "injected-parameters" in tags and statements(cell.source) <= own:
             cell.metadata["tags"] = [*tags, "remove-cell"]
 
 
-def assignments(source):
+def statements(source):
     """The statements of a cell, without its comments."""
-    return ast.dump(ast.parse(source))
+    return {ast.dump(statement) for statement in ast.parse(source).body}
 
 
 def findings(records):

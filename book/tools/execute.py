@@ -72,6 +72,12 @@ def stop_when_orphaned():
     threading.Thread(target=watch, daemon=True).start()
 
 
+def takes_model(path):
+    """Whether the notebook has a parameter MODEL. Without one papermill would only warn, and study another model."""
+    cells = nbformat.read(path, as_version=4).cells
+    return any("parameters" in cell.metadata.get("tags", []) and "MODEL =" in cell.source for cell in cells)
+
+
 def failing_cell(notebook):
     """Place of the last code cell that was started. After a time-out papermill still calls it completed."""
     started = [
@@ -111,13 +117,14 @@ def run(*, notebook, output, record, model, cell_timeout):
     os.environ["SUCCESSOR_HEADS_RECORDS"] = str(record.parent.parent.resolve())
     started, clock, error = datetime.now(UTC), time.monotonic(), None
     try:
-        if "MODEL" not in papermill.inspect_notebook(str(notebook)):
+        if not takes_model(notebook):
             raise ValueError("no cell tagged 'parameters' sets MODEL")
         papermill.execute_notebook(
             str(notebook.resolve()),
             str(working.resolve()),
             parameters={"MODEL": model},
             kernel_name="python3",
+            language="python",
             cwd=str(notebook.parent.resolve()),
             execution_timeout=cell_timeout,
             extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of TCP at every start

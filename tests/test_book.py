@@ -1,0 +1,109 @@
+"""The notebooks as stored, and the pages as built."""
+
+import csv
+import json
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).parent.parent
+SITE = ROOT / "_build" / "site" / "_build" / "html"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """Every built page, parsed."""
+    if not (SITE / "index.html").exists():
+        reason = "The book is not built: run `make book`, or `make test`, which builds it."
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    files = [path for path in SITE.rglob("*.html") if "_static" not in path.parts]
+    return {path: BeautifulSoup(path.read_text(encoding="utf8"), "html.parser") for path in files}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_are_stored_without_outputs(path):
+    notebook = json.loads(path.read_text(encoding="utf8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not [cell["id"] for cell in code if cell["outputs"] or cell["execution_count"] is not None]
+    assert "papermill" not in notebook["metadata"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_have_the_cells_that_the_build_needs(path):
+    tags = [tag for cell in json.loads(path.read_text(encoding="utf8"))["cells"] for tag in cell["metadata"].get("tags", [])]
+    assert tags.count("parameters") == 1
+    assert tags.count("glance") == 1
+
+
+def test_every_notebook_is_in_the_table_of_contents():
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
+    listed = {entry["file"] for part in parts for entry in part["chapters"]}
+    assert {f"notebooks/{path.stem}" for path in NOTEBOOKS} <= listed
+
+
+def test_chapters_state_what_was_measured(pages):
+    for notebook in NOTEBOOKS:
+        text = pages[SITE / "notebooks" / f"{notebook.stem}.html"].get_text()
+        assert "Time to run" in text
+        assert "Peak memory" in text
+
+
+def test_the_status_page_has_a_row_for_every_chapter(pages):
+    table = pages[SITE / "book" / "status.html"].find("table")
+    assert len(table.find("tbody").find_all("tr")) == len(NOTEBOOKS)
+    rows = list(csv.DictReader((ROOT / "_build/site/book/_static/status.csv").read_text().splitlines()))
+    assert [row["chapter"] for row in rows] == [path.stem for path in NOTEBOOKS]
+    assert {row["result"] for row in rows} == {"passed"}
+
+
+def test_links_within_the_book_resolve(pages):
+    broken = []
+    for path, page in pages.items():
+        for link in page.select("a[href]"):
+            parts = urlsplit(link["href"])
+            if parts.scheme or link["href"] == "#":
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if not target.exists():
+                broken.append((path.name, link["href"]))
+            elif parts.fragment and target.suffix == ".html" and not pages[target].find(id=unquote(parts.fragment)):
+                broken.append((path.name, link["href"]))
+    assert not broken
+
+
+def test_pages_load_nothing_from_elsewhere(pages):
+    loaded = [
+        (path.name, tag.get("src") or tag.get("href"))
+        for path, page in pages.items()
+        for tag in page.select("script[src], img[src], iframe[src], link[href]:not([rel=canonical])")
+    ]
+    assert not [pair for pair in loaded if urlsplit(pair[1]).netloc]
+
+
+def test_figures_have_a_caption_and_words_for_those_who_cannot_see_them(pages):
+    for page in pages.values():
+        for figure in page.select("figure.sh-figure"):
+            assert figure.find("figcaption").get_text(strip=True)
+        for drawing in page.select("figure.sh-figure > svg, svg.sh-hero"):
+            assert drawing["role"] == "img"
+            assert len(drawing["aria-label"]) > 20
+
+
+def test_exercises_come_with_their_solution(pages):
+    for notebook in NOTEBOOKS:
+        page = pages[SITE / "notebooks" / f"{notebook.stem}.html"]
+        assert len(page.select("div.exercise")) == len(page.select("div.solution")) > 0
+
+
+def test_no_number_of_the_run_is_left_unfilled(pages):
+    assert not [path.name for path, page in pages.items() if "{{" in page.find("article").get_text()]
+
+
+def test_the_pages_do_not_tell_where_they_were_built():
+    files = [path for path in SITE.rglob("*") if path.suffix in {".html", ".ipynb", ".md", ".csv", ".js"}]
+    assert not [path.name for path in files if f"{ROOT}/" in path.read_text(encoding="utf8", errors="ignore")]
