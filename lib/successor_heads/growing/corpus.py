@@ -413,9 +413,13 @@ def _docstrings_of(path: Path) -> list[str]:
     return [text for node in nodes if len(text := ast.get_docstring(node) or "") > 200]
 
 
-def books(folder: Path) -> Iterator[str]:
-    """The texts of ``books-train-*.jsonl.xz`` in a folder: one JSON object a line with a key "text"."""
+def books(folder: Path, *, per_book: int = 50_000) -> Iterator[str]:
+    """One passage of ``per_book`` characters from the midst of each book in ``books-train-*.jsonl.xz``.
+
+    One JSON object a line with a key "text".  A little of many books rather than the whole of a few.
+    """
     for path in sorted(folder.glob("books-train-*.jsonl.xz")):
         with lzma.open(path, "rt", encoding="utf8") as lines:
             for line in lines:
-                yield json.loads(line)["text"]
+                text = json.loads(line)["text"]
+                yield text[len(text) // 4 :][:per_book]

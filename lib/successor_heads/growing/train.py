@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -39,16 +40,16 @@ from successor_heads import anatomy, ordinals, scores
 from successor_heads.errors import UserError
 from successor_heads.growing import corpus
 from successor_heads.growing.tokenizer import END_OF_TEXT, train_tokenizer
-from successor_heads.records import write_json, write_text
+from successor_heads.records import write_json
 
 # --- the recipe -----------------------------------------------------------------------------------
 
 FAMILIES = ("pythia", "gpt2", "llama")
-SIZES = {  # name: (layers, width, heads)
-    "tiny": (2, 128, 4),
-    "small": (3, 192, 6),
-    "default": (4, 256, 8),
-    "large": (6, 384, 12),
+SIZES = {  # name: (layers, width, heads); a head is 64 wide, as in GPT-2 and most of Pythia
+    "tiny": (2, 128, 2),
+    "small": (3, 192, 3),
+    "default": (4, 256, 4),
+    "large": (6, 384, 6),
 }
 
 
@@ -86,6 +87,7 @@ class Recipe:
 
 # --- the data -------------------------------------------------------------------------------------
 
+SAVE_EVERY_SECONDS = 60
 HELD_OUT_SEED = 10_000  # added to the recipe's seed: documents that the model never reads
 HELD_OUT_WINDOWS = 64
 
@@ -147,7 +149,7 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, texts, n: int) -> tuple[np.ndarr
     """The first ``n`` tokens of the texts, read again from the start when they run out; and how many differ."""
     pieces, length, end = [], 0, tokenizer.eos_token_id
     texts = iter(texts)
-    while length < n and (batch := list(itertools.islice(texts, 2000))):
+    while length < n and (batch := list(itertools.islice(texts, 200))):
         for ids in tokenizer(batch, verbose=False)["input_ids"]:
             pieces.append(np.array([*ids, end], dtype=np.uint16))
             length += len(pieces[-1])
@@ -252,6 +254,8 @@ class Trainer:
     def step(self, step: int, windows: Tensor) -> float:
         """One step on [window, token]; the loss in nats a token."""
         loss = self._loss(windows)
+        if not math.isfinite(value := loss.item()):
+            raise UserError(f"the loss became {value} at step {step}; grow again with a lower learning rate.")
         loss.backward()
         parameters = list(self.model.parameters())
         for master, parameter in zip(self.masters, parameters):
@@ -262,9 +266,6 @@ class Trainer:
         self.optimizer.step()
         with torch.no_grad():
             torch._foreach_copy_(parameters, self.masters)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise UserError(f"the loss became {value} at step {step}; grow again with a lower learning rate.")
         return value
 
     def _loss(self, windows: Tensor) -> Tensor:
@@ -337,7 +338,7 @@ def grow(recipe: Recipe, out: Path, *, books_folder: Path | None = None, device:
             trainer.step(step, batch.to(device))
             step += 1
             bar.update(recipe.batch * recipe.window)
-            if time.monotonic() - last_saved > 60:
+            if time.monotonic() - last_saved > SAVE_EVERY_SECONDS:
                 _save(work, trainer, step, curve, time.monotonic() - started)
                 last_saved = time.monotonic()
     _save(work, trainer, step, curve, time.monotonic() - started)
@@ -399,8 +400,12 @@ def _save(work: Path, trainer: Trainer, step: int, curve: list[dict], seconds: f
     """Write the state under a name of its own, then point to it: a kill leaves the old state or the new."""
     name = f"state-{step}.safetensors"
     temporary = work / (name + ".part")
-    save_file(trainer.state(), temporary)
-    os.replace(temporary, work / name)
+    try:
+        save_file(trainer.state(), temporary)
+        os.replace(temporary, work / name)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{work / name} cannot be written ({error}): make room on the disk and run the command again, it goes on from the last save.") from error
     write_json(work / "progress.json", {"step": step, "state": name, "curve": curve, "seconds": seconds})
     for old in work.glob("state-*.safetensors*"):
         if old.name != name:
@@ -431,8 +436,8 @@ def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> Non
         "date": date.today().isoformat(),
         "versions": {"torch": torch.__version__, "transformers": __version__, "python": platform.python_version()},
     })  # fmt: skip
-    write_json(finished / "curve.json", curve)
-    write_text(finished / "README.md", card(recipe, json.loads((finished / "recipe.json").read_text()), curve))
+    write_json(finished / "curve.json", {"curve": curve})
+    (finished / "README.md").write_text(card(recipe, json.loads((finished / "recipe.json").read_text()), curve), encoding="utf8")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(finished, out)
     shutil.rmtree(work)

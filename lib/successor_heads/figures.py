@@ -1,0 +1,169 @@
+"""Figures of the whole book: seaborn's, in one style that reads on light and dark pages.
+
+    figures.use_style()
+    fig, ax = plt.subplots()
+    ...
+    figures.show(fig, alt="What is to be seen, in words.", caption="What it says.")
+
+A figure becomes inline SVG whose ink is ``currentColor``: it takes the colour of the text around it,
+so one picture serves light pages, dark pages, JupyterLab and Colab, and its text can be searched and
+read aloud.  Captions state the finding, and are written with f-strings from the run's own numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import json
+import os
+import re
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from IPython.display import HTML, Markdown, display
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK = "#010203"  # a colour that nothing else uses: show() turns it into currentColor
+PALETTE = {  # mid-tones: at least 3:1 on white and on the book's dark background
+    "blue": "#3a86c8",
+    "orange": "#d9772b",
+    "green": "#2f9e73",
+    "red": "#d1495b",
+    "violet": "#8f6fc9",
+    "grey": "#868e96",
+}
+SHARES = sns.light_palette("#1f6f8b", as_cmap=True)  # 0 to 1
+SIGNED = sns.diverging_palette(25, 240, s=85, l=50, as_cmap=True)  # centred on zero
+
+
+def use_style() -> None:
+    """Set seaborn's theme for every figure that follows."""
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        palette=list(PALETTE.values()),
+        rc={
+            "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+            "legend.facecolor": "none", "legend.frameon": False,
+            "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
+            "axes.titlelocation": "left", "axes.titlesize": 11, "axes.labelsize": 10.5,
+            "xtick.labelsize": 9.5, "ytick.labelsize": 9.5, "legend.fontsize": 9.5,
+            "axes.spines.top": False, "axes.spines.right": False,
+            "svg.fonttype": "none", "svg.hashsalt": "successor-heads", "figure.dpi": 110,
+        },
+    )  # fmt: skip
+
+
+def show(fig: Figure, *, alt: str, caption: str) -> None:
+    """Display a figure with its alternative text and its caption (inline HTML is allowed), and close it."""
+    buffer = io.StringIO()
+    fig.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None})
+    plt.close(fig)
+    svg = buffer.getvalue()[buffer.getvalue().index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Ids are unique to a figure only; several figures share a page.
+    key = hashlib.sha256(svg.encode()).hexdigest()[:8]
+    svg = re.sub(r'id="([^"]+)"', rf'id="{key}-\1"', svg)
+    svg = re.sub(r'(xlink:href="|href="|url\()#', rf"\1#{key}-", svg)
+    width = re.search(r'width="([\d.]+)pt"', svg).group(1)
+    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"|height="[\d.]+pt" (?:version="1.1" )?width="[\d.]+pt"', "", svg, count=1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}" style="width:100%;max-width:{1.25 * float(width):.0f}px;height:auto"', 1)
+    display(HTML(f'<figure class="sh-figure">{svg}<figcaption>{caption}</figcaption></figure>'))
+
+
+def say(markdown: str) -> None:
+    """Display a sentence whose numbers come from the run."""
+    display(Markdown(markdown))
+
+
+def head_map(values: Float[np.ndarray, "layer head"], *, ax: Axes, label: str, best: tuple[int, int] | None = None, signed: bool = False) -> None:
+    """Heat map of one number a head, layers from top to bottom; ``best`` gets a frame."""
+    values = np.asarray(values, dtype=float)
+    limit = np.abs(values).max() or 1.0
+    scale = {"cmap": SIGNED, "vmin": -limit, "vmax": limit} if signed else {"cmap": SHARES, "vmin": 0, "vmax": 1}
+    n_layers, n_heads = values.shape
+    annotate = n_layers * n_heads <= 160  # figures in larger maps would not be legible
+    sns.heatmap(values, ax=ax, annot=annotate, fmt=".2f", annot_kws={"size": 9}, cbar_kws={"label": label}, linewidths=1.5, linecolor="none", **scale)
+    if best is not None:
+        ax.add_patch(plt.Rectangle((best[1], best[0]), 1, 1, fill=False, edgecolor=PALETTE["orange"], linewidth=2.5, clip_on=False))
+    ax.set(xlabel="head", ylabel="layer")
+    ax.tick_params(length=0, rotation=0)
+
+
+def matrix(values: Float[np.ndarray, "row column"], *, ax: Axes, label: str, rows: list[str], columns: list[str],
+           boundaries: list[int] = (), row_label: str = "token read", column_label: str = "token promoted") -> None:  # fmt: skip
+    """Heat map of a matrix of logits, centred on zero, with the class boundaries drawn."""
+    values = np.asarray(values, dtype=float)
+    limit = np.abs(values).max() or 1.0
+    sns.heatmap(values, ax=ax, cmap=SIGNED, vmin=-limit, vmax=limit, cbar_kws={"label": label}, rasterized=True, square=True,
+                xticklabels=_thinned(columns), yticklabels=_thinned(rows))  # fmt: skip
+    for boundary in boundaries:
+        ax.axhline(boundary, color=INK, linewidth=0.8)
+        ax.axvline(boundary, color=INK, linewidth=0.8)
+    ax.set(xlabel=column_label, ylabel=row_label)
+    ax.tick_params(length=0)
+    ax.tick_params(axis="y", rotation=0)
+
+
+def pipeline(steps: list[tuple[str, str]], *, highlight: int | None = None) -> Figure:
+    """A row of boxes joined by arrows: (symbol, what it holds), one of them drawn in colour."""
+    fig, ax = plt.subplots(figsize=(1.75 * len(steps), 1.35))
+    for place, (symbol, meaning) in enumerate(steps):
+        color = PALETTE["orange"] if place == highlight else INK
+        ax.text(place, 0.12, symbol, ha="center", va="center", fontsize=13, color=color,
+                bbox={"boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color, "linewidth": 1.4})  # fmt: skip
+        ax.text(place, -0.5, meaning, ha="center", va="top", fontsize=9.5)
+        if place:
+            ax.annotate("", (place - 0.34, 0.12), (place - 0.66, 0.12), arrowprops={"arrowstyle": "->", "color": INK})
+    ax.set(xlim=(-0.55, len(steps) - 0.45), ylim=(-1.0, 0.6))
+    ax.axis("off")
+    return fig
+
+
+def _thinned(labels: list[str], most: int = 26) -> list[str]:
+    """Labels with enough left out that they can be read."""
+    every = -(-len(labels) // most)
+    return [label if place % every == 0 else "" for place, label in enumerate(labels)]
+
+
+def interval_bars(ax: Axes, *, values, intervals, names, color: str = PALETTE["blue"]) -> None:
+    """Horizontal bars of shares with their 95% intervals, the first on top."""
+    places = np.arange(len(values))[::-1]
+    low, high = np.asarray(intervals, dtype=float).T
+    values = np.asarray(values, dtype=float)
+    ax.barh(places, values, color=color, height=0.62)
+    ax.hlines(places, low, high, color=INK, linewidth=1.4)
+    ax.set(yticks=places, yticklabels=names, xlim=(0, 1.02))
+    ax.tick_params(axis="y", length=0)
+
+
+def attention(tokens: list[str], patterns: Float[np.ndarray, "head query key"], *, names: list[str], alt: str, caption: str) -> None:
+    """Attention patterns in circuitsvis: hover a head, then a token, to see where it looks.
+
+    In the book the page brings one shared copy of circuitsvis, and a figure is a call of a kilobyte;
+    elsewhere the figure brings its own.
+    """
+    values = {"tokens": [token.replace("\n", "⏎") for token in tokens], "attention": np.round(np.asarray(patterns, dtype=float), 4).tolist(),
+              "attentionHeadNames": names}  # fmt: skip
+    # "</script>" in a token would end the script early.
+    payload = json.dumps(values).replace("<", "\\u003c")
+    key = "cv-" + hashlib.sha256(payload.encode()).hexdigest()[:10]
+    library = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<script>{_circuitsvis()}</script>"
+    display(HTML(
+        f'{library}<figure class="sh-figure sh-circuitsvis"><div id="{key}" role="img" aria-label="{html.escape(alt)}"></div>'
+        f"<figcaption>{caption}</figcaption></figure>"
+        f'<script>(function () {{ const draw = () => CircuitsVis.render("{key}", CircuitsVis.AttentionHeads, {payload});'
+        ' window.CircuitsVis ? draw() : window.addEventListener("load", draw); })();</script>'
+    ))  # fmt: skip
+
+
+def _circuitsvis() -> str:
+    """The script that circuitsvis ships for pages without a network."""
+    from importlib.resources import files
+
+    return (files("circuitsvis") / "dist" / "cdn" / "iife.js").read_text(encoding="utf8")
