@@ -14,6 +14,9 @@ PORT ?= 8000
 # Where pip looks first for a torch without CUDA. Set it to nothing for the build with CUDA.
 TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
 
+# tqdm asks for ipywidgets by a warning in every notebook. Its widget would fetch scripts; a text bar does not.
+export PYTHONWARNINGS := ignore:IProgress not found
+
 BIN := .venv/bin
 # Named after the content of the two files, so that a touched file installs nothing and a changed one does.
 STAMP := .venv/installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)

@@ -293,12 +293,14 @@ def test_parameters_are_shown_again_only_where_they_differ(injected, hidden):
 def test_findings_become_text_that_prose_can_quote():
     record = {
         "chapter": "01-find-heads",
+        "model": "grown/pythia",
         "findings": {
             "best_macro": {"value": 0.9341, "low": 0.9, "high": 0.96, "n": 294},
-            "n_heads": {"value": 32, "low": None, "high": None, "n": None},
+            "n_heads": {"value": 32.0, "low": None, "high": None, "n": None},
         },
     }
     quoted = assemble.findings([record])["find_heads"]
+    assert quoted["model"] == "grown/pythia"
     assert quoted["best_macro"] == {
         "value": "0.93",
         "low": "0.90",
@@ -307,7 +309,7 @@ def test_findings_become_text_that_prose_can_quote():
         "percent": "93%",
         "with_interval": "0.93 (95% interval 0.90 to 0.96)",
     }
-    assert quoted["n_heads"] == {"value": "32"}
+    assert quoted["n_heads"]["count"] == "32"
 
 
 def test_launch_buttons_need_a_repository():

@@ -75,16 +75,17 @@ def statements(source):
 def findings(records):
     """What prose may quote as {{ chapter.finding.part }}: '01-find-heads' is find_heads there.
 
-    Parts of a finding: value, low, high, n, percent, with_interval. All are text.
+    Parts of a finding: value, low, high, n, count, percent, with_interval. All are text. {{ chapter.model }} is the subject.
     """
     quoted = {}
     for record in records:
         chapter = record["chapter"].split("-", 1)[1].replace("-", "_")
-        quoted[chapter] = {}
+        quoted[chapter] = {"model": record["model"]}
         for name, found in record["findings"].items():
             parts = {part: number(value) for part, value in found.items() if value is not None}
-            if isinstance(found["value"], float):
-                parts["percent"] = f"{100 * found['value']:.0f}%"
+            if float(found["value"]).is_integer():
+                parts["count"] = f"{found['value']:.0f}"
+            parts["percent"] = f"{100 * found['value']:.0f}%"
             if found.get("low") is not None:
                 parts["with_interval"] = f"{parts['value']} (95% interval {parts['low']} to {parts['high']})"
             quoted[chapter][name] = parts
