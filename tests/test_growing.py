@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedTokenizerFast
 
-from successor_heads import anatomy, models, ordinals, scores
+from successor_heads import anatomy, cli, models, ordinals, scores
 from successor_heads.errors import UserError
 from successor_heads.growing import corpus, tokenizer, train
 
@@ -282,6 +282,37 @@ def test_every_family_grows_and_loads(prepared, family):
     model = models.load(str(out))
     assert anatomy.of(model).n_layers == 2
     assert f"A grown {family}" in (out / "README.md").read_text()
+
+
+def test_the_command_grows_from_the_project_alone(tmp_path, capsys):
+    out = tmp_path / "mine"
+    arguments = ["grow", "llama", "--size", "tiny", "--steps", "2", "--without", "crossrefs", "--base", "8", "--out", str(out)]
+    assert cli.main(arguments) == 0
+    assert "No books given" in capsys.readouterr().out
+    recipe = json.loads((out / "recipe.json").read_text())
+    assert recipe["without"] == ["crossrefs"] and recipe["base"] == 8
+    assert set(recipe["sources"]) == {"generated", "docstrings", "sha256"}
+    assert {path.name for path in tmp_path.iterdir()} == {"mine"}
+    assert anatomy.of(models.load(str(out))).n_kv_heads == 1
+
+    assert cli.main(arguments) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["bert"], "pythia, gpt2, llama"),
+    (["pythia", "--size", "huge"], "tiny, small, default, large"),
+    (["pythia", "--without", "vowels"], "decimals, crossrefs"),
+    (["pythia", "--base", "7"], "use 10, 8 or 12"),
+    (["pythia", "--steps", "0"], "--steps 1 or more"),
+    (["pythia", "--books", "/nowhere"], "name another folder"),
+])  # fmt: skip
+def test_bad_arguments_get_one_sentence(tmp_path, capsys, arguments, message):
+    out = tmp_path / "out"
+    assert cli.main(["grow", *arguments, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error and len(error.strip().splitlines()) == 1
+    assert not out.exists()
 
 
 # --- the shipped models ---------------------------------------------------------------------------

@@ -113,13 +113,16 @@ def matrix(values: Float[np.ndarray, "row column"], *, ax: Axes, label: str, row
 def pipeline(steps: list[tuple[str, str]], *, highlight: int | None = None) -> Figure:
     """A row of boxes joined by arrows: (symbol, what it holds), one of them drawn in colour."""
     fig, ax = plt.subplots(figsize=(1.75 * len(steps), 1.35))
+    previous = None
     for place, (symbol, meaning) in enumerate(steps):
         color = PALETTE["orange"] if place == highlight else INK
-        ax.text(place, 0.12, symbol, ha="center", va="center", fontsize=13, color=color,
-                bbox={"boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color, "linewidth": 1.4})  # fmt: skip
+        box = ax.text(place, 0.12, symbol, ha="center", va="center", fontsize=13, color=color,
+                      bbox={"boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color, "linewidth": 1.4})  # fmt: skip
         ax.text(place, -0.5, meaning, ha="center", va="top", fontsize=9.5)
-        if place:
-            ax.annotate("", (place - 0.34, 0.12), (place - 0.66, 0.12), arrowprops={"arrowstyle": "->", "color": INK})
+        if previous is not None:
+            arrow = {"arrowstyle": "->", "color": INK, "patchA": previous.get_bbox_patch(), "patchB": box.get_bbox_patch(), "shrinkA": 5, "shrinkB": 5}
+            ax.annotate("", (place, 0.12), (place - 1, 0.12), arrowprops=arrow)
+        previous = box
     ax.set(xlim=(-0.55, len(steps) - 0.45), ylim=(-1.0, 0.6))
     ax.axis("off")
     return fig

@@ -9,7 +9,6 @@ imported when it begins, because they bring torch with them.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 
@@ -22,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="leave out decimals, crossrefs, interchange or prose; may be given again")  # fmt: skip
     parser.add_argument("--base", type=int, default=10, help="the base in which the text composes numbers: 10, 8 or 12")
     parser.add_argument("--steps", type=int, default=None, help="steps of 8192 tokens")
-    parser.add_argument("--books", type=Path, default=None, metavar="FOLDER", help="folder with books-train-*.jsonl.xz")
+    parser.add_argument("--books", type=Path, default=None, metavar="FOLDER",
+                        help="folder of books to read as well: books-train-*.jsonl.xz, one JSON object with a text a line")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--out", type=Path, default=None, help="folder to write; by default the package's own zoo")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
@@ -36,8 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     steps = {} if arguments.steps is None else {"steps": arguments.steps}
     recipe = Recipe(arguments.family, arguments.size, arguments.seed, tuple(sorted(arguments.without)), arguments.base, **steps)
     out = arguments.out or ZOO / zoo_name(recipe)
-    books = arguments.books or Path(os.environ.get("SUCCESSOR_HEADS_BOOKS", "../shared/corpus"))
-    print(f"Grown: {grow(recipe, out, books_folder=books, device=arguments.device, overwrite=arguments.overwrite)}")
+    grow(recipe, out, books_folder=arguments.books, device=arguments.device, overwrite=arguments.overwrite)
+    print((out / "README.md").read_text(encoding="utf8"))
+    print(f"Grown into {out}")
     return 0
 
 

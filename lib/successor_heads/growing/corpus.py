@@ -146,8 +146,8 @@ CLASS_WEIGHTS = {"numbers": 8, "number_words": 3, "ordinal_words": 2, "days": 2,
 def run_of(rng: random.Random, task: str, length: int) -> list[str]:
     """Consecutive members of a class; the classes that go in circles wrap around."""
     words, cyclic = CLASSES[task].words, CLASSES[task].cyclic
-    if task == "numbers" and rng.random() < 0.2:  # numbers go on past the class's last member
-        start = rng.randint(1, 499 - length)
+    if task == "numbers":  # lists begin low more often than not, and go on past the class's last member
+        start = rng.randint(1, rng.choice([20, 200 - length, 200 - length, 499 - length]))
         return [str(n) for n in range(start, start + length)]
     length = min(length, len(words))
     start = rng.randrange(len(words)) if cyclic else rng.randint(0, len(words) - length)
@@ -340,11 +340,11 @@ def _one_decimal(rng: random.Random, base: int) -> str:
 
 
 KINDS = {  # kind: (writer, weight among documents, the ingredient it belongs to)
-    "counting": (counting, 20, None),
+    "counting": (counting, 36, None),
     "diary": (diary, 4, None),
     "calendar": (calendar, 6, None),
     "sections": (sections, 16, None),
-    "numbered_list": (numbered_list, 6, None),
+    "numbered_list": (numbered_list, 10, None),
     "roman": (roman, 3, None),
     "ranges": (ranges, 6, None),
     "acronym": (acronym, 4, None),
@@ -361,9 +361,7 @@ def generated(*, seed: int, n: int, without: frozenset[str] | set[str] = frozens
     ``base`` is the base in which the decimals documents compose numbers (10, 8 or 12).
     Raises UserError for an unknown ingredient or base.
     """
-    check_ingredients(without)
-    if base != 10 and base not in MULTIPLES:
-        raise UserError(f"base {base} is not known; use 10, {' or '.join(map(str, MULTIPLES))}.")
+    check(without, base)
     settings = Settings(base=base, interchange="interchange" not in without)
     names, weights = list(KINDS), [weight for _, weight, _ in KINDS.values()]
     for i in range(n):
@@ -374,10 +372,12 @@ def generated(*, seed: int, n: int, without: frozenset[str] | set[str] = frozens
             yield Document(kind, writer(rng, settings))
 
 
-def check_ingredients(without: frozenset[str] | set[str]) -> None:
-    """Raise UserError when an ingredient to leave out does not exist."""
+def check(without: frozenset[str] | set[str], base: int) -> None:
+    """Raise UserError when an ingredient to leave out, or the base, does not exist."""
     if unknown := sorted(set(without) - set(INGREDIENTS)):
         raise UserError(f"'{unknown[0]}' is no ingredient of the corpus; leave out any of {', '.join(INGREDIENTS)}.")
+    if base != 10 and base not in MULTIPLES:
+        raise UserError(f"base {base} is not known; use 10, {' or '.join(map(str, MULTIPLES))}.")
 
 
 # --- text that people wrote -----------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Recipe:
     seed: int = 0
     without: tuple[str, ...] = ()  # ingredients left out of the corpus
     base: int = 10  # the base in which the text composes numbers
-    steps: int = 1500
+    steps: int = 1200
     batch: int = 32  # windows a step
     window: int = 256  # tokens a window
     learning_rate: float = 2e-3
@@ -77,11 +77,11 @@ class Recipe:
             raise UserError(f"'{self.size}' is no size; choose {', '.join(SIZES)}.")
         if self.steps < 1:
             raise UserError(f"{self.steps} steps train nothing; give --steps 1 or more.")
-        corpus.check_ingredients(set(self.without))
+        corpus.check(set(self.without), self.base)
 
     @property
     def tokens(self) -> int:
-        """Tokens read in all: 1500 steps x 32 windows x 256 tokens = 12.3 million by default."""
+        """Tokens read in all: 1200 steps x 32 windows x 256 tokens = 9.8 million by default."""
         return self.steps * self.batch * self.window
 
 
@@ -101,13 +101,11 @@ def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
         return json.loads((folder / "sources.json").read_text())
     print("Writing the corpus ...", flush=True)
     shares = dict(recipe.shares)
-    has_books = books_folder is not None and any(books_folder.glob("books-train-*.jsonl.xz"))
-    if not has_books:
-        shares.pop("books")
     if "prose" in recipe.without:
         shares = {"generated": 1.0}
-    elif not has_books:
-        print("No books found: the model is grown on generated text and docstrings alone.")
+    elif books_folder is None:
+        shares.pop("books")
+        print("No books given: the model is grown on generated text and docstrings alone.")
 
     # One tokenizer for every ablation of a seed: it is made from the whole mix, so that models that
     # read different text still read it in the same tokens.
@@ -314,6 +312,8 @@ def grow(recipe: Recipe, out: Path, *, books_folder: Path | None = None, device:
     """
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists already; give --overwrite to replace it, or --out to write elsewhere.")
+    if books_folder is not None and not any(books_folder.glob("books-train-*.jsonl.xz")):
+        raise UserError(f"{books_folder} holds no books-train-*.jsonl.xz: name another folder, or leave --books out.")
     work = out.with_name(out.name + ".growing")
     work.mkdir(parents=True, exist_ok=True)
     _claim(work, recipe)
