@@ -1,4 +1,4 @@
-"""The command line: `successor-heads score MODEL` and `successor-heads grow NAME`.
+"""The command line: `successor-heads score MODEL`, `successor-heads grow NAME`, `successor-heads plant OUT`.
 
 What a reader did wrong is one sentence on stderr and exit status 2; Ctrl-C is 130. Heavy libraries
 are imported when a command runs, so that --help answers at once.
@@ -10,7 +10,7 @@ import time
 import warnings
 from pathlib import Path
 
-from successor_heads import growing
+from successor_heads import growing, planted
 from successor_heads.errors import UserError
 
 ROWS_SHOWN = 10
@@ -30,6 +30,10 @@ def main(argv: list[str] | None = None) -> int:
     grow = commands.add_parser("grow", help="train a small model of the book from its recipe")
     growing.add_arguments(grow)
     grow.set_defaults(run=growing.run)
+
+    plant = commands.add_parser("plant", help="write a checkpoint with a successor head put there on purpose")
+    planted.add_arguments(plant)
+    plant.set_defaults(run=planted.run)
 
     args = parser.parse_args(argv)
     try:

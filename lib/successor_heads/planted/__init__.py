@@ -1,0 +1,66 @@
+"""Models whose inside we made: checkpoints with a successor head put there on purpose.
+
+    successor-heads plant my-plant --family gpt2 --seed 3
+    successor-heads score my-plant
+
+Every method of the book is tried on these before it is believed on a model that nobody knows. Only the
+command line stands here; the work is in `plant` (the heads), `hidden` (the head that no instrument
+sees), `shapes`, `slots` (where the weights lie) and `words` (tokenizers), which bring torch with them.
+"""
+
+import argparse
+from pathlib import Path
+
+FAMILIES = ("gpt2", "gpt_neox", "llama")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `successor-heads plant`."""
+    parser.description = (
+        "Write a complete checkpoint with random weights, one successor head at a random place, five decoys "
+        "beside it, and truth.json, which says where they are and what they do."
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; it must not exist yet")
+    parser.add_argument("--family", choices=FAMILIES, default="gpt2")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--like", metavar="SHAPE", help="a known size, such as openai-community/gpt2-shape")
+    shape = parser.add_argument_group("or a size of one's own")
+    shape.add_argument("--layers", type=int, dest="n_layers")
+    shape.add_argument("--heads", type=int, dest="n_heads")
+    shape.add_argument("--kv-heads", type=int, dest="n_kv_heads", help="fewer than --heads: grouped heads (llama)")
+    shape.add_argument("--width", type=int, dest="d_model")
+    shape.add_argument("--head-width", type=int, dest="d_head", help="other than width / heads (llama)")
+    shape.add_argument("--mlp-width", type=int, dest="d_mlp")
+    shape.add_argument("--no-bias", dest="bias", action="store_false", default=None)
+    parser.add_argument("--modulus", type=int, metavar="M",
+                        help="give MLP0 a known make-up: class + index // M + index %% M; 10, or 7 for the twin")  # fmt: skip
+    parser.add_argument("--noise", type=float, default=0.3, help="what is not make-up, in lengths of one direction (0.3)")
+    parser.add_argument("--in-context", action="store_true",
+                        help="let the head attend to ordinals, and add an acronym head and a copying head")  # fmt: skip
+    parser.add_argument("--hidden", action="store_true", help="plant the head that no single instrument sees (gpt_neox)")
+    parser.add_argument("--tokenizer", default="auto",
+                        help="a folder, 'words' for a small one made here, or 'auto' (default): the family's own if found")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plant what the arguments say and return the exit status."""
+    from successor_heads.errors import UserError
+    from successor_heads.planted import hidden, shapes, words
+    from successor_heads.planted.plant import Plan, check_target, plant
+
+    check_target(arguments.out)
+    own = {name: getattr(arguments, name) for name in shapes.FIELDS if getattr(arguments, name) is not None}
+    if arguments.like and own:
+        raise UserError("--like already says the size: leave out the options for a size of one's own.")
+    family, shape = shapes.like(arguments.like) if arguments.like else (arguments.family, shapes.Shape(**own))
+    tokenizer, tokenizer_name = words.find_tokenizer(arguments.tokenizer, family)
+    if arguments.hidden:
+        planted = hidden.plant_hidden(shape, tokenizer, seed=arguments.seed)
+    else:
+        plan = Plan(family, arguments.seed, shape, arguments.modulus, arguments.noise, arguments.in_context)
+        planted = plant(plan, tokenizer)
+    planted.truth["tokenizer"] = tokenizer_name
+    planted.save(arguments.out)
+    places = ", ".join(f"{head['role']} L{head['layer']}H{head['head']}" for head in planted.truth["heads"])
+    print(f"Planted {arguments.out}: {places} (tokenizer: {tokenizer_name}).")
+    return 0

@@ -1,0 +1,103 @@
+"""A successor head that no instrument of the book sees, one head at a time.
+
+Two things hide it, both of which real models do:
+
+- It writes what to answer in a code, into dimensions that the unembedding does not read. The last MLP
+  turns the code into logits. So the OV circuit leads to no logit, and the direct effect is zero.
+- It has a twin in its layer. The norm in front of the last MLP rescales whatever is there, so that
+  either head alone does the whole work. So ablating one of them changes nothing.
+"""
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from successor_heads.errors import UserError
+from successor_heads.planted.plant import (
+    DIRECTION_LENGTH,
+    Known,
+    Plan,
+    Planted,
+    _mlp0,
+    _read,
+    _unit_rows,
+    attend,
+    give_makeup,
+    random_module,
+)
+from successor_heads.planted.shapes import Shape
+from successor_heads.planted.slots import in_out, slots
+
+CODE_LENGTH = 30.0  # what a hidden head writes, to an embedding's 1: most of what the last norm sees
+STEP = 4.0  # pre-activation over which a step rises: what GELU needs to go from off to linear
+ANSWER = 100.0  # logits that the last MLP gives to the answer, before the final norm
+
+
+def plant_hidden(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> Planted:
+    """A GPT-NeoX model whose two hidden heads and last MLP count; all else in it is random.
+
+    Raises UserError for a shape that cannot hold them.
+    """
+    if shape.n_layers < 3 or shape.n_heads < 2:
+        raise UserError("A hidden head needs three layers, and two heads in each: for MLP0, the twins, and to decode.")
+    generator = torch.Generator().manual_seed(seed)
+    plan = Plan("gpt_neox", seed, shape, modulus=10, noise=0.1, in_context=True)
+    known = Known.of(tokenizer, plan)
+    module = random_module("gpt_neox", shape, len(tokenizer), generator)
+    directions = give_makeup(module, known, noise=plan.noise, generator=generator)
+    d_head = slots(module, 1).w_v.shape[2]
+    n_layers, n_heads = module.config.num_hidden_layers, module.config.num_attention_heads
+
+    # The dimensions that no logit reads: outside the make-up, and all of length 0 in W_U.
+    taken = torch.cat([*directions.values(), torch.ones(1, shape.d_model)]).double()
+    free = torch.linalg.qr(torch.cat([taken.T, torch.randn(shape.d_model, d_head, generator=generator).double()], dim=1))[0]
+    hidden = free[:, len(taken) :].T
+    unembed = module.get_output_embeddings().weight.data
+    gain = module.gpt_neox.final_layer_norm.weight.data.double()
+    blind = torch.linalg.qr((hidden * gain).T)[0].T
+    unembed -= (unembed.double() @ blind.T @ blind).to(unembed.dtype)
+
+    # The code of a token: one of d_head numbers, random, read from MLP0's make-up.
+    ordinals = slice(0, known.n_ordinals)
+    parts = torch.cat([known.parts[name][ordinals] for name in ("domain", "tens", "residue")], dim=1)
+    codes = parts @ _unit_rows(parts.shape[1], d_head, generator)
+    codes /= codes.norm(dim=1, keepdim=True)
+    _, x = _mlp0(module, known.token_ids[ordinals])
+    w_v = _read(x, codes, penalty=1e-2)
+    marker = directions["marker"][known.labels["marker"].index("ordinal")]
+    heads = []
+    layer = 1 + int(torch.randint(n_layers - 2, (), generator=generator))
+    block = slots(module, layer)
+    for role, head in zip(("hidden", "twin"), torch.randperm(n_heads, generator=generator).tolist()):
+        block.w_v[:, head] = w_v.to(x.dtype)
+        block.w_o[head] = (CODE_LENGTH / 2 * hidden).to(x.dtype)
+        attend(module, layer, head, marker, slot=0)
+        heads.append({"role": role, "layer": layer, "head": head, "attends_to": "ordinal"})
+
+    _decode_in_last_mlp(module, known, codes, hidden)
+    truth = {
+        "schema": 1, "family": "gpt_neox", "seed": seed, "modulus": 10, "noise": plan.noise, "in_context": True,
+        "hidden": True, "heads": heads, "direction_length": DIRECTION_LENGTH,
+        "makeup": {name: dict(zip(known.labels[name], rows)) for name, rows in directions.items()},
+    }  # fmt: skip
+    return Planted(module.eval(), tokenizer, truth, directions)
+
+
+def _decode_in_last_mlp(module, known: Known, codes, hidden) -> None:
+    """Two neurons a pair, which together make a step: on once the source's code is heard, and no louder then."""
+    source, target = known.pairs.T
+    n = len(source)
+    block = slots(module, module.config.num_hidden_layers - 1)
+    if block.mlp_in.weight.shape[0] < 2 * n:
+        raise UserError(f"The last MLP needs {2 * n} neurons, two a pair: choose a wider one.")
+    unembed = module.get_output_embeddings().weight.data[known.token_ids[: known.n_ordinals]].double()
+    write = _read(unembed, torch.eye(len(unembed), dtype=torch.double), penalty=1e-6).T
+    # A neuron hears the cosine of the residual with its code: behind the norm the code has nearly the
+    # whole length, sqrt(d_model). The step rises between the next best code and its own.
+    best_of_others = (codes @ codes.T).fill_diagonal_(-1).max().item()
+    rise = (1 - best_of_others) / 4
+    steepness = STEP / rise
+    listen = steepness * codes[source] @ hidden / module.config.hidden_size**0.5 / block.mlp_norm.weight.data.double()
+    for neurons, start, sign in ((slice(0, n), 1, 1), (slice(n, 2 * n), 2, -1)):
+        in_out(block.mlp_in)[:, neurons] = listen.T.to(unembed.dtype)
+        block.mlp_in.bias.data[neurons] = -steepness * (best_of_others + start * rise)
+        in_out(block.mlp_out)[neurons] = (sign * ANSWER / STEP * write[target]).to(unembed.dtype)

@@ -1,0 +1,103 @@
+"""Edits of planted residue directions, on a head whose answers are known."""
+
+import pytest
+import torch
+
+from successor_heads import anatomy, arithmetic, ordinals
+from successor_heads.planted.plant import Plan, plant
+from successor_heads.planted.shapes import Shape
+from successor_heads.planted.words import word_tokenizer
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return plant(Plan("gpt_neox", seed=1, shape=Shape(2, 6, 384), modulus=10), word_tokenizer())
+
+
+@pytest.fixture(scope="module")
+def classes(planted):
+    return ordinals.resolve(planted.tokenizer)
+
+
+@pytest.fixture(scope="module")
+def edit(planted, classes):
+    """The outcome of all edits of a class at the planted head, at the planted length."""
+    layer, head = planted.place("successor")
+    length = planted.truth["direction_length"]
+
+    def outcome(task, directions, scale=length):
+        parts = anatomy.of(planted.module)
+        return arithmetic.edit_outcome(parts, classes[task], directions, layer=layer, head=head, scale=scale)
+
+    return outcome
+
+
+def in_words(resolved, edits):
+    return {
+        (resolved.words[s], int(r)): (resolved.words[t], resolved.words[a])
+        for s, r, t, a in zip(edits.source, edits.residue, edits.target, edits.answer)
+    }
+
+
+def test_every_edit_that_has_an_answer(classes):
+    numbers = in_words(classes["numbers"], arithmetic.all_edits(classes["numbers"]))
+    assert numbers["25", 7] == ("27", "28") and numbers["25", 9] == ("29", "30") and numbers["30", 0] == ("30", "31")
+    assert ("3", 0) not in numbers, "there is no number 0"
+    assert ("200", 0) not in numbers, "200 has no successor here"
+    assert len(numbers) == 9 * 9 + 19 * 100
+    ordinal_words = in_words(classes["ordinal_words"], arithmetic.all_edits(classes["ordinal_words"]))
+    assert ordinal_words["fifth", 7] == ("seventh", "eighth"), "the paper's example"
+    months = in_words(classes["months"], arithmetic.all_edits(classes["months"]))
+    assert months["November", 2] == ("December", "January") and ("November", 5) not in months
+    sevens = in_words(classes["days"], arithmetic.all_edits(classes["days"], modulus=7))
+    assert sevens["Monday", 3] == ("Wednesday", "Thursday")
+
+
+def test_a_class_without_pairs_has_no_edits(classes):
+    numbers = classes["numbers"]
+    none = torch.zeros(0, dtype=torch.long)
+    empty = ordinals.ResolvedClass("numbers", numbers.words, numbers.token_ids, numbers.index, none, none, (), " ")
+    assert len(arithmetic.all_edits(empty).source) == 0
+
+
+@pytest.mark.parametrize("task", ["numbers", "months", "letters", "ordinal_words", "days"])
+def test_true_directions_succeed_and_random_ones_do_not(planted, edit, task):
+    true = planted.directions["residue"]
+    assert edit(task, true).rate >= 0.95
+    by_chance = [edit(task, arithmetic.random_directions(true, seed=seed)).rate for seed in range(3)]
+    assert max(by_chance) < 0.1
+    permuted = true[torch.tensor([3, 7, 1, 9, 0, 8, 2, 5, 4, 6])]
+    assert edit(task, permuted).rate < 0.2
+
+
+def test_an_edit_to_the_same_residue_changes_nothing(planted, edit):
+    directions = planted.directions["residue"]
+    outcome, untouched = edit("numbers", directions), edit("numbers", directions, scale=0.0)
+    stays = ~outcome.edits.moves
+    torch.testing.assert_close(outcome.logits[stays], untouched.logits[stays])
+    assert not outcome.edits.moves.all() and outcome.success[stays].all()
+    assert untouched.rate < 0.05, "without an edit the head answers the source's successor"
+
+
+def test_edits_compose(planted, classes):
+    directions = planted.directions["residue"]
+    edits = arithmetic.all_edits(classes["letters"])
+    first = directions[4] - directions[edits.source_residue]
+    second = directions[edits.residue] - directions[4]
+    torch.testing.assert_close(first + second, directions[edits.residue] - directions[edits.source_residue])
+
+
+def test_success_counts_the_answer_alone_and_ties_fail(classes):
+    edits = arithmetic.all_edits(classes["days"], modulus=7)
+    logits = torch.zeros(len(edits.source), 7)
+    assert not arithmetic.EditOutcome(edits, logits).success.any()
+    logits[torch.arange(len(logits)), edits.answer] = 1.0
+    outcome = arithmetic.EditOutcome(edits, logits)
+    assert outcome.rate == 1.0 and outcome.interval[0] > 0.9
+
+
+def test_random_directions_have_the_lengths_of_the_true_ones():
+    like = torch.arange(1.0, 41.0).reshape(10, 4)
+    one, other = (arithmetic.random_directions(like, seed=seed) for seed in (0, 1))
+    torch.testing.assert_close(one.norm(dim=1), like.norm(dim=1))
+    assert not torch.allclose(one, other)

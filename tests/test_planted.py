@@ -1,0 +1,304 @@
+"""Plants are what truth.json says, for every family, by the instruments that know nothing of planting."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from successor_heads import anatomy, cli, features, models, ordinals, ov_circuit, scores, tracing
+from successor_heads.errors import UserError
+from successor_heads.planted import FAMILIES, hidden, shapes, words
+from successor_heads.planted.plant import ATTENTIVE, DECOYS, Plan, plant
+from successor_heads.planted.prompts import prompts
+from successor_heads.planted.shapes import Shape
+
+TOKENIZERS = Path(__file__).parents[1] / "../shared/tokenizers"
+SHAPES = {
+    # Seed 4 has a shape of its own: GPT-2 124M's, no biases, and grouped heads of a width of their own.
+    "gpt2": ["--like", "openai-community/gpt2-shape"],
+    "gpt_neox": ["--no-bias", "--layers", "2", "--heads", "8", "--width", "320"],
+    "llama": ["--layers", "4", "--heads", "6", "--kv-heads", "2", "--width", "304", "--head-width", "20"],
+}
+
+
+@cache
+def tokenizer():
+    return words.word_tokenizer()
+
+
+def check(planted_heads, result):
+    """The planted head is first and right, and no decoy comes near."""
+    where = {head["role"]: (head["layer"], head["head"]) for head in planted_heads}
+    assert result.best == where["successor"]
+    assert result.macro[where["successor"]] >= 0.97
+    assert {role: result.macro[where[role]].item() for role in DECOYS if result.macro[where[role]] >= 0.5} == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_score_finds_the_planted_head(family, seed, tmp_path, capsys):
+    out, record = tmp_path / "plant", tmp_path / "record.json"
+    size = SHAPES[family] if seed == 4 else []
+    own = ["--family", family] if "--like" not in size else []
+    assert cli.main(["plant", str(out), "--seed", str(seed), "--tokenizer", "words", *own, *size]) == 0
+    assert cli.main(["score", str(out), "--json", str(record)]) == 0
+    heads = json.loads(record.read_text())["heads"]
+    macro = {(head["layer"], head["head"]): head["macro"] for head in heads}
+    truth = json.loads((out / "truth.json").read_text())
+    assert truth["family"] == family and truth["seed"] == seed
+    places = {head["role"]: (head["layer"], head["head"]) for head in truth["heads"]}
+    assert (heads[0]["layer"], heads[0]["head"]) == places["successor"]
+    assert heads[0]["macro"] >= 0.97
+    assert set(places) == {"successor", *DECOYS} and len(set(places.values())) == len(places)
+    assert all(macro[places[decoy]] < 0.5 for decoy in DECOYS)
+
+
+@st.composite
+def families_and_shapes(draw):
+    family = draw(st.sampled_from(FAMILIES))
+    n_layers, bias = draw(st.integers(2, 4)), family == "gpt2" or draw(st.booleans())
+    if family == "llama":
+        n_kv_heads = draw(st.integers(1, 4))
+        n_heads = n_kv_heads * draw(st.sampled_from([m for m in (1, 2, 3, 6) if m * n_kv_heads * (n_layers - 1) >= 6]))
+        d_model, d_head = draw(st.integers(296, 360)), 2 * draw(st.integers(8, 40))
+        return family, Shape(n_layers, n_heads, d_model, n_kv_heads, d_head, 2 * d_model, bias)
+    n_heads = draw(st.integers(max(2, -(-6 // (n_layers - 1))), 12))
+    d_head = 4 * draw(st.integers(-(-296 // (4 * n_heads)), 400 // (4 * n_heads)))
+    return family, Shape(n_layers, n_heads, n_heads * d_head, d_mlp=700, bias=bias)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(families_and_shapes(), st.integers(0, 10_000))
+def test_any_shape_holds_a_head(family_and_shape, seed):
+    family, shape = family_and_shape
+    planted = plant(Plan(family, seed, shape), tokenizer())
+    check(planted.truth["heads"], scores.score_heads(anatomy.of(planted.module), ordinals.resolve(tokenizer())))
+
+
+def test_a_plan_decides_every_weight():
+    one, same, other = (plant(Plan("gpt2", seed), tokenizer()) for seed in (7, 7, 8))
+    for (name, weight), again in zip(one.module.named_parameters(), same.module.parameters()):
+        assert torch.equal(weight, again), name
+    assert not torch.equal(one.module.transformer.wte.weight, other.module.transformer.wte.weight)
+
+
+def test_places_are_spread_over_layers_and_heads():
+    tiny = Shape(3, 6, 300)
+    places = {plant(Plan("gpt_neox", seed, tiny), tokenizer()).place("successor") for seed in range(8)}
+    assert len(places) >= 5 and {layer for layer, _ in places} == {1, 2}
+
+
+# --- make-up --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def decimal():
+    return plant(Plan("llama", 3, Shape(n_kv_heads=2), modulus=10), tokenizer())
+
+
+def numbers_at_mlp0(planted):
+    numbers = ordinals.resolve(planted.tokenizer)["numbers"]
+    return ov_circuit.head_input(anatomy.of(planted.module), numbers.token_ids), numbers.index
+
+
+def test_mlp0_gives_the_sum_of_the_parts(decimal):
+    x, index = numbers_at_mlp0(decimal)
+    labels = {name: list(rows) for name, rows in decimal.truth["makeup"].items()}
+    d = decimal.directions
+    domain = d["domain"][labels["domain"].index("numbers")]
+    parts = domain + d["tens"][index // 10] + d["residue"][index % 10] + d["marker"][labels["marker"].index("ordinal")]
+    rest = x - decimal.truth["direction_length"] * parts
+    expected = decimal.truth["noise"] * decimal.truth["direction_length"]
+    assert rest.norm(dim=1).mean().item() == pytest.approx(expected, rel=0.05)
+    assert torch.allclose(d["residue"] @ d["residue"].T, torch.eye(10), atol=1e-4)
+    assert torch.tensor(decimal.truth["makeup"]["residue"][7].tolist()).allclose(d["residue"][7])
+
+
+def test_instruments_find_the_planted_ten(decimal):
+    x, index = numbers_at_mlp0(decimal)
+    probe = features.probe_modulus(x, index, 10, seed=0)
+    assert probe.found and probe.accuracy >= 0.95
+    residues = decimal.directions["residue"]
+    assert features.matched_cosines(probe.directions, residues - residues.mean(0))[0].mean() > 0.85
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_mod_7_twin_yields_no_finding_of_ten(family):
+    twin = plant(Plan(family, 3, Shape(2, 6, 384), modulus=7), tokenizer())
+    check(twin.truth["heads"], scores.score_heads(anatomy.of(twin.module), ordinals.resolve(tokenizer())))
+    x, index = numbers_at_mlp0(twin)
+    found = [m for m in (2, 3, 5, 7, 10, 20) if features.probe_modulus(x, index, m, seed=0, n_permutations=100).found]
+    assert found == [7]
+    spectrum = features.fourier_spectrum(x, index, seed=0, periods=[10.0, 5.0, 10 / 3, 2.5, 7.0, 3.5, 7 / 3])
+    tens, sevens = spectrum[:4], spectrum[4:]
+    assert (sevens["p_value"] < 0.01).all() and sevens["share"].min() > 3 * tens["share"].max()
+
+
+# --- in context -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def in_context(request, tmp_path_factory):
+    shape = Shape(n_kv_heads=2, d_head=48) if request.param == "llama" else Shape()
+    planted = plant(Plan(request.param, 1, shape, in_context=True), tokenizer())
+    out = tmp_path_factory.mktemp("in-context") / "plant"
+    planted.save(out)
+    return planted, models.load(str(out))
+
+
+@pytest.mark.parametrize("role", ATTENTIVE)
+def test_heads_in_context_attend_answer_and_matter(in_context, role):
+    planted, model = in_context
+    task = prompts(model.tokenizer, role, n=8, seed=0)
+    layer, head = planted.place(role)
+    for text, word in zip(task.texts[:3], task.word):
+        _, patterns = tracing.attention_patterns(model, text)
+        place = tracing.encode(model, [text])["input_ids"][0].tolist().index(word)
+        assert patterns[layer, head, -1, place] > 0.9
+    effects = tracing.mean_ablation_effects(
+        model, task.texts, task.answers, members=task.members, reference=task.texts
+    )
+    assert effects.clean.right_in_class.double().mean() >= 0.85
+    fall = effects.difference_fall.mean(-1)
+    assert divmod(int(fall.argmax()), fall.shape[1]) == (layer, head)
+    runner_up = fall.flatten().sort(descending=True)[0][1]
+    assert fall[layer, head] > 5 * runner_up.clamp(min=0.05)
+
+
+def test_heads_in_context_score_as_the_others_do(in_context):
+    planted, model = in_context
+    check(planted.truth["heads"], scores.score_heads(anatomy.of(model), ordinals.resolve(model.tokenizer)))
+
+
+# --- the head that is not seen --------------------------------------------------------------------
+
+
+def test_the_hidden_head_counts_and_is_not_seen(tmp_path):
+    planted = hidden.plant_hidden(Shape(n_layers=3), tokenizer(), seed=0)
+    planted.save(tmp_path / "hidden")
+    model = models.load(str(tmp_path / "hidden"))
+    parts, classes = anatomy.of(model), ordinals.resolve(model.tokenizer)
+    for source in ("mlp0", "embedding"):
+        result = scores.score_heads(parts, classes, source=source)
+        assert max(result.macro[planted.place(role)].item() for role in ("hidden", "twin")) < 0.25
+    task = prompts(model.tokenizer, "successor", n=12, seed=0)
+    effects = tracing.mean_ablation_effects(model, task.texts, task.answers, members=task.members, reference=task.texts)
+    assert effects.clean.right_in_class.all(), "the model counts"
+    assert effects.ablated.right_in_class.all(), "whichever head is taken away"
+    assert effects.difference_fall.mean(-1).max() < 0.2 < effects.clean.difference.mean() / 10
+
+    # Both at once: its values of one are set to zero for good, then the other is ablated as before.
+    layer, twin = planted.place("twin")
+    parts.w_o(layer)  # one head's rows of the output projection, [d_head, d_model]
+    planted.module.gpt_neox.layers[layer].attention.dense.weight.data.view(384, 6, 64)[:, twin] = 0
+    planted.save(tmp_path / "one-left")
+    alone = models.load(str(tmp_path / "one-left"))
+    effects = tracing.mean_ablation_effects(alone, task.texts, task.answers, members=task.members, reference=task.texts)
+    assert effects.clean.right_in_class.all()
+    assert effects.ablated.right_in_class[planted.place("hidden")].double().mean() < 0.2
+
+
+# --- files, tokenizers, and what is refused -------------------------------------------------------
+
+
+def test_a_plant_is_a_checkpoint_like_any_other(tmp_path):
+    planted = plant(Plan("gpt2", 5, Shape(2, 6, 300)), tokenizer())
+    planted.save(tmp_path / "plant")
+    assert {path.name for path in (tmp_path / "plant").iterdir()} >= {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "truth.json",
+    }  # fmt: skip
+    module = AutoModelForCausalLM.from_pretrained(tmp_path / "plant")
+    ids = AutoTokenizer.from_pretrained(tmp_path / "plant")("the of Monday", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        torch.testing.assert_close(module(ids).logits, planted.module(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    planted = plant(Plan("gpt2", 5, Shape(2, 6, 300)), tokenizer())
+    monkeypatch.setattr(type(planted.tokenizer), "save_pretrained", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(UserError, match="No space left"):
+        planted.save(tmp_path / "plant")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_published_tokenizers(family):
+    folder = TOKENIZERS / words.OWN[family]
+    if not folder.is_dir():
+        pytest.skip("the published tokenizers are not on this machine")
+    own, name = words.find_tokenizer(str(folder), family)
+    assert name == words.OWN[family]
+    planted = plant(Plan(family, 0, Shape(2, 8, 320)), own)
+    check(planted.truth["heads"], scores.score_heads(anatomy.of(planted.module), ordinals.resolve(own)))
+
+
+def test_tokenizers_are_looked_for_and_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("SUCCESSOR_HEADS_TOKENIZERS", str(tmp_path))
+    monkeypatch.setattr(words, "ZOO", tmp_path)
+    assert words.find_tokenizer("auto", "gpt2")[1] == "words"
+    tokenizer().save_pretrained(tmp_path / "gpt2")
+    assert words.find_tokenizer("auto", "gpt2")[1] == "gpt2"
+    assert words.find_tokenizer("auto", "llama")[1] == "words"
+    with pytest.raises(UserError, match="no tokenizer.json"):
+        words.find_tokenizer(str(tmp_path / "nowhere"), "gpt2")
+
+
+def test_the_word_tokenizer_holds_all_ordinals():
+    resolved = ordinals.resolve(tokenizer())
+    assert sum(len(r.words) for r in resolved.values()) == 294 and not any(r.dropped for r in resolved.values())
+
+
+REFUSED = {
+    "too narrow for the ordinals": (["--width", "240"], "choose a wider model"),
+    "no room above layer 0": (["--layers", "1"], "room for 0"),
+    "width not shared out": (["--width", "385"], "cannot share a width"),
+    "grouped heads in gpt2": (["--kv-heads", "2"], "choose llama"),
+    "no biases in gpt2": (["--no-bias"], "biases everywhere"),
+    "groups that do not divide": (["--family", "llama", "--kv-heads", "4"], "must divide"),
+    "odd head width": (["--family", "llama", "--head-width", "33"], "has to be even"),
+    "size below 1": (["--heads", "0"], "below 1"),
+    "unknown shape": (["--like", "gpt5"], "There is no shape"),
+    "two sizes": (["--like", "openai-community/gpt2-shape", "--width", "300"], "leave out the options"),
+    "modulus 1": (["--modulus", "1"], "says nothing"),
+    "modulus with an MLP too narrow": (["--modulus", "10", "--mlp-width", "100"], "choose a wider one"),
+    "heads too narrow for the make-up": (["--modulus", "10", "--heads", "96", "--noise", "3"], "too narrow"),
+    "attention without biases": (["--family", "gpt_neox", "--no-bias", "--in-context"], "needs biases"),
+    "hidden in two layers": (["--hidden", "--layers", "2"], "three layers"),
+    "no such tokenizer": (["--tokenizer", "nowhere"], "no tokenizer.json"),
+}
+
+
+@pytest.mark.parametrize("options, sentence", REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_planted_is_one_sentence(options, sentence, tmp_path, capsys):
+    if "--tokenizer" not in options:
+        options = [*options, "--tokenizer", "words"]
+    assert cli.main(["plant", str(tmp_path / "plant"), *options]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten(tmp_path, capsys):
+    assert cli.main(["plant", str(tmp_path)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert cli.main(["plant", str(tmp_path / "no" / "where")]) == 2
+    assert "There is no folder" in capsys.readouterr().err
+
+
+def test_known_shapes_are_those_of_the_published_models():
+    family, shape = shapes.like("openai-community/gpt2-shape")
+    config = shapes.configuration(family, shape, d_vocab=50257)
+    with torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(config)
+    published = 124_439_808 - (1024 - config.n_positions) * 768  # we keep fewer positions
+    assert sum(parameter.numel() for parameter in module.parameters()) == published
+
+
+def test_prompts_refuse_what_they_cannot_write():
+    with pytest.raises(UserError, match="choose successor, acronym or copy"):
+        prompts(tokenizer(), "copier", n=1, seed=0)
