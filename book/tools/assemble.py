@@ -33,7 +33,9 @@ def gigabytes(n_bytes):
 
 
 def number(value):
-    """A measured number as prose shows it: counts in full, anything else to two decimals."""
+    """A measured number as prose shows it: counts in full, anything else to two decimals, and a dash for none."""
+    if value is None:
+        return "–"
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
@@ -80,16 +82,19 @@ def findings(records):
     quoted = {}
     for record in records:
         chapter = record["chapter"].split("-", 1)[1].replace("-", "_")
-        quoted[chapter] = {"model": record["model"]}
-        for name, found in record["findings"].items():
-            parts = {part: number(value) for part, value in found.items() if value is not None}
-            if float(found["value"]).is_integer():
-                parts["count"] = f"{found['value']:.0f}"
-            parts["percent"] = f"{100 * found['value']:.0f}%"
-            if found.get("low") is not None:
-                parts["with_interval"] = f"{parts['value']} (95% interval {parts['low']} to {parts['high']})"
-            quoted[chapter][name] = parts
+        quoted[chapter] = {name: parts(found) for name, found in record["findings"].items()}
+        quoted[chapter]["model"] = record["model"]
     return quoted
+
+
+def parts(found):
+    """The parts of one finding, as text. What was not measured is a dash, so that any page can be built on any model."""
+    value, low, high = found["value"], found["low"], found["high"]
+    text = {part: number(found[part]) for part in ("value", "low", "high", "n")}
+    text["count"] = number(value) if value is None else f"{value:.0f}"
+    text["percent"] = number(value) if value is None else f"{100 * value:.0f}%"
+    text["with_interval"] = number(value) if low is None else f"{number(value)} (95% interval {number(low)} to {number(high)})"
+    return text
 
 
 def title(notebook):

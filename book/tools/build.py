@@ -56,7 +56,7 @@ def main():
     if status:
         for sentence in failures():
             print(f"FAILED  {sentence}", file=sys.stderr)
-        sys.exit("The book was not built. What ran well is kept: mend what failed and call again.")
+        sys.exit("The book was not built. What ran well is kept: the next call goes on from there.")
     if arguments.target == "site":
         print(f"The book: {Path(places.index(places.subject(arguments.model))).resolve().as_uri()}")
 

@@ -127,7 +127,7 @@ def run(*, notebook, output, record, model, cell_timeout):
             language="python",
             cwd=str(notebook.parent.resolve()),
             execution_timeout=cell_timeout,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of TCP at every start
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # else it warns of TCP at every start
             progress_bar={
                 "desc": chapter,
                 "bar_format": "{desc}: cell {n_fmt} of {total_fmt} after {elapsed}\n",
@@ -172,7 +172,11 @@ def main():
     parser.add_argument("--cell-timeout", type=int, required=True, help="seconds that one cell may take")
     arguments = parser.parse_args()
     stop_when_orphaned()
-    error = run(**vars(arguments))
+    try:
+        error = run(**vars(arguments))
+    except KeyboardInterrupt:
+        print(f"{arguments.notebook} was stopped.", file=sys.stderr, flush=True)
+        os._exit(130)  # at once: an orderly end would first wait for the cell
     if error:
         first_lines = "\n".join("    " + line for line in error["source"].splitlines()[:5])
         print(
