@@ -18,8 +18,8 @@ import io
 import json
 import os
 import re
+from importlib.resources import files
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -154,7 +154,7 @@ def attention(tokens: list[str], patterns: Float[np.ndarray, "head query key"], 
     values = {"tokens": [token.replace("\n", "⏎") for token in tokens], "attention": np.round(np.asarray(patterns, dtype=float), 4).tolist(),
               "attentionHeadNames": names}  # fmt: skip
     # "</script>" in a token would end the script early.
-    payload = json.dumps(values).replace("<", "\\u003c")
+    payload = json.dumps(values, ensure_ascii=False).replace("<", "\\u003c")
     key = "cv-" + hashlib.sha256(payload.encode()).hexdigest()[:10]
     library = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<script>{_circuitsvis()}</script>"
     display(HTML(
@@ -167,6 +167,5 @@ def attention(tokens: list[str], patterns: Float[np.ndarray, "head query key"], 
 
 def _circuitsvis() -> str:
     """The script that circuitsvis ships for pages without a network."""
-    from importlib.resources import files
-
-    return (files("circuitsvis") / "dist" / "cdn" / "iife.js").read_text(encoding="utf8")
+    script = (files("circuitsvis") / "dist" / "cdn" / "iife.js").read_text(encoding="utf8")
+    return script.replace("</script>", "<\\/script>")  # the same string to JavaScript, but no end of our script
