@@ -22,7 +22,7 @@ SHAPES = {
     # Seed 4 has a shape of its own: GPT-2 124M's, no biases, and grouped heads of a width of their own.
     "gpt2": ["--like", "openai-community/gpt2-shape"],
     "gpt_neox": ["--no-bias", "--layers", "2", "--heads", "8", "--width", "320"],
-    "llama": ["--layers", "4", "--heads", "6", "--kv-heads", "2", "--width", "304", "--head-width", "20"],
+    "llama": ["--layers", "4", "--heads", "6", "--kv-heads", "2", "--width", "306", "--head-width", "20"],
 }
 
 
@@ -65,14 +65,15 @@ def families_and_shapes(draw):
     if family == "llama":
         n_kv_heads = draw(st.integers(1, 4))
         n_heads = n_kv_heads * draw(st.sampled_from([m for m in (1, 2, 3, 6) if m * n_kv_heads * (n_layers - 1) >= 6]))
-        d_model, d_head = draw(st.integers(296, 360)), 2 * draw(st.integers(8, 40))
+        d_model = n_heads * draw(st.integers(-(-296 // n_heads), 360 // n_heads))
+        d_head = 2 * draw(st.integers(8, 40))
         return family, Shape(n_layers, n_heads, d_model, n_kv_heads, d_head, 2 * d_model, bias)
     n_heads = draw(st.integers(max(2, -(-6 // (n_layers - 1))), 12))
     d_head = 4 * draw(st.integers(-(-296 // (4 * n_heads)), 400 // (4 * n_heads)))
     return family, Shape(n_layers, n_heads, n_heads * d_head, d_mlp=700, bias=bias)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(families_and_shapes(), st.integers(0, 10_000))
 def test_any_shape_holds_a_head(family_and_shape, seed):
     family, shape = family_and_shape
@@ -89,8 +90,8 @@ def test_a_plan_decides_every_weight():
 
 def test_places_are_spread_over_layers_and_heads():
     tiny = Shape(3, 6, 300)
-    places = {plant(Plan("gpt_neox", seed, tiny), tokenizer()).place("successor") for seed in range(8)}
-    assert len(places) >= 5 and {layer for layer, _ in places} == {1, 2}
+    places = {plant(Plan("gpt_neox", seed, tiny), tokenizer()).place("successor") for seed in range(6)}
+    assert len(places) >= 4 and {layer for layer, _ in places} == {1, 2}
 
 
 # --- make-up --------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ def test_the_mod_7_twin_yields_no_finding_of_ten(family):
     twin = plant(Plan(family, 3, Shape(2, 6, 384), modulus=7), tokenizer())
     check(twin.truth["heads"], scores.score_heads(anatomy.of(twin.module), ordinals.resolve(tokenizer())))
     x, index = numbers_at_mlp0(twin)
-    found = [m for m in (2, 3, 5, 7, 10, 20) if features.probe_modulus(x, index, m, seed=0, n_permutations=100).found]
+    found = [m for m in (2, 5, 7, 10) if features.probe_modulus(x, index, m, seed=0, n_permutations=40).found]
     assert found == [7]
     spectrum = features.fourier_spectrum(x, index, seed=0, periods=[10.0, 5.0, 10 / 3, 2.5, 7.0, 3.5, 7 / 3])
     tens, sevens = spectrum[:4], spectrum[4:]
@@ -192,10 +193,9 @@ def test_the_hidden_head_counts_and_is_not_seen(tmp_path):
     assert effects.ablated.right_in_class.all(), "whichever head is taken away"
     assert effects.difference_fall.mean(-1).max() < 0.2 < effects.clean.difference.mean() / 10
 
-    # Both at once: its values of one are set to zero for good, then the other is ablated as before.
+    # Both at once: what one writes is set to zero for good, then the other is ablated as before.
     layer, twin = planted.place("twin")
-    parts.w_o(layer)  # one head's rows of the output projection, [d_head, d_model]
-    planted.module.gpt_neox.layers[layer].attention.dense.weight.data.view(384, 6, 64)[:, twin] = 0
+    planted.module.gpt_neox.layers[layer].attention.dense.weight.data.view(384, 6, 64)[:, twin] = 0  # [d_model, head, d_head]
     planted.save(tmp_path / "one-left")
     alone = models.load(str(tmp_path / "one-left"))
     effects = tracing.mean_ablation_effects(alone, task.texts, task.answers, members=task.members, reference=task.texts)

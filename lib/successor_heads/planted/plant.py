@@ -17,16 +17,19 @@ unembeddings stay random, and so does MLP0 unless the plan gives it a make-up.
 
 import os
 import shutil
+import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
+from nnsight import TransformersModel
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
+from successor_heads import models
 from successor_heads.errors import UserError
 from successor_heads.ordinals import ResolvedClass, resolve, single_token
 from successor_heads.planted.shapes import Shape, configuration
@@ -76,6 +79,12 @@ class Planted:
             if head["role"] == role:
                 return head["layer"], head["head"]
         raise KeyError(role)
+
+    def open(self) -> TransformersModel:
+        """The plant as any reader would get it: written to disk, and loaded for tracing."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder) / "plant")
+            return models.load(str(Path(folder) / "plant"))
 
     def save(self, out: Path) -> None:
         """Write a complete checkpoint and `truth.json`, the whole folder or nothing.
