@@ -14,9 +14,6 @@ PORT ?= 8000
 # Where pip looks first for a torch without CUDA. Set it to nothing for the build with CUDA.
 TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
 
-# tqdm asks for ipywidgets by a warning in every notebook. Its widget would fetch scripts; a text bar does not.
-export PYTHONWARNINGS := ignore:IProgress not found
-
 BIN := .venv/bin
 # Named after the content of the two files, so that a touched file installs nothing and a changed one does.
 STAMP := .venv/installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
@@ -61,7 +58,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 # CUDA packages stay out: they exist on Linux only, and pip adds them where torch asks for them.
 lock:
-	$(PYTHON) -m venv --clear _build/lock
-	_build/lock/bin/python -m pip install --quiet uv
-	_build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header --output-file _build/lock/requirements.txt pyproject.toml
-	grep -Ev '^(nvidia-|cuda-|triton=)' _build/lock/requirements.txt > requirements.lock
+	$(PYTHON) -m venv --clear _build/resolver
+	_build/resolver/bin/python -m pip install --quiet uv
+	_build/resolver/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header --output-file _build/resolver/requirements.txt pyproject.toml
+	grep -Ev '^(nvidia-|cuda-|triton=)' _build/resolver/requirements.txt > requirements.lock

@@ -14,7 +14,9 @@ from successor_heads import cli, models, ordinals, scores
 
 def command(*arguments, **options):
     """The command line in a process of its own, as a reader would start it."""
-    code = "import sys; from successor_heads.cli import main; sys.exit(main())"
+    # Tests run in the background ignore Ctrl-C, and so would their children.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{listen}; import sys; from successor_heads.cli import main; sys.exit(main())"
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdout=subprocess.PIPE,

@@ -3,3 +3,9 @@
 Importing the package loads nothing heavy; import the room you need, in the order in which data flows:
 ordinals, models, anatomy, ov_circuit, scores, tracing, records, figures.
 """
+
+import warnings
+
+# nnsight brings tqdm's notebook bars, which ask for ipywidgets in every notebook that lacks them. Text
+# bars do as well, and the warning would print a path of the reader's machine onto the page.
+warnings.filterwarnings("ignore", message="IProgress not found")

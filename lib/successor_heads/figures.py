@@ -89,10 +89,21 @@ def head_map(values: Float[np.ndarray, "layer head"], *, ax: Axes, label: str, b
     n_layers, n_heads = values.shape
     annotate = n_layers * n_heads <= 160  # figures in larger maps would not be legible
     sns.heatmap(values, ax=ax, annot=annotate, fmt=".2f", annot_kws={"size": 9}, cbar_kws={"label": label}, linewidths=1.5, linecolor="none", **scale)
+    _ink_on_cells(ax)
     if best is not None:
         ax.add_patch(plt.Rectangle((best[1], best[0]), 1, 1, fill=False, edgecolor=PALETTE["orange"], linewidth=2.5, clip_on=False))
     ax.set(xlabel="head", ylabel="layer")
     ax.tick_params(length=0, rotation=0)
+
+
+def _ink_on_cells(ax: Axes) -> None:
+    """Black or white for each number of a heat map, whichever stands out more on its cell."""
+    colors = ax.collections[0].get_facecolors()[:, :3]
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    for text, luminance in zip(ax.texts, linear @ [0.2126, 0.7152, 0.0722]):
+        # The contrast ratio of WCAG 2 is the same for both at a luminance of 0.179. Not quite black and
+        # white, which a page may take for its own ink and paper.
+        text.set_color("#0b0b0b" if luminance > 0.179 else "#fdfdfd")
 
 
 def matrix(values: Float[np.ndarray, "row column"], *, ax: Axes, label: str, rows: list[str], columns: list[str],
