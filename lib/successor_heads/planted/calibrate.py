@@ -30,6 +30,7 @@ from successor_heads.records import write_json
 STORED = Path(__file__).parent / "calibration.json"
 SMALL = {"gpt2": Shape(), "gpt_neox": Shape(), "llama": Shape(n_kv_heads=2, d_head=48)}
 LARGE = ("openai-community/gpt2-shape", "EleutherAI/pythia-160m-shape", "JackFram/llama-160m-shape")
+TABLES = ("plants", "drowned", "recovered", "edits")
 CONVENTIONS = {
     "canonical": "MLP0 output alone",
     "with residual": "MLP0 output plus the embedding",
@@ -241,14 +242,24 @@ def main() -> None:
             print("edited", family, seed, flush=True)
     write_json(arguments.out, {
         "schema": 1,
-        "made_by": "python -m successor_heads.planted.calibrate "
-        f"--plants {arguments.plants} --large {arguments.large}",
-        "shapes": {family: dataclasses.asdict(shape) for family, shape in SMALL.items()} | {name: dataclasses.asdict(shapes.like(name)[1]) for name in LARGE},
-        "plants": plants,
-        "drowned": drowned,
-        "recovered": json.loads(pd.concat(recovered).to_json(orient="records", double_precision=4)),
-        "edits": json.loads(pd.concat(edits).to_json(orient="records")),
+        "made_by": f"python -m successor_heads.planted.calibrate --plants {arguments.plants} --large {arguments.large}",
+        "shapes": {family: dataclasses.asdict(shape) for family, shape in SMALL.items()}
+        | {name: dataclasses.asdict(shapes.like(name)[1]) for name in LARGE},
+        "plants": columns(pd.json_normalize(plants, sep="/")),
+        "drowned": columns(pd.DataFrame(drowned)),
+        "recovered": columns(pd.concat(recovered)),
+        "edits": columns(pd.concat(edits).groupby(["family", "directions", "task", "scale"], sort=False)[["right", "n"]].sum().reset_index()),
     })  # fmt: skip
+
+
+def columns(table: pd.DataFrame) -> dict[str, list]:
+    """A table as JSON: a list for each column, four decimals, null where nothing stands."""
+    return {name: json.loads(table[name].to_json(orient="values", double_precision=4)) for name in table}
+
+
+def stored() -> dict[str, pd.DataFrame | dict | str]:
+    """What `calibration.json` holds, its tables as data frames."""
+    return {name: pd.DataFrame(part) if name in TABLES else part for name, part in json.loads(STORED.read_text()).items()}
 
 
 if __name__ == "__main__":
