@@ -57,17 +57,19 @@ def test_exercises_are_whole(notebook):
 def with_solutions(notebook):
     """The notebook, every exercise answered by the code of the solution that follows it."""
     for place, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code" and UNANSWERED in cell.source:
+        if cell.cell_type == "code" and cell.source.strip() == UNANSWERED:
             solution = next(later.source for later in notebook.cells[place:] if "{solution}" in later.source)
             code = SOLUTION.search(solution).group(1)
             assert "answer = " in code
-            cell.source = cell.source.replace(UNANSWERED, code)
+            cell.source = code
     return notebook
 
 
 def test_every_solution_passes_its_own_check(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("SUCCESSOR_HEADS_RECORDS", str(tmp_path))
-    checked = [place for place, cell in enumerate(notebook.cells) if UNANSWERED in cell.source]
+    # The check is the cell after the answer, folded so that it gives nothing away.
+    checked = [place + 1 for place, cell in enumerate(notebook.cells) if cell.source.strip() == UNANSWERED]
+    assert all("hide-input" in notebook.cells[place].metadata.get("tags", []) for place in checked)
     solved = with_solutions(notebook)
     NotebookClient(solved, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     for place in checked:

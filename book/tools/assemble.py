@@ -18,7 +18,7 @@ import nbformat
 import yaml
 
 # What the site adds to a chapter's table of facts.
-MEASURED_ROWS = "| Time to run | {time}, measured on {cores} cores ({processor}), {date} |\n| Peak memory | {memory}, measured in the same run |"
+MEASURED_ROWS = "| Time to run | {time}, measured on {cores} ({processor}), {date} |\n| Peak memory | {memory}, measured in the same run |"
 
 
 def duration(seconds):
@@ -47,7 +47,7 @@ def add_measured_rows(notebook):
             rows = MEASURED_ROWS.format(
                 time=duration(run["seconds"]),
                 memory=gigabytes(run["peak_rss_bytes"]),
-                cores=run["threads"],
+                cores="1 core" if run["threads"] == 1 else f"{run['threads']} cores",
                 processor=run["machine"]["processor"],
                 date=run["started"][:10],
             )
