@@ -1,9 +1,8 @@
 """Grow one model: corpus, tokenizer, training, scores along the way, and the folder that is shipped.
 
 Read from top to bottom: the recipe, the data, the model, one training step, the loop, the model card.
-An accelerator is not needed.  Two cores read some 13,000 tokens a second with the default size,
-which is three times what the library's own loss and attention reach there
-(``benchmarks/training_step.py`` measures both):
+An accelerator is not needed.  Three things make a step faster on a CPU than the library's own model
+and loss under autocast; ``benchmarks/training_step.py`` measures by how much:
 
 - matrix products run in bfloat16 on bfloat16 weights, while the optimiser keeps float32 masters;
 - the loss takes the unembedding in slices, and never holds the logits of a whole batch;
