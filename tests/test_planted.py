@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from successor_heads import anatomy, cli, features, models, ordinals, ov_circuit, scores, tracing
 from successor_heads.errors import UserError
-from successor_heads.planted import FAMILIES, hidden, shapes, words
+from successor_heads.planted import FAMILIES, calibrate, hidden, shapes, words
 from successor_heads.planted.plant import ATTENTIVE, DECOYS, Plan, plant
 from successor_heads.planted.prompts import prompts
 from successor_heads.planted.shapes import Shape
@@ -302,3 +302,43 @@ def test_known_shapes_are_those_of_the_published_models():
 def test_prompts_refuse_what_they_cannot_write():
     with pytest.raises(UserError, match="choose successor, acronym or copy"):
         prompts(tokenizer(), "copier", n=1, seed=0)
+
+
+# --- the stored calibration -----------------------------------------------------------------------
+
+
+def test_stored_plants_are_enough_and_all_found():
+    plants = calibrate.stored()["plants"]
+    assert plants.groupby("family").size().min() >= 30 and plants["d_model"].max() == 768
+    assert plants["found"].all() and plants["successor"].min() >= 0.97
+    assert plants[[f"conventions/canonical/{decoy}" for decoy in DECOYS]].max(axis=None) < 0.5
+
+
+@pytest.mark.parametrize("modulus", [None, 10])
+def test_stored_figures_are_those_of_this_code(modulus):
+    plants = calibrate.stored()["plants"]
+    plants = plants[plants["modulus"].isna() if modulus is None else plants["modulus"] == modulus]
+    stored = plants[(plants["family"] == "llama") & (plants["seed"] == 4)].iloc[0]
+    again = calibrate.find(Plan("llama", 4, calibrate.SMALL["llama"], modulus), tokenizer())
+    assert again["found"] == stored["found"]
+    for convention in calibrate.CONVENTIONS:
+        for role, macro in again["conventions"][convention].items():
+            # Another processor may round a near tie the other way.
+            assert macro == pytest.approx(stored[f"conventions/{convention}/{role}"], abs=0.02), (convention, role)
+
+
+def test_the_canonical_convention_is_that_of_the_score(decimal):
+    parts, classes = anatomy.of(decimal.module), ordinals.resolve(tokenizer())
+    by_convention = calibrate.under_conventions(parts, classes)
+    torch.testing.assert_close(by_convention["canonical"], scores.score_heads(parts, classes).macro)
+    embedding = scores.score_heads(parts, classes, source="embedding").macro
+    torch.testing.assert_close(by_convention["embedding alone"], embedding)
+
+
+def test_noise_drowns_a_head(decimal):
+    classes, place = ordinals.resolve(tokenizer()), decimal.place("successor")
+    clean, drowned = (
+        scores.score_heads(anatomy.of(calibrate.drown(decimal, noise, seed=0).module), classes).macro[place]
+        for noise in (0.0, 30.0)
+    )
+    assert clean > 0.97 and drowned < 0.3

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -257,7 +258,7 @@ def columns(table: pd.DataFrame) -> dict[str, list]:
     return {name: json.loads(table[name].to_json(orient="values", double_precision=4)) for name in table}
 
 
-def stored() -> dict[str, pd.DataFrame | dict | str]:
+def stored() -> dict[str, Any]:
     """What `calibration.json` holds, its tables as data frames."""
     return {name: pd.DataFrame(part) if name in TABLES else part for name, part in json.loads(STORED.read_text()).items()}
 

@@ -12,10 +12,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from successor_heads.errors import UserError
+from successor_heads.planted.known import Known
 from successor_heads.planted.plant import (
     DIRECTION_LENGTH,
-    Known,
-    Plan,
     Planted,
     _mlp0,
     _read,
@@ -27,6 +26,7 @@ from successor_heads.planted.plant import (
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.slots import in_out, slots
 
+NOISE = 0.1  # of the make-up, in lengths of one direction
 CODE_LENGTH = 30.0  # what a hidden head writes, to an embedding's 1: most of what the last norm sees
 STEP = 4.0  # pre-activation over which a step rises: what GELU needs to go from off to linear
 ANSWER = 100.0  # logits that the last MLP gives to the answer, before the final norm
@@ -40,10 +40,9 @@ def plant_hidden(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int)
     if shape.n_layers < 3 or shape.n_heads < 2:
         raise UserError("A hidden head needs three layers, and two heads in each: for MLP0, the twins, and to decode.")
     generator = torch.Generator().manual_seed(seed)
-    plan = Plan("gpt_neox", seed, shape, modulus=10, noise=0.1, in_context=True)
-    known = Known.of(tokenizer, plan)
+    known = Known.of(tokenizer, modulus=10, in_context=True)
     module = random_module("gpt_neox", shape, len(tokenizer), generator)
-    directions = give_makeup(module, known, noise=plan.noise, generator=generator)
+    directions = give_makeup(module, known, noise=NOISE, generator=generator)
     d_head = slots(module, 1).w_v.shape[2]
     n_layers, n_heads = module.config.num_hidden_layers, module.config.num_attention_heads
 
@@ -75,7 +74,7 @@ def plant_hidden(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int)
 
     _decode_in_last_mlp(module, known, codes, hidden)
     truth = {
-        "schema": 1, "family": "gpt_neox", "seed": seed, "modulus": 10, "noise": plan.noise, "in_context": True,
+        "schema": 1, "family": "gpt_neox", "seed": seed, "modulus": 10, "noise": NOISE, "in_context": True,
         "hidden": True, "heads": heads, "direction_length": DIRECTION_LENGTH,
         "makeup": {name: dict(zip(known.labels[name], rows)) for name, rows in directions.items()},
     }  # fmt: skip

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from nnsight import TransformersModel
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
@@ -31,10 +31,9 @@ from transformers.utils import logging as transformers_logging
 
 from successor_heads import models
 from successor_heads.errors import UserError
-from successor_heads.ordinals import ResolvedClass, resolve, single_token
+from successor_heads.planted.known import Known
 from successor_heads.planted.shapes import Shape, configuration
 from successor_heads.planted.slots import in_out, slots
-from successor_heads.planted.words import CAPITALIZED, COPIED, FILLERS, single_tokens
 from successor_heads.records import write_json
 
 DECOYS = ("copier", "off_by_two", "greater_than", "days_only", "predecessor")
@@ -119,7 +118,7 @@ def plant(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Planted:
     if plan.modulus is not None and plan.modulus < 2:
         raise UserError(f"A residue mod {plan.modulus} says nothing: choose a modulus of 2 or more.")
     generator = torch.Generator().manual_seed(plan.seed)
-    known = Known.of(tokenizer, plan)
+    known = Known.of(tokenizer, modulus=plan.modulus, in_context=plan.in_context)
     module = random_module(plan.family, plan.shape, len(tokenizer), generator)
     directions = {}
     if plan.modulus or plan.in_context:
@@ -143,72 +142,7 @@ def plant(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Planted:
     return Planted(module.eval(), tokenizer, truth, directions)
 
 
-# --- what the tokens are made of ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """The tokens that a plant knows, ordinals first, and the parts that each is made of.
-
-    `parts[name]` says which of the directions called `name` a token has (0 or 1); `labels` names them.
-    """
-
-    classes: dict[str, ResolvedClass]
-    modulus: int | None
-    token_ids: Int[Tensor, " token"]
-    n_ordinals: int
-    parts: dict[str, Float[Tensor, "token _"]]
-    labels: dict[str, list]
-    fillers: Int[Tensor, " filler"]
-
-    @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, plan: Plan) -> "Known":
-        """What a plan's heads know in the tokens of `tokenizer`. Raises UserError as `resolve` does."""
-        classes = resolve(tokenizer)
-        members = [(task, int(i)) for task, resolved in classes.items() for i in resolved.index]
-        token_ids = torch.cat([resolved.token_ids for resolved in classes.values()])
-        fillers = [single_token(tokenizer, prefix + word) for word in FILLERS for prefix in (" ", "")]
-        fillers = torch.tensor([token for token in fillers if token is not None], dtype=torch.long)
-        if not (plan.modulus or plan.in_context):
-            parts = {"own": torch.eye(len(members), dtype=torch.double)}
-            return cls(classes, None, token_ids, len(members), parts, {"own": members}, fillers)
-        modulus = plan.modulus or 10
-        table = [{"domain": task, "tens": i // modulus, "residue": i % modulus, "marker": "ordinal"} for task, i in members]
-        if plan.in_context:
-            letters = set(classes["letters"].words)
-            capitalized = {w: i for w, i in single_tokens(tokenizer, CAPITALIZED).items() if w[0] in letters}
-            copied = single_tokens(tokenizer, COPIED)
-            table += [{"initial": word[0], "marker": "capitalized"} for word in capitalized]
-            table += [{"own": word, "marker": "copied"} for word in copied]
-            token_ids = torch.cat([token_ids, torch.tensor([*capitalized.values(), *copied.values()], dtype=torch.long)])
-        labels = {}
-        for name in ("domain", "tens", "residue", "initial", "own", "marker"):
-            found = {row[name] for row in table if name in row}
-            if found:
-                labels[name] = sorted(found)
-        parts = {
-            name: torch.tensor([[float(row.get(name) == label) for label in known] for row in table], dtype=torch.double)
-            for name, known in labels.items()
-        }
-        return cls(classes, modulus, token_ids, len(members), parts, labels, fillers)
-
-    def marked(self, kind: str) -> Bool[Tensor, " token"]:
-        """Which tokens are of a kind: 'ordinal', 'capitalized' or 'copied'."""
-        if kind == "ordinal":
-            return torch.arange(len(self.token_ids)) < self.n_ordinals
-        return self.parts["marker"][:, self.labels["marker"].index(kind)] > 0
-
-    @property
-    def pairs(self) -> Int[Tensor, "pair 2"]:
-        """(source, target) of every class, as places among the ordinals."""
-        starts = torch.tensor([0, *(len(r.words) for r in self.classes.values())]).cumsum(0)
-        return torch.cat([torch.stack([r.source, r.target], 1) + s for r, s in zip(self.classes.values(), starts)])
-
-    @property
-    def blocks(self) -> list[slice]:
-        """Where each class lies among the ordinals."""
-        ends = torch.tensor([len(resolved.words) for resolved in self.classes.values()]).cumsum(0).tolist()
-        return [slice(end - len(resolved.words), end) for end, resolved in zip(ends, self.classes.values())]
+# --- what MLP0 says ----------------------------------------------------------------------------------
 
 
 def give_makeup(
