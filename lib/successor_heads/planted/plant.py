@@ -239,7 +239,8 @@ def solve_head(module, known: Known, role: str, place: tuple[int, int], codes: F
     `length` is that of what it writes on the tokens it knows. Scores do not depend on it; in context it
     says whether a head is heard.
     """
-    (layer, head), block = place, slots(module, place[0])
+    layer, head = place
+    block = slots(module, layer)
     kv_head = head * block.w_v.shape[1] // block.w_o.shape[0]
     _, x = _mlp0(module, known.token_ids)
     unembed = module.get_output_embeddings().weight.data[known.token_ids].double().T
