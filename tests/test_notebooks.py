@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from successor_heads import cli, models
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RECORDS = ROOT / "_build" / "records" / "grown__pythia"
@@ -92,3 +94,41 @@ def test_chapter_1_finds_a_successor_head_and_its_controls_hold():
     assert interval["low"] > findings("01-find-heads")["null_macro"]["high"]
     assert found["right_ablated"] < found["right_intact"]
     assert found["attention_on_last_ordinal"] > 0.5
+
+
+def run_on(model, chapter, folder):
+    """Run a chapter on another model, as papermill would; returns its record and everything it says."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4)
+    (parameters,) = tagged(notebook, "parameters")
+    parameters.source += f"\nMODEL = {str(model)!r}"
+    parameters.source += f"\nimport os; os.environ['SUCCESSOR_HEADS_RECORDS'] = {str(folder)!r}"
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    (record,) = folder.rglob(f"{chapter}.json")
+    outputs = (output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
+    said = "\n".join(output.data.get("text/markdown", "") for output in outputs if "data" in output)
+    return json.loads(record.read_text()), said
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
+def test_chapter_1_finds_a_planted_head_in_every_family(family, tmp_path):
+    """With the real tokenizers where they are at hand: Llama-2 has only nine numbers and splits half of the days."""
+    planted = tmp_path / "planted"
+    assert cli.main(["plant", str(planted), "--family", family, "--seed", "2", "--in-context"]) == 0
+    heads = json.loads((planted / "truth.json").read_text())["heads"]
+    truth = next(head for head in heads if head["role"] == "successor")
+    record, said = run_on(planted, "01-find-heads", tmp_path)
+    found = {name: finding["value"] for name, finding in record["findings"].items()}
+    assert [found["layer"], found["head"]] == [truth["layer"], truth["head"]]
+    assert found["best_macro"] >= 0.97 and found["untrained_macro"] < 0.35 and found["ablation_rank"] == 1
+    assert "so the score is learned" in said and "its loss is felt" in said
+
+
+def test_chapter_1_says_so_when_there_is_no_successor_head(tmp_path):
+    untrained = tmp_path / "untrained"
+    twin = models.untrained_twin(models.load("grown/pythia"), seed=9)
+    twin._module.save_pretrained(untrained)
+    twin.tokenizer.save_pretrained(untrained)
+    record, said = run_on(untrained, "01-find-heads", tmp_path)
+    assert record["findings"]["best_macro"]["value"] < 0.35
+    assert "no successor head is shown here" in said and "its score may be luck" in said
+    assert "so the score is learned" not in said
