@@ -132,3 +132,14 @@ def test_chapter_1_says_so_when_there_is_no_successor_head(tmp_path):
     assert record["findings"]["best_macro"]["value"] < 0.35
     assert "no successor head is shown here" in said and "its score may be luck" in said
     assert "so the score is learned" not in said
+
+
+def test_chapter_7_sees_what_was_planted_and_shows_what_it_cannot_see():
+    found = {name: finding["value"] for name, finding in findings("07-calibration").items()}
+    assert found["recall"] >= 0.97 and found["highest_decoy"] < 0.5
+    assert found["live_drift"] < 0.05  # the plants made anew score as the stored ones
+    assert found["probe_accuracy_ten"] >= 0.95 and found["probe_accuracy_ten_on_twin"] < 0.2
+    assert found["edits_true"] >= 0.95 and found["edits_random"] < 0.1
+    # The head that no single instrument sees: low score, no effect alone, and all the work.
+    assert found["hidden_highest_score"] < 0.35 and abs(found["hidden_single_ablation"]) < 0.5
+    assert found["hidden_right_without_both"] < 0.2
