@@ -73,6 +73,7 @@ def test_every_solution_passes_its_own_check(notebook, tmp_path, monkeypatch):
     checked = [place + 1 for place, cell in enumerate(notebook.cells) if cell.source.strip() == UNANSWERED]
     assert all("hide-input" in notebook.cells[place].metadata.get("tags", []) for place in checked)
     solved = with_solutions(notebook)
+    assert len(checked) >= 4
     NotebookClient(solved, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     for place in checked:
         printed = "".join(output.get("text", "") for output in solved.cells[place].outputs)
@@ -105,8 +106,15 @@ def run_on(model, chapter, folder):
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     (record,) = folder.rglob(f"{chapter}.json")
     outputs = (output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
-    said = "\n".join(output.data.get("text/markdown", "") for output in outputs if "data" in output)
+    kinds = ("text/markdown", "text/html")
+    said = "\n".join(output.data.get(kind, "") for output in outputs if "data" in output for kind in kinds)
     return json.loads(record.read_text()), said
+
+
+def record_share(record):
+    """Share of the pairs that are numbers."""
+    pairs = {row["class"]: row["pairs"] for row in record["tables"]["by_class"]}
+    return pairs["numbers"] / sum(pairs.values())
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
@@ -120,7 +128,9 @@ def test_chapter_1_finds_a_planted_head_in_every_family(family, tmp_path):
     found = {name: finding["value"] for name, finding in record["findings"].items()}
     assert [found["layer"], found["head"]] == [truth["layer"], truth["head"]]
     assert found["best_macro"] >= 0.97 and found["untrained_macro"] < 0.35 and found["ablation_rank"] == 1
-    assert "so the score is learned" in said and "its loss is felt" in said
+    assert "so the score is learned" in said and "The loss of the head is felt" in said
+    assert "1 heads of the trained model lie to the right" in said
+    assert ("they differ because numbers" in said) == (found["best_macro"] < 1 and record_share(record) > 0.5)
 
 
 def test_chapter_1_says_so_when_there_is_no_successor_head(tmp_path):
