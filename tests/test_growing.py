@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from successor_heads import anatomy, cli, models, ordinals, scores
 from successor_heads.errors import UserError
@@ -264,9 +264,29 @@ def test_nothing_is_overwritten_unasked(prepared, tmp_path):
         train.grow(TINY, out)
     assert weights(out) == before
     prepared("other")
-    train._claim(tmp_path / "other.growing", TINY)
+    lock = train._claim(tmp_path / "other.growing", TINY, None)
+    with pytest.raises(UserError, match="in use by another run"):
+        train.grow(TINY, tmp_path / "other")
+    lock.close()
     with pytest.raises(UserError, match="another recipe"):
         train.grow(replace(TINY, steps=7), tmp_path / "other")
+
+
+def test_overwriting_keeps_the_old_model_until_the_new_one_is_there(prepared, monkeypatch):
+    out = train.grow(TINY, prepared("out"))
+    before = weights(out)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    prepared("out")
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="training is not lost"):
+        patched.setattr(PreTrainedModel, "save_pretrained", full)
+        train.grow(replace(TINY, seed=3), out, overwrite=True)
+    assert weights(out) == before
+    train.grow(replace(TINY, seed=3), out, overwrite=True)
+    assert weights(out) != before
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(prepared, monkeypatch):
@@ -306,13 +326,15 @@ def test_the_command_grows_from_the_project_alone(tmp_path, capsys):
     (["pythia", "--base", "7"], "use 10, 8 or 12"),
     (["pythia", "--steps", "0"], "--steps 1 or more"),
     (["pythia", "--books", "/nowhere"], "name another folder"),
+    (["pythia", "--device", "abacus"], "choose another, such as cpu"),
+    (["pythia", "--out", "/proc/nowhere/model"], "give --out to grow elsewhere"),
 ])  # fmt: skip
 def test_bad_arguments_get_one_sentence(tmp_path, capsys, arguments, message):
     out = tmp_path / "out"
-    assert cli.main(["grow", *arguments, "--out", str(out)]) == 2
+    assert cli.main(["grow", "--out", str(out), *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error and len(error.strip().splitlines()) == 1
-    assert not out.exists()
+    assert not list(tmp_path.iterdir())
 
 
 # --- the shipped models ---------------------------------------------------------------------------

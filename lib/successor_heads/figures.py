@@ -106,21 +106,6 @@ def _ink_on_cells(ax: Axes) -> None:
         text.set_color("#0b0b0b" if luminance > 0.179 else "#fdfdfd")
 
 
-def matrix(values: Float[np.ndarray, "row column"], *, ax: Axes, label: str, rows: list[str], columns: list[str],
-           boundaries: list[int] = (), row_label: str = "token read", column_label: str = "token promoted") -> None:  # fmt: skip
-    """Heat map of a matrix of logits, centred on zero, with the class boundaries drawn."""
-    values = np.asarray(values, dtype=float)
-    limit = np.abs(values).max() or 1.0
-    sns.heatmap(values, ax=ax, cmap=SIGNED, vmin=-limit, vmax=limit, cbar_kws={"label": label}, rasterized=True, square=True,
-                xticklabels=_thinned(columns), yticklabels=_thinned(rows))  # fmt: skip
-    for boundary in boundaries:
-        ax.axhline(boundary, color=INK, linewidth=0.8)
-        ax.axvline(boundary, color=INK, linewidth=0.8)
-    ax.set(xlabel=column_label, ylabel=row_label)
-    ax.tick_params(length=0)
-    ax.tick_params(axis="y", rotation=0)
-
-
 def pipeline(steps: list[tuple[str, str]], *, highlight: int | None = None) -> Figure:
     """A row of boxes joined by arrows: (symbol, what it holds), one of them drawn in colour."""
     fig, ax = plt.subplots(figsize=(1.75 * len(steps), 1.35))
@@ -137,12 +122,6 @@ def pipeline(steps: list[tuple[str, str]], *, highlight: int | None = None) -> F
     ax.set(xlim=(-0.55, len(steps) - 0.45), ylim=(-1.0, 0.6))
     ax.axis("off")
     return fig
-
-
-def _thinned(labels: list[str], most: int = 26) -> list[str]:
-    """Labels with enough left out that they can be read."""
-    every = -(-len(labels) // most)
-    return [label if place % every == 0 else "" for place, label in enumerate(labels)]
 
 
 def interval_bars(ax: Axes, *, values, intervals, names, color: str = PALETTE["blue"]) -> None:

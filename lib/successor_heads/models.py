@@ -48,7 +48,7 @@ def load(
     Only safetensors are read and no code that comes with a model is run. `revision` is the hub's:
     a branch, tag or commit. Raises UserError for whatever keeps the model from loading.
     """
-    dtype, device = _dtype(dtype), _device(device)
+    dtype, device = _dtype(dtype), usable_device(device)
     folder = _folder(name, revision, patterns=["config.json"])
     config = _read_config(name, folder)
     if _is_hub_id(name):
@@ -94,7 +94,8 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     return DTYPES.get(dtype, dtype)
 
 
-def _device(device: str | torch.device) -> torch.device:
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device by its name. Raises UserError when this machine has none of that name."""
     try:
         # An item has to come back from the device, which "meta" for one cannot do.
         torch.zeros(1, device=device).item()

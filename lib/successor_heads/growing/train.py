@@ -11,6 +11,7 @@ and loss under autocast; ``benchmarks/training_step.py`` measures by how much:
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import itertools
 import json
@@ -22,6 +23,7 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -39,6 +41,7 @@ from successor_heads import anatomy, ordinals, scores
 from successor_heads.errors import UserError
 from successor_heads.growing import corpus
 from successor_heads.growing.tokenizer import END_OF_TEXT, train_tokenizer
+from successor_heads.models import usable_device
 from successor_heads.records import write_json
 
 # --- the recipe -----------------------------------------------------------------------------------
@@ -313,16 +316,16 @@ def grow(recipe: Recipe, out: Path, *, books_folder: Path | None = None, device:
         raise UserError(f"{out} exists already; give --overwrite to replace it, or --out to write elsewhere.")
     if books_folder is not None and not any(books_folder.glob("books-train-*.jsonl.xz")):
         raise UserError(f"{books_folder} holds no books-train-*.jsonl.xz: name another folder, or leave --books out.")
+    target = usable_device(device)
     work = out.with_name(out.name + ".growing")
-    work.mkdir(parents=True, exist_ok=True)
-    _claim(work, recipe)
+    lock = _claim(work, recipe, books_folder)
 
     sources = prepare(recipe, work, books_folder=books_folder)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work)
     classes = ordinals.resolve(tokenizer)
     windows = np.load(work / "windows.npy", mmap_mode="r")
     held_out = torch.from_numpy(np.load(work / "held_out.npy").astype(np.int64))
-    trainer = Trainer(recipe, new_model(recipe, tokenizer).to(device))
+    trainer = Trainer(recipe, new_model(recipe, tokenizer).to(target))
     step, curve, seconds = _resume(work, trainer)
 
     measure_at, started, last_saved = set(measured_steps(recipe.steps)), time.monotonic() - seconds, time.monotonic()
@@ -334,7 +337,7 @@ def grow(recipe: Recipe, out: Path, *, books_folder: Path | None = None, device:
             if step == recipe.steps:
                 break
             batch = torch.from_numpy(windows[step * recipe.batch : (step + 1) * recipe.batch].astype(np.int64))
-            trainer.step(step, batch.to(device))
+            trainer.step(step, batch.to(target))
             step += 1
             bar.update(recipe.batch * recipe.window)
             if time.monotonic() - last_saved > SAVE_EVERY_SECONDS:
@@ -342,6 +345,7 @@ def grow(recipe: Recipe, out: Path, *, books_folder: Path | None = None, device:
                 last_saved = time.monotonic()
     _save(work, trainer, step, curve, time.monotonic() - started)
     _ship(work, out, recipe, trainer, tokenizer, curve, sources, time.monotonic() - started)
+    lock.close()
     return out
 
 
@@ -363,7 +367,7 @@ def measure(model: PreTrainedModel, classes: dict, held_out: Tensor) -> dict:
         **{name: int(value) if name in ("layer", "head") else value for name, value in best.items()},
         "macro_by_head": head_scores.macro.tolist(),
         "loss": loss.mean().item(),
-        "loss_successor": loss[successor].mean().item(),
+        "loss_successor": loss[successor].mean().item() if successor.any() else None,
         "loss_other": loss[~successor].mean().item(),
     }
 
@@ -386,13 +390,27 @@ def follows_its_predecessor(windows: Tensor, classes: dict) -> Tensor:
 # --- what is kept ---------------------------------------------------------------------------------
 
 
-def _claim(work: Path, recipe: Recipe) -> None:
-    """Write the recipe into a new work folder; refuse a folder that belongs to another recipe."""
-    ours, path = json.loads(json.dumps(asdict(recipe))), work / "recipe.json"
+def _claim(work: Path, recipe: Recipe, books_folder: Path | None) -> TextIO:
+    """Make the work folder this run's own; the open file that is returned keeps a second run out.
+
+    Raises UserError when the folder cannot be made, is in use, or belongs to another recipe or corpus.
+    """
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = (work / "lock").open("w")
+    except OSError as error:
+        raise UserError(f"{work} cannot be written ({error.strerror}): give --out to grow elsewhere.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{work} is in use by another run: wait for it, or give --out to grow elsewhere.") from None
+    books = sorted(path.name for path in books_folder.glob("books-train-*.jsonl.xz")) if books_folder else []
+    ours, path = json.loads(json.dumps({"recipe": asdict(recipe), "books": books})), work / "claim.json"
     if not path.exists():
         write_json(path, ours)
     elif json.loads(path.read_text()) != ours:
-        raise UserError(f"{work} holds an unfinished run of another recipe; remove it, or give --out to grow elsewhere.")
+        raise UserError(f"{work} holds an unfinished run of another recipe or other books; remove it, or give --out to grow elsewhere.")
+    return lock
 
 
 def _save(work: Path, trainer: Trainer, step: int, curve: list[dict], seconds: float) -> None:
@@ -426,8 +444,12 @@ def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> Non
     finished = out.with_name(out.name + ".finished")
     shutil.rmtree(finished, ignore_errors=True)
     model = trainer.grown()
-    model.half().save_pretrained(finished)
-    tokenizer.save_pretrained(finished)
+    try:
+        model.half().save_pretrained(finished)
+        tokenizer.save_pretrained(finished)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(finished, ignore_errors=True)
+        raise UserError(f"{finished} cannot be written ({error}): make room on the disk and run the command again, the training is not lost.") from error
     write_json(finished / "recipe.json", asdict(recipe) | {
         "parameters": sum(p.numel() for p in model.parameters()),
         "sources": sources,
@@ -437,14 +459,19 @@ def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> Non
     })  # fmt: skip
     write_json(finished / "curve.json", {"curve": curve})
     (finished / "README.md").write_text(card(recipe, json.loads((finished / "recipe.json").read_text()), curve), encoding="utf8")
-    shutil.rmtree(out, ignore_errors=True)
+    # The old model stays until the new one can take its place.
+    old = out.with_name(out.name + ".old")
+    if out.exists():
+        os.replace(out, old)
     os.replace(finished, out)
+    shutil.rmtree(old, ignore_errors=True)
     shutil.rmtree(work)
 
 
 def card(recipe: Recipe, written: dict, curve: list[dict]) -> str:
     """The model card, in Markdown; every figure comes from the run."""
     last, (n_layers, width, n_heads) = curve[-1], SIZES[recipe.size]
+    successor_loss = "not measured" if last["loss_successor"] is None else f"{last['loss_successor']:.3f}"
     by_task = "\n".join(f"| {task} | {last[task]:.2f} |" for task in ordinals.TASKS if task in last)
     sources = ", ".join(f"{value['tokens'] / 1e6:.1f} million tokens of {name}" for name, value in written["sources"].items() if name != "sha256")
     return f"""---
@@ -463,6 +490,6 @@ Best head under the canonical convention: L{last["layer"]}H{last["head"]}, macro
 |---|---|
 {by_task}
 
-Loss on held-out generated text: {last["loss"]:.3f} nats a token; on tokens that follow their predecessor {last["loss_successor"]:.3f}, on the others {last["loss_other"]:.3f}.
+Loss on held-out generated text: {last["loss"]:.3f} nats a token; on tokens that follow their predecessor {successor_loss}, on the others {last["loss_other"]:.3f}.
 The recipe is in `recipe.json`, the curve in `curve.json`.
 """
