@@ -7,6 +7,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
 MODEL ?= grown/pythia
+# Of a hub model, a branch, tag or commit; of any model, the dtype and the device. Left empty, the chapter decides.
+REVISION ?=
+DTYPE ?=
+DEVICE ?=
 CORES ?= 2
 # Seconds that one notebook cell may take.
 CELL_TIMEOUT ?= 900
@@ -17,7 +21,7 @@ TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
 BIN := .venv/bin
 # Named after the content of the two files, so that a touched file installs nothing and a changed one does.
 STAMP := .venv/installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
-BUILD = $(BIN)/python book/tools/build.py --model "$(MODEL)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
+BUILD = $(BIN)/python book/tools/build.py --model "$(MODEL)" --revision "$(REVISION)" --dtype "$(DTYPE)" --device "$(DEVICE)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
 
 help:
 	@echo "make book     run the notebooks and build the site  (MODEL=$(MODEL))"

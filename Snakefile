@@ -7,6 +7,7 @@ byte does). Between the steps, where one job's output is another's input, Snakem
 
 import hashlib
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -75,9 +76,10 @@ rule chapter:
     params:
         content=lambda wildcards: digest([f"notebooks/{wildcards.chapter}.ipynb"]) + LIBRARY_DIGEST,
         model=MODEL,
+        settings=shlex.join(f"--{name}={config[name]}" for name in ("revision", "dtype", "device") if name in config),
         cell_timeout=config.get("cell_timeout", 900),
     # Snakemake hands this to the kernel as OMP_NUM_THREADS: one thread each as soon as two notebooks can run at once.
     threads: max(1, workflow.cores // max(1, len(CHAPTERS)))
     shell:
         "exec {sys.executable:q} book/tools/execute.py {input.notebook:q} {output.notebook:q} --record {output.record:q}"
-        " --model {params.model:q} --cell-timeout {params.cell_timeout}"
+        " --model {params.model:q} {params.settings} --cell-timeout {params.cell_timeout}"

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "book" / "tools"))
 
 import assemble  # noqa: E402
+import places  # noqa: E402
 
 RECORD = """
 import json, os, pathlib
@@ -129,6 +130,23 @@ def test_another_model_gets_its_own_folder_and_leaves_the_first_alone(scratch):
     assert "someone/other" in scratch.runs_log.read_text()
     assert scratch.executed("01-first", "someone__other").exists()
     assert scratch.build()[1] == []
+
+
+def test_dtype_revision_and_device_reach_the_notebook_and_count_as_content(scratch):
+    scratch.notebook("01-first")
+    assert scratch.build("--dtype", "bfloat16", "--revision", "a b")[1] == ["01-first"]
+    injected = scratch.executed("01-first").read_text()
+    assert 'DTYPE = \\"bfloat16\\"' in injected and 'REVISION = \\"a b\\"' in injected and "DEVICE" not in injected
+    assert scratch.build("--dtype", "bfloat16", "--revision", "a b")[1] == []
+    assert scratch.build()[1] == ["01-first"]
+
+
+def test_a_folder_is_a_model_with_or_without_a_dot(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-model").mkdir()
+    assert places.subject("my-model") == places.subject("./my-model") == str(tmp_path / "my-model")
+    assert places.subject("grown/pythia") == "grown/pythia"
+    assert places.subject("openai-community/gpt2") == "openai-community/gpt2"
 
 
 def test_a_failing_notebook_is_named_and_the_others_are_kept(scratch):

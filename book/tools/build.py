@@ -40,11 +40,17 @@ def failures():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=places.DEFAULT_MODEL)
+    parser.add_argument("--revision", default="", help="branch, tag or commit of a hub model")
+    parser.add_argument("--dtype", default="", help="float32, float16 or bfloat16")
+    parser.add_argument("--device", default="", help="cpu or cuda")
     parser.add_argument("--cores", default="2")
     parser.add_argument("--cell-timeout", default="900", help="seconds that one cell may take")
     parser.add_argument("target", nargs="?", default="site", choices=["site", "notebooks"])
     arguments = parser.parse_args()
+    # What is left empty stays as the chapter has it.
+    named = {name: getattr(arguments, name) for name in ("revision", "dtype", "device") if getattr(arguments, name)}
     settings = ["--config", f"model={arguments.model}", f"cell_timeout={arguments.cell_timeout}"]
+    settings += [f"{name}={value}" for name, value in named.items()]
 
     lock = take_lock()
     if lock is None:

@@ -104,8 +104,8 @@ def write_notebook(notebook, path):
     os.replace(partial, path)
 
 
-def run(*, notebook, output, record, model, cell_timeout):
-    """Execute `notebook` with MODEL=`model`; returns the error's description, or None when all went well."""
+def run(*, notebook, output, record, model, cell_timeout, **settings):
+    """Execute `notebook` with MODEL=`model`, and REVISION, DTYPE and DEVICE where `settings` give them; returns the error's description, or None when all went well."""
     chapter = notebook.stem
     failed = output.with_suffix(".failed.ipynb")
     working = output.with_name(f".{chapter}.working.ipynb")
@@ -122,7 +122,7 @@ def run(*, notebook, output, record, model, cell_timeout):
         papermill.execute_notebook(
             str(notebook.resolve()),
             str(working.resolve()),
-            parameters={"MODEL": model},
+            parameters={"MODEL": model} | {name.upper(): value for name, value in settings.items() if value},
             kernel_name="python3",
             language="python",
             cwd=str(notebook.parent.resolve()),
@@ -169,6 +169,9 @@ def main():
     parser.add_argument("output", type=Path)
     parser.add_argument("--record", type=Path, required=True, help="where the notebook has to leave its record")
     parser.add_argument("--model", required=True)
+    parser.add_argument("--revision")
+    parser.add_argument("--dtype")
+    parser.add_argument("--device")
     parser.add_argument("--cell-timeout", type=int, required=True, help="seconds that one cell may take")
     arguments = parser.parse_args()
     stop_when_orphaned()

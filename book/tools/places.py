@@ -7,7 +7,8 @@ DEFAULT_MODEL = "grown/pythia"
 
 def subject(name):
     """The model as the notebooks, which run in their own folder, can find it: a path on disk becomes absolute."""
-    return str(Path(name).expanduser().resolve()) if name.startswith((".", "/", "~")) else name
+    on_disk = name.startswith((".", "/", "~")) or (Path(name).is_dir() and not name.startswith("grown/"))
+    return str(Path(name).expanduser().resolve()) if on_disk else name
 
 
 def slug(model):
