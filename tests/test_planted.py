@@ -8,11 +8,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from successor_heads import anatomy, cli, features, models, ordinals, ov_circuit, scores, tracing
 from successor_heads.errors import UserError
 from successor_heads.planted import FAMILIES, calibrate, hidden, shapes, words
+from successor_heads.planted.known import macro
 from successor_heads.planted.plant import ATTENTIVE, DECOYS, Plan, plant
 from successor_heads.planted.prompts import prompts
 from successor_heads.planted.shapes import Shape
@@ -45,7 +47,12 @@ def test_score_finds_the_planted_head(family, seed, tmp_path, capsys):
     out, record = tmp_path / "plant", tmp_path / "record.json"
     size = SHAPES[family] if seed == 4 else []
     own = ["--family", family] if "--like" not in size else []
-    assert cli.main(["plant", str(out), "--seed", str(seed), "--tokenizer", "words", *own, *size]) == 0
+    # GPT-2 124M's shape with its own vocabulary, where its tokenizer is at hand.
+    published = TOKENIZERS / words.OWN[family]
+    used = str(published) if "--like" in size and published.is_dir() else "words"
+    assert cli.main(["plant", str(out), "--seed", str(seed), "--tokenizer", used, *own, *size]) == 0
+    if used != "words":
+        assert json.loads((out / "config.json").read_text())["vocab_size"] == 50257
     assert cli.main(["score", str(out), "--json", str(record)]) == 0
     heads = json.loads(record.read_text())["heads"]
     macro = {(head["layer"], head["head"]): head["macro"] for head in heads}
@@ -226,6 +233,32 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_is_one_sentence_whoever_meets_it(tmp_path, monkeypatch):
+    planted = plant(Plan("gpt2", 5, Shape(2, 6, 300)), tokenizer())
+
+    def write(folder):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)\nin a second line")
+
+    monkeypatch.setattr(planted.module, "save_pretrained", write)
+    with pytest.raises(UserError, match="cannot be written .*No space left") as raised:
+        planted.save(tmp_path / "plant")
+    assert "\n" not in str(raised.value) and list(tmp_path.iterdir()) == []
+
+
+def test_a_tie_is_no_success():
+    classes = {"days": ordinals.resolve(tokenizer())["days"]}
+    n = len(classes["days"].words)
+    right = torch.zeros(1, n, n)
+    right[0, classes["days"].source, classes["days"].target] = 1
+    assert macro(right, classes).tolist() == [1.0] and macro(torch.zeros(1, n, n), classes).tolist() == [0.0]
+    shared = right.clone()
+    shared[..., -1] = 1  # the last member is always as high
+    assert 0 < macro(shared, classes).item() < 0.5
+    assert calibrate.macro is macro
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_published_tokenizers(family):
     folder = TOKENIZERS / words.OWN[family]
@@ -244,8 +277,41 @@ def test_tokenizers_are_looked_for_and_named(monkeypatch, tmp_path):
     tokenizer().save_pretrained(tmp_path / "gpt2")
     assert words.find_tokenizer("auto", "gpt2")[1] == "gpt2"
     assert words.find_tokenizer("auto", "llama")[1] == "words"
+    tokenizer().save_pretrained(tmp_path / "pythia")
+    assert words.find_tokenizer("auto", "llama")[1] == "grown/pythia"
+    assert words.find_tokenizer("auto", "gpt2")[1] == "gpt2"
     with pytest.raises(UserError, match="no tokenizer.json"):
         words.find_tokenizer(str(tmp_path / "nowhere"), "gpt2")
+
+
+@pytest.mark.skipif(not (words.ZOO / "pythia" / "tokenizer.json").is_file(), reason="no model has been grown here")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_grown_tokenizer_is_found_from_anywhere_and_will_do(family, monkeypatch, tmp_path):
+    monkeypatch.delenv("SUCCESSOR_HEADS_TOKENIZERS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    found, name = words.find_tokenizer("auto", family)
+    assert name == "grown/pythia"
+    planted = plant(Plan(family, 0, Shape(2, 8, 320)), found)
+    check(planted.truth["heads"], scores.score_heads(anatomy.of(planted.module), ordinals.resolve(found)))
+
+
+def test_a_broken_tokenizer_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "tokenizer.json").write_text('{"version": "1.0", "model": ')
+    assert cli.main(["plant", str(tmp_path / "plant"), "--tokenizer", str(tmp_path / "broken")]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be read" in said and said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["broken"]
+
+
+@pytest.mark.parametrize("options", [[], ["--family", "gpt_neox"], ["--like", "EleutherAI/pythia-70m-shape"]])
+def test_a_hidden_head_has_the_family_that_it_is_made_in(options, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(words, "ZOO", tmp_path)
+    monkeypatch.setenv("SUCCESSOR_HEADS_TOKENIZERS", str(tmp_path / "tokenizers"))
+    tokenizer().save_pretrained(tmp_path / "tokenizers" / words.OWN["gpt_neox"])
+    assert cli.main(["plant", str(tmp_path / "plant"), "--hidden", *options]) == 0
+    truth = json.loads((tmp_path / "plant" / "truth.json").read_text())
+    assert truth["family"] == "gpt_neox" and truth["tokenizer"] == "gpt-neox" and truth["hidden"]
 
 
 def test_the_word_tokenizer_holds_all_ordinals():
@@ -268,6 +334,16 @@ REFUSED = {
     "modulus with an MLP too narrow": (["--modulus", "10", "--mlp-width", "100"], "choose a wider one"),
     "heads too narrow for the make-up": (["--modulus", "10", "--heads", "96", "--noise", "3"], "too narrow"),
     "attention without biases": (["--family", "gpt_neox", "--no-bias", "--in-context"], "needs biases"),
+    "hidden in a family of its own": (["--hidden", "--family", "llama"], "made in gpt_neox only"),
+    "hidden in another's shape": (["--hidden", "--like", "openai-community/gpt2-shape"], "made in gpt_neox only"),
+    "hidden with a make-up": (["--hidden", "--modulus", "7", "--noise", "1"], "leave out --modulus and --noise"),
+    "hidden in context": (["--hidden", "--in-context"], "leave out --in-context"),
+    "two families": (["--family", "llama", "--like", "openai-community/gpt2-shape"], "of the family gpt2, not llama"),
+    "noise without a make-up": (["--noise", "1"], "give --modulus or --in-context"),
+    "noise below 0": (["--modulus", "10", "--noise", "-1"], "choose 0 or more"),
+    "seed too large": (["--seed", str(2**70)], "out of range"),
+    "seed too large, hidden": (["--hidden", "--seed", str(2**70)], "out of range"),
+    "seed below 0": (["--seed", "-1"], "out of range"),
     "hidden in two layers": (["--hidden", "--layers", "2"], "three layers"),
     "no such tokenizer": (["--tokenizer", "nowhere"], "no tokenizer.json"),
 }

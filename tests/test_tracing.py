@@ -122,3 +122,63 @@ def test_a_layer_is_ablated_in_one_forward_pass(neox):
     tracing.ablated_logits(neox, PROMPTS, tracing.mean_head_outputs(neox, PROMPTS)[0], layer=0)
     handle.remove()
     assert len(passes) == 2  # one for the means, one for all heads
+
+
+def final_stream(model, prompt):
+    """What enters the final norm at the last position, by a plain hook."""
+    seen = []
+    norm = model._module.get_submodule(anatomy.of(model._module).final_norm_path)
+    handle = norm.register_forward_pre_hook(lambda _, args: seen.append(args[0][0, -1]))
+    hooked_forward(model, prompt)
+    handle.remove()
+    return seen[0], norm
+
+
+def test_direct_effects_are_those_of_a_computation_by_hand(model, days):
+    parts = anatomy.of(model._module)
+    answers = days.token_ids[:4]
+    effects = tracing.direct_effects(model, PROMPTS, answers, members=days.token_ids, reference=PROMPTS)
+    outputs = torch.stack([hooked_forward(model, prompt)[1] for prompt in PROMPTS])  # [prompt, layer, head, d_head]
+    unembed, others = model._module.get_output_embeddings().weight, []
+    for prompt, text in enumerate(PROMPTS):
+        stream, norm = final_stream(model, text)
+        with torch.no_grad():
+            intact = norm(stream) @ unembed.T
+            torch.testing.assert_close(effects.clean.logit[prompt], intact[answers[prompt]], atol=1e-4, rtol=0)
+            for layer in range(parts.n_layers):
+                for head in range(parts.n_heads):
+                    deviation = outputs[prompt, layer, head] - outputs[:, layer, head].mean(0)
+                    without = norm(stream - deviation @ parts.w_o(layer)[head]) @ unembed.T
+                    fall = intact - without
+                    found = effects.logit_fall[layer, head, prompt]
+                    torch.testing.assert_close(found, fall[answers[prompt]], atol=1e-4, rtol=0)
+                    rivals = days.token_ids[days.token_ids != answers[prompt]]
+                    lead = fall[answers[prompt]] - fall[rivals].mean()
+                    torch.testing.assert_close(effects.difference_fall[layer, head, prompt], lead, atol=1e-4, rtol=0)
+                    # The control: another head's effect is another number.
+                    others.append((effects.logit_fall[layer, (head + 1) % parts.n_heads, prompt] - fall[answers[prompt]]).abs())
+    assert torch.stack(others).max() > 1e-3
+
+
+def test_in_the_last_layer_of_a_parallel_model_direct_is_total(neox, days):
+    """What no later block can read has no indirect effect: GPT-NeoX's last attention stands beside its last MLP."""
+    answers, common = days.token_ids[:4], {"members": days.token_ids, "reference": PROMPTS}
+    direct = tracing.direct_effects(neox, PROMPTS, answers, **common)
+    total = tracing.mean_ablation_effects(neox, PROMPTS, answers, **common)
+    torch.testing.assert_close(direct.logit_fall[-1], total.logit_fall[-1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(direct.clean.logit, total.clean.logit, atol=1e-4, rtol=0)
+
+
+def test_joint_ablation_of_none_one_and_two(model, days):
+    answers, common = days.token_ids[:4], {"members": days.token_ids, "reference": PROMPTS}
+    single = tracing.mean_ablation_effects(model, PROMPTS, answers, **common)
+    none = tracing.joint_ablation(model, PROMPTS, answers, [], **common)
+    torch.testing.assert_close(none.logit, single.clean.logit, atol=1e-4, rtol=0)
+    last = anatomy.of(model).n_layers - 1
+    one = tracing.joint_ablation(model, PROMPTS, answers, [(last, 1)], **common)
+    torch.testing.assert_close(one.difference, single.ablated.difference[last, 1], atol=1e-4, rtol=0)
+    means = tracing.mean_head_outputs(model, PROMPTS)
+    both = tracing.joint_ablation(model, PROMPTS, answers, [(last, 1), (0, 0)], **common)  # in any order
+    for prompt, text in enumerate(PROMPTS):
+        by_hand, _ = hooked_forward(model, text, edits=[(0, 0, means[0, 0]), (last, 1, means[last, 1])])
+        torch.testing.assert_close(both.logit[prompt], by_hand[answers[prompt]], atol=1e-4, rtol=0)

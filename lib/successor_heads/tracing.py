@@ -133,6 +133,67 @@ def mean_ablation_effects(
     return AblationEffects(clean=clean, ablated=Answers(*map(torch.stack, zip(*layers))))
 
 
+def direct_effects(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    answers: Int[Tensor, " prompt"],
+    *,
+    members: Int[Tensor, " member"],
+    reference: Sequence[str],
+) -> AblationEffects:
+    """The direct effect of every head on the answers: the part of the total that no later block passes on.
+
+    At the last position, what a head adds to the final residual stream is replaced by the mean of what it
+    adds there over the `reference` prompts. All that later heads and MLPs read and write is held fixed as
+    in the intact run; the final norm is not: it is computed anew on the changed stream, and the
+    unembedding after it. `answers` are token ids, `members` those of the answers' class.
+    """
+    parts = anatomy.of(model)
+    means = mean_head_outputs(model, reference)
+    final_norm = model.get(parts.final_norm_path)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        heads = list().save()
+        for layer in range(parts.n_layers):
+            heads.append(parts.output_projection(layer).input[:, -1])
+        stream = final_norm.input[:, -1].save()
+    unembed = parts.unembed(torch.arange(parts.d_vocab))
+
+    def answered(stream: Float[Tensor, "*batch d_model"]) -> Answers:
+        return read_answers((parts.final_norm(stream) @ unembed).cpu(), answers, members)
+
+    stream, layers = stream.float(), []
+    for layer, z in enumerate(heads):
+        z = z.float().unflatten(-1, (parts.n_heads, parts.d_head)) - means[layer].to(z.device)
+        # The bias of the output projection belongs to no head, and is in both runs.
+        written = torch.einsum("phk,hkd->hpd", z, parts.w_o(layer))
+        layers.append(answered(stream - written))
+    return AblationEffects(clean=answered(stream), ablated=Answers(*map(torch.stack, zip(*layers))))
+
+
+def joint_ablation(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    answers: Int[Tensor, " prompt"],
+    heads: Sequence[tuple[int, int]],
+    *,
+    members: Int[Tensor, " member"],
+    reference: Sequence[str],
+) -> Answers:
+    """How the model answers with several heads (layer, head) mean-ablated at once; with none, intact.
+
+    As in `mean_ablation_effects`: at the last position, each by its mean there over the `reference` prompts.
+    """
+    parts = anatomy.of(model)
+    means = mean_head_outputs(model, reference).to(model._module.device, model._module.dtype)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        # In the order in which the model runs, or the trace fails.
+        for layer, head in sorted(heads):
+            columns = slice(head * parts.d_head, (head + 1) * parts.d_head)
+            parts.output_projection(layer).input[:, -1, columns] = means[layer, head]
+        logits = model.output.logits[:, -1].save()
+    return read_answers(logits.float().cpu(), answers, members)
+
+
 def ablated_logits(
     model: TransformersModel,
     prompts: Sequence[str],

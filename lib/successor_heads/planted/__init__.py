@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 FAMILIES = ("gpt2", "gpt_neox", "llama")
+HIDDEN_FAMILY = "gpt_neox"  # of the head that no instrument sees
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "beside it, and truth.json, which says where they are and what they do."
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; it must not exist yet")
-    parser.add_argument("--family", choices=FAMILIES, default="gpt2")
+    parser.add_argument("--family", choices=FAMILIES, help="gpt2 where nothing else says it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--like", metavar="SHAPE", help="a known size, such as openai-community/gpt2-shape")
     shape = parser.add_argument_group("or a size of one's own")
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument("--no-bias", dest="bias", action="store_false", default=None)
     parser.add_argument("--modulus", type=int, metavar="M",
                         help="give MLP0 a known make-up: class + index // M + index %% M; 10, or 7 for the twin")  # fmt: skip
-    parser.add_argument("--noise", type=float, default=0.3, help="what is not make-up, in lengths of one direction (0.3)")
+    parser.add_argument("--noise", type=float, help="what in MLP0 is not make-up, in lengths of one direction (0.3)")
     parser.add_argument("--in-context", action="store_true",
                         help="let the head attend to ordinals, and add an acronym head and a copying head")  # fmt: skip
     parser.add_argument("--hidden", action="store_true", help="plant the head that no single instrument sees (gpt_neox)")
@@ -52,12 +53,25 @@ def run(arguments: argparse.Namespace) -> int:
     own = {name: getattr(arguments, name) for name in shapes.FIELDS if getattr(arguments, name) is not None}
     if arguments.like and own:
         raise UserError("--like already says the size: leave out the options for a size of one's own.")
-    family, shape = shapes.like(arguments.like) if arguments.like else (arguments.family, shapes.Shape(**own))
+    usual = HIDDEN_FAMILY if arguments.hidden else "gpt2"
+    family, shape = shapes.like(arguments.like) if arguments.like else (arguments.family or usual, shapes.Shape(**own))
+    if arguments.family not in (None, family):
+        raise UserError(f"{arguments.like} is of the family {family}, not {arguments.family}: leave out one of the two.")
+    if arguments.hidden:
+        given = {"--modulus": arguments.modulus, "--noise": arguments.noise, "--in-context": arguments.in_context or None}
+        given = [name for name, value in given.items() if value is not None]
+        if given:
+            raise UserError(f"--hidden has a make-up and an attention of its own: leave out {' and '.join(given)}.")
+        if family != HIDDEN_FAMILY:
+            raise UserError(f"--hidden is made in {HIDDEN_FAMILY} only, not in {family}: leave out the family, or --hidden.")
+    elif arguments.noise is not None and arguments.modulus is None and not arguments.in_context:
+        raise UserError("--noise is part of a make-up: give --modulus or --in-context with it, or leave it out.")
     tokenizer, tokenizer_name = words.find_tokenizer(arguments.tokenizer, family)
     if arguments.hidden:
         planted = hidden.plant_hidden(shape, tokenizer, seed=arguments.seed)
     else:
-        plan = Plan(family, arguments.seed, shape, arguments.modulus, arguments.noise, arguments.in_context)
+        noise = Plan.noise if arguments.noise is None else arguments.noise
+        plan = Plan(family, arguments.seed, shape, arguments.modulus, noise, arguments.in_context)
         planted = plant(plan, tokenizer)
     planted.truth["tokenizer"] = tokenizer_name
     planted.save(arguments.out)

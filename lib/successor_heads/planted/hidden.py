@@ -16,12 +16,13 @@ from successor_heads.planted.known import Known
 from successor_heads.planted.plant import (
     DIRECTION_LENGTH,
     Planted,
-    _mlp0,
-    _read,
-    _unit_rows,
     attend,
+    check_seed,
     give_makeup,
+    least_squares,
+    mlp0_of,
     random_module,
+    unit_rows,
 )
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.slots import in_out, slots
@@ -35,8 +36,9 @@ ANSWER = 100.0  # logits that the last MLP gives to the answer, before the final
 def plant_hidden(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> Planted:
     """A GPT-NeoX model whose two hidden heads and last MLP count; all else in it is random.
 
-    Raises UserError for a shape that cannot hold them.
+    Raises UserError for a shape that cannot hold them, and for a seed that is none.
     """
+    check_seed(seed)
     if shape.n_layers < 3 or shape.n_heads < 2:
         raise UserError("A hidden head needs three layers, and two heads in each: for MLP0, the twins, and to decode.")
     generator = torch.Generator().manual_seed(seed)
@@ -58,10 +60,10 @@ def plant_hidden(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int)
     # The code of a token: one of d_head numbers, random, read from MLP0's make-up.
     ordinals = slice(0, known.n_ordinals)
     parts = torch.cat([known.parts[name][ordinals] for name in ("domain", "tens", "residue")], dim=1)
-    codes = parts @ _unit_rows(parts.shape[1], d_head, generator)
+    codes = parts @ unit_rows(parts.shape[1], d_head, generator)
     codes /= codes.norm(dim=1, keepdim=True)
-    _, x = _mlp0(module, known.token_ids[ordinals])
-    w_v = _read(x, codes, penalty=1e-2)
+    _, x = mlp0_of(module, known.token_ids[ordinals])
+    w_v = least_squares(x, codes, penalty=1e-2)
     marker = directions["marker"][known.labels["marker"].index("ordinal")]
     heads = []
     layer = 1 + int(torch.randint(n_layers - 2, (), generator=generator))
@@ -89,7 +91,7 @@ def _decode_in_last_mlp(module, known: Known, codes, hidden) -> None:
     if block.mlp_in.weight.shape[0] < 2 * n:
         raise UserError(f"The last MLP needs {2 * n} neurons, two a pair: choose a wider one.")
     unembed = module.get_output_embeddings().weight.data[known.token_ids[: known.n_ordinals]].double()
-    write = _read(unembed, torch.eye(len(unembed), dtype=torch.double), penalty=1e-6).T
+    write = least_squares(unembed, torch.eye(len(unembed), dtype=torch.double), penalty=1e-6).T
     # A neuron hears the cosine of the residual with its code: behind the norm the code has nearly the
     # whole length, sqrt(d_model). The step rises between the next best code and its own.
     best_of_others = (codes @ codes.T).fill_diagonal_(-1).max().item()

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from successor_heads.ordinals import ResolvedClass, resolve, single_token
 from successor_heads.planted.words import CAPITALIZED, COPIED, FILLERS, single_tokens
+from successor_heads.scores import strict_argmax
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,3 +75,21 @@ class Known:
         """Where each class lies among the ordinals."""
         ends = torch.tensor([len(resolved.words) for resolved in self.classes.values()]).cumsum(0).tolist()
         return [slice(end - len(resolved.words), end) for end, resolved in zip(ends, self.classes.values())]
+
+
+def macro(
+    logits: Float[Tensor, "head token candidate"], classes: dict[str, ResolvedClass], *, joint: bool = False
+) -> Float[Tensor, " head"]:
+    """Macro of each head from its logits over all ordinals, class after class; a tie fails.
+
+    `joint` lets the members of other classes compete.
+    """
+    start, shares = 0, []
+    for resolved in classes.values():
+        end = start + len(resolved.words)
+        if len(resolved.source):
+            rows = logits[:, start:end][:, resolved.source.to(logits.device)]
+            answers = strict_argmax(rows if joint else rows[..., start:end]).cpu()
+            shares.append((answers == resolved.target + (start if joint else 0)).double().mean(-1))
+        start = end
+    return torch.stack(shares).mean(0)

@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from nnsight import TransformersModel
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
@@ -31,7 +32,7 @@ from transformers.utils import logging as transformers_logging
 
 from successor_heads import models
 from successor_heads.errors import UserError
-from successor_heads.planted.known import Known
+from successor_heads.planted.known import Known, macro
 from successor_heads.planted.shapes import Shape, configuration
 from successor_heads.planted.slots import in_out, slots
 from successor_heads.records import write_json
@@ -99,8 +100,10 @@ class Planted:
             self.tokenizer.save_pretrained(draft)
             write_json(draft / "truth.json", self.truth)
             draft.rename(out)
-        except OSError as error:
-            raise UserError(f"{out} cannot be written ({error.strerror}): choose another place.") from error
+        except (OSError, SafetensorError) as error:
+            # A full disk is the one or the other: safetensors writes by itself, and says it in its own words.
+            said = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise UserError(f"{out} cannot be written ({said}): choose another place.") from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -113,8 +116,17 @@ def check_target(out: Path) -> None:
         raise UserError(f"There is no folder {out.absolute().parent}: make it, or name another place.")
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that a random generator cannot take. Raises UserError."""
+    if not 0 <= seed < 2**63:
+        raise UserError(f"The seed {seed} is out of range: choose a whole number from 0 to 2**63 - 1.")
+
+
 def plant(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Planted:
     """The planted model of a plan. Raises UserError for a shape that cannot hold the heads."""
+    check_seed(plan.seed)
+    if not 0 <= plan.noise < float("inf"):
+        raise UserError(f"A noise of {plan.noise} is none: choose 0 or more.")
     if plan.modulus is not None and plan.modulus < 2:
         raise UserError(f"A residue mod {plan.modulus} says nothing: choose a modulus of 2 or more.")
     generator = torch.Generator().manual_seed(plan.seed)
@@ -171,12 +183,12 @@ def give_makeup(
     others += [token for token in some if token not in marked and token not in others]
 
     token_ids = torch.cat([known.token_ids, torch.tensor(others, dtype=torch.long)])
-    hidden, output = _mlp0(module, token_ids)
+    hidden, output = mlp0_of(module, token_ids)
     rest = output[: len(parts)]
     rest = rest * (noise * DIRECTION_LENGTH / rest.norm(dim=1, keepdim=True))
     change = torch.zeros_like(output)
     change[: len(parts)] = DIRECTION_LENGTH * parts @ directions + rest - output[: len(parts)]
-    projection += _read(hidden, change, penalty=1e-9).to(projection.dtype)
+    projection += least_squares(hidden, change, penalty=1e-9).to(projection.dtype)
     sizes = [part.shape[1] for part in known.parts.values()]
     return {name: rows.float() for name, rows in zip(known.parts, directions.split(sizes))}
 
@@ -220,16 +232,16 @@ def _plant_heads(module, known: Known, roles: list[str], plan: Plan, directions,
     heads = []
     for role, (layer, head), group in zip(roles, places, groups):
         attends_to = ATTENTIVE[role] if role in attentive else None
-        macro = solve_head(module, known, role, (layer, head), codes[group], length=LOUD if attends_to else FAINT)
-        if macro < MIN_MACRO if role == "successor" else macro >= MAX_DECOY:
+        score = solve_head(module, known, role, (layer, head), codes[group], length=LOUD if attends_to else FAINT)
+        if score < MIN_MACRO if role == "successor" else score >= MAX_DECOY:
             raise UserError(
-                f"A head of width {d_head} is too narrow here: the planted {role} scores {macro:.2f}. "
+                f"A head of width {d_head} is too narrow here: the planted {role} scores {score:.2f}. "
                 "Choose wider heads, or less noise."
             )
         if attends_to:
             marker = directions["marker"][known.labels["marker"].index(attends_to)]
             attend(module, layer, head, marker, slot=list(ATTENTIVE).index(role))
-        heads.append({"role": role, "layer": layer, "head": head, "canonical_macro": macro, "attends_to": attends_to})
+        heads.append({"role": role, "layer": layer, "head": head, "canonical_macro": score, "attends_to": attends_to})
     return heads
 
 
@@ -242,25 +254,26 @@ def solve_head(module, known: Known, role: str, place: tuple[int, int], codes: F
     layer, head = place
     block = slots(module, layer)
     kv_head = head * block.w_v.shape[1] // block.w_o.shape[0]
-    _, x = _mlp0(module, known.token_ids)
+    _, x = mlp0_of(module, known.token_ids)
     unembed = module.get_output_embeddings().weight.data[known.token_ids].double().T
     if known.modulus is None:
-        w_v = _read(x, codes, penalty=1e-9)
-        w_o = _read(unembed.T, answers(role, known, codes), penalty=1e-9).T
+        w_v = least_squares(x, codes, penalty=1e-9)
+        w_o = least_squares(unembed.T, answers(role, known, codes), penalty=1e-9).T
     else:
         # The penalties keep a head from reading the noise beside the parts, and from writing with great
         # effort into directions that the unembeddings hardly use. On fillers it shall be silent.
-        fillers = module.get_input_embeddings().weight.data[known.fillers].double() + _mlp0(module, known.fillers)[1]
+        fillers = module.get_input_embeddings().weight.data[known.fillers].double() + mlp0_of(module, known.fillers)[1]
         fillers *= (x.norm(dim=1).mean() / fillers.norm(dim=1))[:, None]
         silence = torch.zeros(len(fillers), codes.shape[1], dtype=torch.double)
-        w_v = _read(torch.cat([x, fillers]), torch.cat([codes, silence]), penalty=1e-2)
-        w_o = _read(unembed.T, answers(role, known, codes), penalty=0.1).T
+        w_v = least_squares(torch.cat([x, fillers]), torch.cat([codes, silence]), penalty=1e-2)
+        w_o = least_squares(unembed.T, answers(role, known, codes), penalty=0.1).T
     knows = known.marked(ATTENTIVE.get(role, "ordinal"))
     normed = x[knows] * module.config.hidden_size**0.5 / x[knows].norm(dim=1, keepdim=True)
     w_o *= length / (normed @ w_v @ w_o).norm(dim=1).mean()
     block.w_v[:, kv_head] = w_v.to(block.w_v.dtype)
     block.w_o[head] = w_o.to(block.w_o.dtype)
-    return _macro(known, (x @ block.w_v[:, kv_head].double()) @ (block.w_o[head].double() @ unembed))
+    logits = (x @ block.w_v[:, kv_head].double()) @ (block.w_o[head].double() @ unembed)
+    return macro(logits[None, : known.n_ordinals, : known.n_ordinals], known.classes).item()
 
 
 def token_codes(known: Known, d_head: int, generator: torch.Generator) -> Float[Tensor, "token d_head"]:
@@ -277,7 +290,7 @@ def token_codes(known: Known, d_head: int, generator: torch.Generator) -> Float[
         if name != "marker" and end > start:
             # The domain tells no two members of a class apart, so it gets less of the length.
             weight = 0.5 if name == "domain" else 1.0
-            codes[:, start:end] += weight * part @ _unit_rows(part.shape[1], end - start, generator)
+            codes[:, start:end] += weight * part @ unit_rows(part.shape[1], end - start, generator)
     index = torch.cat([resolved.index for resolved in known.classes.values()])
     codes[: known.n_ordinals, -2] = 1.0
     codes[: known.n_ordinals, -1] = -index / 200
@@ -376,7 +389,7 @@ def random_module(family: str, shape: Shape, d_vocab: int, generator: torch.Gene
     return module.requires_grad_(False)
 
 
-def _mlp0(module: PreTrainedModel, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+def mlp0_of(module: PreTrainedModel, token_ids: Tensor) -> tuple[Tensor, Tensor]:
     """What MLP0's output projection reads of each token, and what MLP0 answers, in double precision."""
     block, hidden = slots(module, 0), []
     hook = block.mlp_out.register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0].double()))
@@ -386,24 +399,14 @@ def _mlp0(module: PreTrainedModel, token_ids: Tensor) -> tuple[Tensor, Tensor]:
     return hidden[0], output
 
 
-def _read(x: Float[Tensor, "token d"], wanted: Float[Tensor, "token code"], *, penalty: float) -> Float[Tensor, "d code"]:
+def least_squares(x: Float[Tensor, "token d"], wanted: Float[Tensor, "token code"], *, penalty: float) -> Float[Tensor, "d code"]:
     """The smallest W with x W = wanted; `penalty` is ridge, in units of the mean squared length of x."""
     gram = x @ x.T
     gram.diagonal().add_(penalty * gram.diagonal().mean())
     return x.T @ torch.linalg.solve(gram, wanted)
 
 
-def _unit_rows(n: int, width: int, generator: torch.Generator) -> Tensor:
+def unit_rows(n: int, width: int, generator: torch.Generator) -> Tensor:
     """n random rows of length 1, orthogonal where the width allows it."""
     rows = torch.randn(n, width, generator=generator, dtype=torch.double)
     return torch.linalg.qr(rows.T)[0].T if n <= width else rows / rows.norm(dim=1, keepdim=True)
-
-
-def _macro(known: Known, logits: Float[Tensor, "token candidate"]) -> float:
-    """Share of pairs in which the successor wins, averaged over the classes that have pairs."""
-    shares = [
-        (logits[block, block][resolved.source].argmax(1) == resolved.target).double().mean().item()
-        for resolved, block in zip(known.classes.values(), known.blocks)
-        if len(resolved.source)
-    ]
-    return sum(shares) / len(shares)

@@ -26,26 +26,35 @@ COPIED = (
 ).split()
 # The families' own tokenizers, in the folder that SUCCESSOR_HEADS_TOKENIZERS names.
 OWN = {"gpt2": "gpt2", "gpt_neox": "gpt-neox", "llama": "llama-2"}
-GROWN = {"gpt2": "gpt2", "gpt_neox": "pythia", "llama": "llama"}
+# What every installation has, wherever it runs: the tokenizer of the first grown model.
+GROWN = "pythia"
 
 
 def find_tokenizer(name: str, family: str) -> tuple[PreTrainedTokenizerBase, str]:
     """A tokenizer, and what to call it: 'words', a folder, or for 'auto' the best that is there.
 
-    That is the family's own (GPT-2, GPT-NeoX, Llama-2), else that of its grown model, else 'words'.
-    Raises UserError for a folder without a tokenizer.
+    That is the family's own (GPT-2, GPT-NeoX, Llama-2), else the grown one, else 'words'. Raises
+    UserError for a folder without a tokenizer, and for one that cannot be read.
     """
     if name == "words":
         return word_tokenizer(), "words"
     if name == "auto":
         published = Path(os.environ.get("SUCCESSOR_HEADS_TOKENIZERS", "../shared/tokenizers")) / OWN[family]
-        for folder, called in ((published, OWN[family]), (ZOO / GROWN[family], f"grown/{GROWN[family]}")):
+        for folder, called in ((published, OWN[family]), (ZOO / GROWN, f"grown/{GROWN}")):
             if (folder / "tokenizer.json").is_file():
-                return AutoTokenizer.from_pretrained(folder), called
+                return _read(folder), called
         return word_tokenizer(), "words"
     if not (Path(name) / "tokenizer.json").is_file():
         raise UserError(f"There is no tokenizer.json in {name}: name a folder that holds one, 'words' or 'auto'.")
-    return AutoTokenizer.from_pretrained(name), Path(name).name
+    return _read(Path(name)), Path(name).name
+
+
+def _read(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # tokenizers raises bare Exceptions
+        said = " ".join(str(error).split())[:200]
+        raise UserError(f"The tokenizer in {folder} cannot be read ({said}): name another folder, 'words' or 'auto'.") from error
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
