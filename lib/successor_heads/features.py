@@ -102,6 +102,23 @@ def probe_modulus(
     )
 
 
+def transferred_residues(
+    x: Float[Tensor, "token d_model"],
+    index: Int[Tensor, " token"],
+    other: Float[Tensor, "other d_model"],
+    *,
+    modulus: int,
+) -> Int[Tensor, " other"]:
+    """Residue that a probe fitted on one class alone reads from each token of another class.
+
+    Each class is taken around its own mean, which needs no labels: what is asked is whether the
+    residues point the same way in both, not whether the classes lie in the same place.
+    """
+    targets = np.eye(modulus)[index.numpy() % modulus]
+    probe = Ridge(alpha=PENALTY).fit(_unit_scale(x), targets)
+    return torch.from_numpy(probe.predict(_unit_scale(other)).argmax(-1))
+
+
 def fourier_spectrum(
     x: Float[Tensor, "token d_model"],
     index: Int[Tensor, " token"],
