@@ -9,6 +9,9 @@ float32: a checkpoint stored in half precision never has to fit into memory twic
 class that says where things lie; adding one touches this file and its test only.
 """
 
+# As text: these classes may be sent to NDIF, where there is no jaxtyping.
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
@@ -35,6 +38,8 @@ class Anatomy:
     head_norm_path: str
     mlp_path: str
     mlp_norm_path: str
+    # Whether attention and MLP of a block read the same stream, or the MLP what attention has added to.
+    is_parallel: bool = False
 
     def __init__(self, model):
         # Of an nnsight model, `block`, `attention` and `output_projection` hand out envoys, which
@@ -84,6 +89,16 @@ class Anatomy:
     def final_norm(self) -> Callable[[Tensor], Tensor]:
         """The norm in front of the unembedding, as a function of [..., d_model]."""
         return partial(_run, attrgetter(self.final_norm_path)(self.module))
+
+    def self_attention0(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
+        """What attention 0 writes for tokens that see only themselves: norm, values and W_O of all heads, biases."""
+        value = torch.einsum("td,hdk->htk", self.head_norm(0)(x), self.w_v(0)) + self.b_v(0)[:, None]
+        bias = self._torch(0, self.output_projection_path).bias
+        return (value @ self.w_o(0)).sum(0) + (0 if bias is None else bias.detach().float())
+
+    def compute(self, function: Callable, *args, **kwargs):
+        """function(self, *args, **kwargs), where the weights are: here, or on NDIF (see `tracing.anatomy_of`)."""
+        return function(self, *args, **kwargs)
 
     def block(self, layer: int):
         """A layer of the model as it was given; in a trace its input is the residual stream before it."""
@@ -145,6 +160,10 @@ class GPTNeoX(Anatomy):
     head_norm_path = "input_layernorm"
     mlp_path = "mlp"
     mlp_norm_path = "post_attention_layernorm"
+
+    @property
+    def is_parallel(self):
+        return self.module.config.use_parallel_residual
 
     def _value(self, attention):
         # Query, key and value lie side by side within each head, not one after the other.

@@ -9,8 +9,13 @@ highest logit; a tie fails (paper, section 2). *micro* is the share over all pai
 over classes of the share in the class; the best head is the one with the highest macro.
 """
 
+# As text: `_answers` may be sent to NDIF, where there is no jaxtyping.
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +29,18 @@ from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import Source, effective_ov_logits, head_input
 
 TIE = -1
+# What `score_heads` takes for each way to score that can be defended; canonical is the book's own.
+CONVENTIONS: dict[str, dict] = {
+    "canonical": {},
+    "with residual": {"source": "residual"},
+    "after attention 0": {"source": "mlp0 after attention"},
+    "block 0": {"source": "block 0"},
+    "norm and bias": {"source": "residual", "head_norm": True},
+    "final norm": {"final_norm": True},
+    "joint": {"joint": True},
+    "as at work": {"source": "block 0", "head_norm": True, "final_norm": True, "joint": True},
+    "embedding alone": {"source": "embedding"},
+}
 Z_95 = 1.959963984540054
 
 
@@ -79,24 +96,61 @@ class HeadScores:
 
 
 def score_heads(
-    anatomy: Anatomy, classes: dict[str, ResolvedClass], *, source: Source = "mlp0"
+    anatomy: Anatomy,
+    classes: dict[str, ResolvedClass],
+    *,
+    source: Source = "mlp0",
+    head_norm: bool = False,
+    final_norm: bool = False,
+    joint: bool = False,
 ) -> HeadScores:
-    """Scores of all heads, one layer in memory at a time. `source` is the canonical MLP0 or a control."""
-    scored = {task: resolved for task, resolved in classes.items() if len(resolved.source)}
-    # All classes go through a layer together, so that its weights are read once.
-    token_ids = torch.cat([resolved.token_ids for resolved in scored.values()])
-    sizes = [len(resolved.words) for resolved in scored.values()]
-    x = head_input(anatomy, token_ids, source=source)
+    """Scores of all heads, one layer in memory at a time; canonical where nothing else is said.
 
-    predicted = {task: [] for task in scored}
-    for layer in range(anatomy.n_layers):
-        logits = effective_ov_logits(anatomy, x, token_ids, layer=layer)
-        for (task, resolved), block in zip(scored.items(), _diagonal_blocks(logits, sizes)):
-            predicted[task].append(strict_argmax(block[:, resolved.source.to(block.device)]).cpu())
-    return HeadScores(
-        predicted={task: torch.stack(layers) for task, layers in predicted.items()},
-        target={task: resolved.target for task, resolved in scored.items()},
+    `source`, `head_norm` and `final_norm` are those of the effective OV circuit. With `joint` all ordinals
+    of all classes compete, and places count through all classes, one after the other.
+    """
+    scored = {task: resolved for task, resolved in classes.items() if len(resolved.source)}
+    ends = list(accumulate(len(resolved.words) for resolved in scored.values()))
+    starts = [0, *ends[:-1]]
+    rivals = [(0, ends[-1])] * len(ends) if joint else list(zip(starts, ends))
+    answers = anatomy.compute(
+        _answers,
+        torch.cat([resolved.token_ids for resolved in scored.values()]),
+        [start + resolved.source for start, resolved in zip(starts, scored.values())],
+        rivals,
+        source=source,
+        head_norm=head_norm,
+        final_norm=final_norm,
     )
+    return HeadScores(
+        predicted=dict(zip(scored, answers)),
+        target={
+            task: start - first + resolved.target
+            for (task, resolved), start, (first, _) in zip(scored.items(), starts, rivals)
+        },
+    )
+
+
+def _answers(
+    anatomy: Anatomy,
+    token_ids: Int[Tensor, " token"],
+    read: Sequence[Int[Tensor, " _"]],
+    rivals: Sequence[tuple[int, int]],
+    *,
+    source: Source,
+    **convention: bool,
+) -> list[Int[Tensor, "layer head _"]]:
+    """For each class the winner among its rivals, a range of the tokens, for each token that is read."""
+    x = head_input(anatomy, token_ids, source=source)
+    answers = []
+    for layer in range(anatomy.n_layers):
+        # All classes go through a layer together, so that its weights are read once.
+        logits = effective_ov_logits(anatomy, x, token_ids, layer=layer, **convention)
+        answers.append([
+            strict_argmax(logits[:, rows.to(logits.device), first:last]).cpu()
+            for rows, (first, last) in zip(read, rivals)
+        ])  # fmt: skip
+    return [torch.stack(layers) for layers in zip(*answers)]
 
 
 def strict_argmax(logits: Float[Tensor, "*batch member"]) -> Int[Tensor, "*batch"]:
@@ -104,12 +158,6 @@ def strict_argmax(logits: Float[Tensor, "*batch member"]) -> Int[Tensor, "*batch
     highest, place = logits.max(-1)
     alone = (logits == highest[..., None]).sum(-1) == 1
     return torch.where(alone, place, TIE)
-
-
-def _diagonal_blocks(logits: Tensor, sizes: list[int]) -> list[Tensor]:
-    """[head, member, member] of each class out of [head, token, candidate] over all of them."""
-    rows = logits.split(sizes, dim=1)
-    return [row.split(sizes, dim=2)[place] for place, row in enumerate(rows)]
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
