@@ -18,6 +18,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 import matplotlib.pyplot as plt
@@ -94,6 +95,32 @@ def head_map(values: Float[np.ndarray, "layer head"], *, ax: Axes, label: str, b
         ax.add_patch(plt.Rectangle((best[1], best[0]), 1, 1, fill=False, edgecolor=PALETTE["orange"], linewidth=2.5, clip_on=False))
     ax.set(xlabel="head", ylabel="layer")
     ax.tick_params(length=0, rotation=0)
+
+
+def matrix(values: Float[np.ndarray, "token candidate"], *, ax: Axes, names: Sequence[str] | Mapping[str, int], label: str = "", limit: float | None = None) -> None:
+    """Heat map of a map between tokens, zero in the middle: rows are read, columns are promoted.
+
+    ``names`` are the tokens, or the classes with their sizes, between which lines are drawn. With a
+    ``label`` the colour scale is shown; ``limit`` is where it ends, else the 99.5th percentile of the sizes.
+    """
+    values = np.asarray(values, dtype=float)
+    limit = limit or float(np.percentile(np.abs(values), 99.5)) or 1.0
+    image = ax.imshow(values, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest", rasterized=True)
+    if isinstance(names, Mapping):
+        ends = np.cumsum(list(names.values()))
+        for end in ends[:-1] - 0.5:
+            ax.axhline(end, color="#5c636a", linewidth=0.7)
+            ax.axvline(end, color="#5c636a", linewidth=0.7)
+        places, texts = ends - np.array(list(names.values())) / 2 - 0.5, list(names)
+    else:
+        places = np.arange(0, len(names), -(-len(names) // 13))  # no more than fit
+        texts = [names[place] for place in places]
+    ax.set(xticks=places, xticklabels=texts, yticks=places, yticklabels=texts, xlabel="promoted", ylabel="read")
+    ax.tick_params(length=0)
+    plt.setp(ax.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
+    ax.spines[:].set_visible(False)
+    if label:
+        ax.figure.colorbar(image, ax=ax, label=label, fraction=0.046, pad=0.03).outline.set_visible(False)
 
 
 def _ink_on_cells(ax: Axes) -> None:

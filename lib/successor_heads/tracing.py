@@ -98,6 +98,15 @@ def next_token_logits(
     return logits.float().cpu()
 
 
+def mlp0_outputs(model: TransformersModel, prompts: Sequence[str]) -> Float[Tensor, "prompt d_model"]:
+    """What MLP0 writes at the last token of each prompt, attention 0 and all."""
+    parts = anatomy.of(model)
+    mlp0 = model.get(f"{parts.blocks_path}.0.{parts.mlp_path}")
+    with torch.no_grad(), model.trace(encode(model, prompts)):
+        written = mlp0.output[:, -1].save()
+    return written.float().cpu()
+
+
 def mean_head_outputs(
     model: TransformersModel, prompts: Sequence[str]
 ) -> Float[Tensor, "layer head d_head"]:
