@@ -4,97 +4,180 @@
     x = parts.mlp0(parts.embed(token_ids))
     ov = parts.w_v(1)[6] @ parts.w_o(1)[6]   # L1H6, [d_model, d_model], for row vectors: x @ ov
 
-Everything is read from the torch modules when asked for, one layer at a time, and given back in
-float32: a checkpoint stored in half precision never has to fit into memory twice. A family is one
-class that says where things lie; adding one touches this file and its test only.
+A family is one class that says under which names its tensors lie, which norm and which MLP it has; the
+book's page "Adding a family" walks through one. Tensors are asked for by name, from `Weights`: the model
+in memory, or a checkpoint of which only these bytes are read (`streaming`). So there is one arithmetic, in
+float32 and with one layer at a time, and a checkpoint in half precision never has to fit into memory twice.
 """
 
-# As text: these classes may be sent to NDIF, where there is no jaxtyping.
-from __future__ import annotations
+from __future__ import annotations  # on NDIF, where these classes may be sent, there is no jaxtyping
 
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
+from torch.nn import functional as F
 
 from successor_heads.errors import UserError
 
+HOW_TO_ADD = "book/adding-a-family.md"
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "gelu_fast": partial(F.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+    "silu": F.silu,
+    "swish": F.silu,
+}
+
+
+@runtime_checkable
+class Weights(Protocol):
+    """Where a model's tensors come from."""
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a tensor of that name."""
+
+    def take(self, name: str, *, rows: Tensor | range | None = None, of: int | None = None) -> Tensor:
+        """A tensor as it is stored; with `rows` only these of its `of` rows of equal size, [row, rest]."""
+
+
+class Loaded:
+    """The tensors of a torch module."""
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+
+    def __contains__(self, name):
+        path, _, leaf = name.rpartition(".")
+        try:
+            return getattr(self.module.get_submodule(path), leaf, None) is not None
+        except AttributeError:
+            return False
+
+    def take(self, name, *, rows=None, of=None):
+        tensor = self.module.get_parameter(name).detach()
+        if rows is None:
+            return tensor
+        table = tensor.reshape(of, -1)
+        return table[rows.start : rows.stop : rows.step] if isinstance(rows, range) else table[rows.to(table.device)]
+
 
 class Anatomy:
-    """Parts of a decoder; a subclass says where its family keeps them, and how W_V is stored."""
+    """Parts of a decoder; a subclass says where its family keeps them and how it computes.
+
+    Names of tensors are those of the Hugging Face module. In MLP0 and in `self_attention0` stand all norms
+    of the family's block, in front and behind: what they return is what the block adds to the residual
+    stream. W_V and W_O are bare, without the norms around attention.
+    """
 
     family: str
-    # From the model:
+    # Of the model:
     embedding_path: str
+    unembedding_path: str = "lm_head"
     blocks_path: str
     final_norm_path: str
-    # From a block:
+    # Of a block; a norm that the family does not have is None:
     attention_path: str
+    value_path: str
     output_projection_path: str
-    head_norm_path: str
-    mlp_path: str
-    mlp_norm_path: str
+    head_norm_path: str | None
+    attention_post_norm_path: str | None = None
+    mlp_norm_path: str | None
+    mlp_post_norm_path: str | None = None
+    mlp_in_path: str
+    mlp_gate_path: str | None = None
+    mlp_out_path: str
+    # How it computes:
+    epsilon_name: str
+    activation_name: str = "hidden_act"
     # Whether attention and MLP of a block read the same stream, or the MLP what attention has added to.
     is_parallel: bool = False
+    # Whether linear layers are stored [in, out], as GPT-2's Conv1D, rather than [out, in].
+    in_out: bool = False
+    # How names begin in files that were written before transformers changed the module: (module's, file's).
+    older_names: tuple[tuple[str, str], ...] = ()
 
-    def __init__(self, model):
+    def __init__(self, config, weights: Weights, *, model=None):
         # Of an nnsight model, `block`, `attention` and `output_projection` hand out envoys, which
-        # can be read inside a trace; weights always come from the torch module below.
+        # can be read inside a trace; numbers always come from `weights`.
         self.model = model
-        self.module: nn.Module = getattr(model, "_module", model)
-        config = self.module.config
-        self.n_layers: int = config.num_hidden_layers
-        self.n_heads: int = config.num_attention_heads
-        self.n_kv_heads: int = getattr(config, "num_key_value_heads", None) or self.n_heads
-        self.d_model: int = config.hidden_size
-        self.d_head: int = getattr(config, "head_dim", None) or self.d_model // self.n_heads
-        self.d_vocab: int = config.vocab_size
+        self.weights = weights
+        # Of a model that also sees, the part that speaks.
+        self.config = config.get_text_config()
+        self.is_tied: bool = config.tie_word_embeddings
+        self.n_layers: int = self.config.num_hidden_layers
+        self.n_heads: int = self.config.num_attention_heads
+        self.n_kv_heads: int = getattr(self.config, "num_key_value_heads", None) or self.n_heads
+        self.d_model: int = self.config.hidden_size
+        self.d_head: int = getattr(self.config, "head_dim", None) or self.d_model // self.n_heads
+        self.d_vocab: int = self.config.vocab_size
+
+    @property
+    def module(self) -> nn.Module:
+        """The Hugging Face module of a model in memory."""
+        return getattr(self.model, "_module", self.model)
 
     def embed(self, token_ids: Int[Tensor, " token"]) -> Float[Tensor, "token d_model"]:
-        """Rows of W_E. Raises UserError for an id outside the model's vocabulary."""
-        return self._rows(attrgetter(self.embedding_path)(self.module), token_ids)
+        """Rows of W_E as they enter the residual stream. Raises UserError for an id outside the vocabulary."""
+        return self._rows(self.embedding_path, token_ids)
 
     def unembed(self, token_ids: Int[Tensor, " token"]) -> Float[Tensor, "d_model token"]:
-        """Columns of W_U, without the final norm. Raises UserError as `embed` does."""
-        return self._rows(self.module.get_output_embeddings(), token_ids).T
+        """Columns of W_U, without the final norm, a bias, or a cap on the logits, which keeps their order.
+
+        Raises UserError as `embed` does.
+        """
+        tied = self.is_tied and f"{self.unembedding_path}.weight" not in self.weights
+        return self._rows(self.embedding_path if tied else self.unembedding_path, token_ids).T
 
     def mlp0(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
-        """MLP0(norm(x)) with the family's own norm in front, biases in, no residual copy of x."""
-        return _run(self._torch(0, self.mlp_path), _run(self._torch(0, self.mlp_norm_path), x))
+        """What MLP0 adds to the residual stream on reading x: its norms and biases in, no residual copy of x.
+
+        A norm behind the MLP, as Gemma and OLMo 2 have, is in: what later heads read has gone through it.
+        """
+        return self._norm(self._in(0, self.mlp_post_norm_path), self._mlp(0, self._norm(self._in(0, self.mlp_norm_path), x)))
 
     def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
         """W_V of every head of a layer; query heads that share a value head get equal matrices."""
-        weight, _ = self._value(self._torch(layer, self.attention_path))
-        return self._per_query_head(weight.float().movedim(1, 0))
+        # In one order in memory wherever it comes from, or sums would differ in the last bit.
+        value = self._value(layer, "weight").float().contiguous()
+        if self.in_out:
+            value = value.view(self.d_model, self.n_kv_heads, self.d_head).movedim(1, 0)
+        else:
+            value = value.view(self.n_kv_heads, self.d_head, self.d_model).mT
+        return self._per_query_head(value)
 
     def b_v(self, layer: int) -> Float[Tensor, "head d_head"]:
         """Value bias of every head of a layer, zeros where the family or the checkpoint has none."""
-        weight, bias = self._value(self._torch(layer, self.attention_path))
-        return self._per_query_head((torch.zeros_like(weight[0]) if bias is None else bias).float())
+        if f"{self._in(layer, self.value_path)}.bias" not in self.weights:
+            return torch.zeros(self.n_heads, self.d_head)
+        return self._per_query_head(self._value(layer, "bias").float().reshape(self.n_kv_heads, self.d_head))
 
     def w_o(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
         """W_O of every head of a layer: its d_head rows of the output projection."""
-        projection = self._torch(layer, self.output_projection_path)
-        return _in_out(projection).view(self.n_heads, self.d_head, self.d_model).float()
+        weight = self.weights.take(f"{self._in(layer, self.output_projection_path)}.weight").float()
+        return (weight if self.in_out else weight.T).view(self.n_heads, self.d_head, self.d_model)
 
     def head_norm(self, layer: int) -> Callable[[Tensor], Tensor]:
-        """The norm in front of a layer's attention, as a function of [..., d_model]."""
-        return partial(_run, self._torch(layer, self.head_norm_path))
+        """The norm in front of a layer's attention, as a function of [..., d_model]; none in OLMo 2."""
+        return partial(self._norm, self._in(layer, self.head_norm_path))
 
     @property
     def final_norm(self) -> Callable[[Tensor], Tensor]:
         """The norm in front of the unembedding, as a function of [..., d_model]."""
-        return partial(_run, attrgetter(self.final_norm_path)(self.module))
+        return partial(self._norm, self.final_norm_path)
 
     def self_attention0(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
-        """What attention 0 writes for tokens that see only themselves: norm, values and W_O of all heads, biases."""
-        value = torch.einsum("td,hdk->htk", self.head_norm(0)(x), self.w_v(0)) + self.b_v(0)[:, None]
-        bias = self._torch(0, self.output_projection_path).bias
-        return (value @ self.w_o(0)).sum(0) + (0 if bias is None else bias.detach().float())
+        """What attention 0 adds to the stream for tokens that see only themselves: norms, all heads, biases."""
+        value = torch.einsum("td,hdk->htk", self.head_norm(0)(x), self.w_v(0)) + self.b_v(0)[:, None].to(x.device)
+        written = (value @ self.w_o(0)).sum(0)
+        bias = self._bias(self._in(0, self.output_projection_path))
+        return self._norm(self._in(0, self.attention_post_norm_path), written if bias is None else written + bias)
 
     def compute(self, function: Callable, *args, **kwargs):
         """function(self, *args, **kwargs), where the weights are: here, or on NDIF (see `tracing.anatomy_of`)."""
@@ -112,24 +195,51 @@ class Anatomy:
         """The module whose input holds a layer's heads side by side, d_head entries each."""
         return attrgetter(self.output_projection_path)(self.block(layer))
 
-    def _value(self, attention: nn.Module) -> tuple[Tensor, Tensor | None]:
-        """Views of W_V [d_model, kv_head, d_head] and its bias [kv_head, d_head] as they are stored."""
-        raise NotImplementedError
+    def _value(self, layer: int, part: str) -> Tensor:
+        """The rows of a layer's value weight, or of its bias, as they are stored: by kv head, then d_head."""
+        return self.weights.take(f"{self._in(layer, self.value_path)}.{part}")
 
-    def _torch(self, layer: int, path: str) -> nn.Module:
-        return attrgetter(path)(attrgetter(self.blocks_path)(self.module)[layer])
+    def _in(self, layer: int, path: str | None) -> str | None:
+        return None if path is None else f"{self.blocks_path}.{layer}.{path}"
 
     def _per_query_head(self, per_kv_head: Tensor) -> Tensor:
         # Neighbouring query heads share a value head: 0,0,1,1 and not 0,1,0,1.
         return per_kv_head.repeat_interleave(self.n_heads // self.n_kv_heads, dim=0)
 
-    def _rows(self, embedding: nn.Module, token_ids: Tensor) -> Tensor:
+    def _rows(self, path: str, token_ids: Tensor) -> Tensor:
         if len(token_ids) and int(token_ids.max()) >= self.d_vocab:
             raise UserError(
                 f"The tokenizer has token {int(token_ids.max())} but the model's vocabulary ends at "
                 f"{self.d_vocab - 1}: tokenizer and weights are not of the same model."
             )
-        return embedding.weight.detach()[token_ids.to(embedding.weight.device)].float()
+        return self.weights.take(f"{path}.weight", rows=token_ids, of=self.d_vocab).float()
+
+    def _norm(self, path: str | None, x: Tensor) -> Tensor:
+        """The norm of that name on [..., d_model] in float32; x itself where there is none."""
+        if path is None:
+            return x
+        weight = self.weights.take(f"{path}.weight").float()
+        epsilon = getattr(self.config, self.epsilon_name)
+        return F.layer_norm(x.float().to(weight.device), (self.d_model,), weight, self._bias(path), epsilon)
+
+    def _mlp(self, layer: int, x: Tensor) -> Tensor:
+        name = getattr(self.config, self.activation_name)
+        if name not in ACTIVATIONS:
+            raise UserError(f"The MLP's activation '{name}' is not known, only {', '.join(ACTIVATIONS)}: see {HOW_TO_ADD}.")
+        # One matrix in memory at a time.
+        if self.mlp_gate_path is None:
+            hidden = ACTIVATIONS[name](self._linear(self._in(layer, self.mlp_in_path), x))
+        else:
+            hidden = ACTIVATIONS[name](self._linear(self._in(layer, self.mlp_gate_path), x))
+            hidden = hidden * self._linear(self._in(layer, self.mlp_in_path), x)
+        return self._linear(self._in(layer, self.mlp_out_path), hidden)
+
+    def _linear(self, path: str, x: Tensor) -> Tensor:
+        weight = self.weights.take(f"{path}.weight").float()
+        return F.linear(x.to(weight.device), weight.T if self.in_out else weight, self._bias(path))
+
+    def _bias(self, path: str) -> Tensor | None:
+        return self.weights.take(f"{path}.bias").float() if f"{path}.bias" in self.weights else None
 
 
 class GPT2(Anatomy):
@@ -138,16 +248,21 @@ class GPT2(Anatomy):
     blocks_path = "transformer.h"
     final_norm_path = "transformer.ln_f"
     attention_path = "attn"
+    value_path = "attn.c_attn"
     output_projection_path = "attn.c_proj"
     head_norm_path = "ln_1"
-    mlp_path = "mlp"
     mlp_norm_path = "ln_2"
+    mlp_in_path = "mlp.c_fc"
+    mlp_out_path = "mlp.c_proj"
+    epsilon_name = "layer_norm_epsilon"
+    activation_name = "activation_function"
+    in_out = True
+    older_names = (("transformer.", ""),)
 
-    def _value(self, attention):
-        # Conv1D holds [in, out], with all queries, then all keys, then all values.
-        weight = _in_out(attention.c_attn)[:, 2 * self.d_model :]
-        bias = attention.c_attn.bias.detach()[2 * self.d_model :]
-        return weight.view(self.d_model, self.n_heads, self.d_head), bias.view(self.n_heads, self.d_head)
+    def _value(self, layer, part):
+        # Each input's row, and the bias, hold all queries, then all keys, then all values.
+        of = 3 * self.d_model if part == "weight" else 3
+        return self.weights.take(f"{self._in(layer, self.value_path)}.{part}", rows=range(2, of, 3), of=of)
 
 
 class GPTNeoX(Anatomy):
@@ -156,43 +271,143 @@ class GPTNeoX(Anatomy):
     blocks_path = "gpt_neox.layers"
     final_norm_path = "gpt_neox.final_layer_norm"
     attention_path = "attention"
+    value_path = "attention.query_key_value"
     output_projection_path = "attention.dense"
     head_norm_path = "input_layernorm"
-    mlp_path = "mlp"
     mlp_norm_path = "post_attention_layernorm"
+    mlp_in_path = "mlp.dense_h_to_4h"
+    mlp_out_path = "mlp.dense_4h_to_h"
+    epsilon_name = "layer_norm_eps"
+    older_names = (("lm_head.", "embed_out."),)
 
     @property
     def is_parallel(self):
-        return self.module.config.use_parallel_residual
+        return self.config.use_parallel_residual
 
-    def _value(self, attention):
+    def _value(self, layer, part):
         # Query, key and value lie side by side within each head, not one after the other.
-        fused = attention.query_key_value
-        weight = _in_out(fused).view(self.d_model, self.n_heads, 3, self.d_head)[:, :, 2]
-        if fused.bias is None:
-            return weight, None
-        return weight, fused.bias.detach().view(self.n_heads, 3, self.d_head)[:, 2]
+        of = 3 * self.n_heads
+        return self.weights.take(f"{self._in(layer, self.value_path)}.{part}", rows=range(2, of, 3), of=of)
 
 
 class Llama(Anatomy):
+    """Llama 1 to 3, and those that changed attention alone: of these, OV circuits see nothing."""
+
     family = "llama"
     embedding_path = "model.embed_tokens"
     blocks_path = "model.layers"
     final_norm_path = "model.norm"
     attention_path = "self_attn"
+    value_path = "self_attn.v_proj"
     output_projection_path = "self_attn.o_proj"
     head_norm_path = "input_layernorm"
-    mlp_path = "mlp"
     mlp_norm_path = "post_attention_layernorm"
+    mlp_in_path = "mlp.up_proj"
+    mlp_gate_path = "mlp.gate_proj"
+    mlp_out_path = "mlp.down_proj"
+    epsilon_name = "rms_norm_eps"
 
-    def _value(self, attention):
-        weight = _in_out(attention.v_proj).view(self.d_model, self.n_kv_heads, self.d_head)
-        if attention.v_proj.bias is None:
-            return weight, None
-        return weight, attention.v_proj.bias.detach().view(self.n_kv_heads, self.d_head)
+    def _norm(self, path, x):
+        if path is None:
+            return x
+        weight = self._gain(self.weights.take(f"{path}.weight").float())
+        return F.rms_norm(x.float().to(weight.device), (self.d_model,), weight, self.config.rms_norm_eps)
+
+    def _gain(self, weight: Tensor) -> Tensor:
+        return weight
 
 
-FAMILIES: dict[str, type[Anatomy]] = {cls.family: cls for cls in (GPT2, GPTNeoX, Llama)}
+class Mistral(Llama):
+    family = "mistral"  # attention sees a window
+
+
+class Qwen2(Llama):
+    family = "qwen2"  # queries, keys and values have biases
+
+
+class Qwen3(Llama):
+    family = "qwen3"  # queries and keys are normed
+
+
+class OLMo2(Llama):
+    """Norms stand behind attention and MLP only: both read the raw residual stream."""
+
+    family = "olmo2"
+    head_norm_path = None
+    attention_post_norm_path = "post_attention_layernorm"
+    mlp_norm_path = None
+    mlp_post_norm_path = "post_feedforward_layernorm"
+
+
+class Gemma2(Llama):
+    """Embeddings scaled by √d_model, norms in front and behind with a gain of 1 + w, logits capped."""
+
+    family = "gemma2"
+    attention_post_norm_path = "post_attention_layernorm"
+    mlp_norm_path = "pre_feedforward_layernorm"
+    mlp_post_norm_path = "post_feedforward_layernorm"
+    activation_name = "hidden_activation"
+
+    def embed(self, token_ids):
+        return super().embed(token_ids) * self.d_model**0.5
+
+    def _gain(self, weight):
+        return 1 + weight
+
+
+class Gemma3(Gemma2):
+    family = "gemma3_text"  # queries and keys are normed
+
+
+class Gemma3WithVision(Gemma3):
+    """From 4B on, Gemma 3 is the language model inside one that also sees."""
+
+    family = "gemma3"
+    embedding_path = "model.language_model.embed_tokens"
+    blocks_path = "model.language_model.layers"
+    final_norm_path = "model.language_model.norm"
+    older_names = (("model.language_model.", "language_model.model."), ("lm_head.", "language_model.lm_head."))
+
+
+class Phi(Anatomy):
+    """Attention and MLP read the same normed stream; every linear layer has a bias, W_U too."""
+
+    family = "phi"
+    embedding_path = "model.embed_tokens"
+    blocks_path = "model.layers"
+    final_norm_path = "model.final_layernorm"
+    attention_path = "self_attn"
+    value_path = "self_attn.v_proj"
+    output_projection_path = "self_attn.dense"
+    head_norm_path = "input_layernorm"
+    mlp_norm_path = "input_layernorm"
+    mlp_in_path = "mlp.fc1"
+    mlp_out_path = "mlp.fc2"
+    epsilon_name = "layer_norm_eps"
+    is_parallel = True
+
+
+class Phi3(Llama):
+    """Phi 3 and 4: Llama with queries, keys and values in one matrix, and gate and up in another."""
+
+    family = "phi3"
+    value_path = "self_attn.qkv_proj"
+
+    def _value(self, layer, part):
+        # All query heads, then all key heads, then all value heads.
+        of = self.n_heads + 2 * self.n_kv_heads
+        name = f"{self._in(layer, self.value_path)}.{part}"
+        return self.weights.take(name, rows=range(self.n_heads + self.n_kv_heads, of), of=of)
+
+    def _mlp(self, layer, x):
+        gate, up = self._linear(self._in(layer, "mlp.gate_up_proj"), x).chunk(2, dim=-1)
+        return self._linear(self._in(layer, self.mlp_out_path), ACTIVATIONS[self.config.hidden_act](gate) * up)
+
+
+FAMILIES: dict[str, type[Anatomy]] = {
+    cls.family: cls
+    for cls in (GPT2, GPTNeoX, Llama, Mistral, Qwen2, Qwen3, OLMo2, Gemma2, Gemma3, Gemma3WithVision, Phi, Phi3)
+}
 
 
 def of(model) -> Anatomy:
@@ -200,7 +415,8 @@ def of(model) -> Anatomy:
 
     Raises UserError for a family that `FAMILIES` does not know.
     """
-    return family_of(getattr(model, "_module", model).config.model_type)(model)
+    module = getattr(model, "_module", model)
+    return family_of(module.config.model_type)(module.config, Loaded(module), model=model)
 
 
 def family_of(model_type: str) -> type[Anatomy]:
@@ -208,24 +424,6 @@ def family_of(model_type: str) -> type[Anatomy]:
     if model_type not in FAMILIES:
         raise UserError(
             f"Models of type '{model_type}' are not supported, only {', '.join(sorted(FAMILIES))}: "
-            "choose such a model, or add a class for the family in successor_heads/anatomy.py."
+            f"choose such a model, or add a class for the family as {HOW_TO_ADD} tells."
         )
     return FAMILIES[model_type]
-
-
-def _in_out(projection: nn.Module) -> Tensor:
-    """Weight of a linear layer as [in, out], for row vectors; GPT-2's Conv1D is stored that way."""
-    weight = projection.weight.detach()
-    return weight if isinstance(projection, Conv1D) else weight.T
-
-
-def _run(module: nn.Module, x: Tensor) -> Tensor:
-    """module(x) in float32, without dropout, leaving the module as it was."""
-    weights = {name: weight.detach().float() for name, weight in module.named_parameters()}
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            return torch.func.functional_call(module, weights, (x.float(),))
-    finally:
-        module.train(training)
