@@ -23,10 +23,18 @@ from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Phi3Config,
+    PhiConfig,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
 )
 
 from successor_heads import models, ordinals
@@ -61,6 +69,18 @@ CONFIGS = {
         mlp_bias=True,
     ),
 }
+GROUPED = SIZE | dict(hidden_size=24, num_attention_heads=6, num_key_value_heads=2, intermediate_size=40)
+# Families of which the library uses the weights alone: what traces a model is tested on the first three.
+MORE_CONFIGS = {
+    "mistral": MistralConfig(**GROUPED),
+    "qwen2": Qwen2Config(**GROUPED),
+    "qwen3": Qwen3Config(**GROUPED, head_dim=8),
+    "olmo2": Olmo2Config(**GROUPED, pad_token_id=1),
+    "gemma2": Gemma2Config(**GROUPED, head_dim=8, final_logit_softcapping=30.0),
+    "gemma3": Gemma3TextConfig(**GROUPED, head_dim=8, layer_types=["sliding_attention", "full_attention"]),
+    "phi": PhiConfig(**SIZE, hidden_size=24, num_attention_heads=3, intermediate_size=40),
+    "phi3": Phi3Config(**GROUPED, pad_token_id=1),
+}
 
 
 def random_module(config, *, seed: int = 0):
@@ -84,17 +104,23 @@ def tokenizer():
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory, tokenizer) -> dict[str, Path]:
-    """A folder with a complete random checkpoint for every entry of CONFIGS."""
+    """A folder with a complete random checkpoint for every entry of CONFIGS and MORE_CONFIGS."""
     root = tmp_path_factory.mktemp("checkpoints")
-    for name, config in CONFIGS.items():
+    for name, config in (CONFIGS | MORE_CONFIGS).items():
         random_module(config).save_pretrained(root / name)
         tokenizer.save_pretrained(root / name)
-    return {name: root / name for name in CONFIGS}
+    return {name: root / name for name in CONFIGS | MORE_CONFIGS}
 
 
 @pytest.fixture(scope="session", params=CONFIGS)
 def model(request, checkpoints):
     """Every checkpoint in turn, loaded for tracing."""
+    return models.load(str(checkpoints[request.param]))
+
+
+@pytest.fixture(scope="session", params=CONFIGS | MORE_CONFIGS)
+def any_model(request, checkpoints):
+    """Every checkpoint of every family in turn, loaded for tracing."""
     return models.load(str(checkpoints[request.param]))
 
 

@@ -1,11 +1,13 @@
 import copy
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import CONFIGS, random_module
+from conftest import CONFIGS, MORE_CONFIGS, random_module
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import BertConfig, BertLMHeadModel, GPT2Config, GPTNeoXConfig, LlamaConfig
+from transformers import BertConfig, BertLMHeadModel, Gemma3Config, GPT2Config, GPTNeoXConfig, LlamaConfig
+from transformers.activations import ACT2FN
 
 from successor_heads import anatomy
 from successor_heads.errors import UserError
@@ -27,9 +29,9 @@ def traced_attention(model, layer):
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_a_head_is_rebuilt_from_its_weights_and_pattern(model, layer):
-    parts = anatomy.of(model)
-    read, pattern, heads, written = traced_attention(model, layer)
+def test_a_head_is_rebuilt_from_its_weights_and_pattern(any_model, layer):
+    parts = anatomy.of(any_model)
+    read, pattern, heads, written = traced_attention(any_model, layer)
     w_v, b_v, w_o = parts.w_v(layer), parts.b_v(layer), parts.w_o(layer)
     total = torch.zeros_like(written)
     for head in range(parts.n_heads):
@@ -39,13 +41,13 @@ def test_a_head_is_rebuilt_from_its_weights_and_pattern(model, layer):
         # The control: with another head's weights, or its pattern, it does not come out.
         other = (head + parts.n_heads // parts.n_kv_heads) % parts.n_heads
         assert (pattern[head] @ (read @ w_v[other] + b_v[other]) - heads[:, head]).abs().max() > 0.01
-        assert (pattern[head - 1] @ (read @ w_v[head] + b_v[head]) - heads[:, head]).abs().max() > 0.01
+        assert (pattern[head - 1] @ (read @ w_v[head] + b_v[head]) - heads[:, head]).abs().max() > 0.001
     bias = getattr(parts.output_projection(layer)._module, "bias", None)
     torch.testing.assert_close(total + (0 if bias is None else bias), written, atol=1e-5, rtol=0)
 
 
-def test_one_head_writes_its_own_rows_of_the_output_projection(model):
-    parts = anatomy.of(model)
+def test_one_head_writes_its_own_rows_of_the_output_projection(any_model):
+    parts = anatomy.of(any_model)
     projection = parts.output_projection(1)._module
     nothing = torch.zeros(parts.n_heads, parts.d_head)
     for head in range(parts.n_heads):
@@ -65,38 +67,83 @@ def test_query_heads_that_share_a_value_head_are_neighbours(checkpoints):
         torch.testing.assert_close(w_v[head], shared.detach())
 
 
-def test_biases_are_zero_where_there_are_none(model):
-    parts = anatomy.of(model)
-    has_bias = parts.family == "gpt2" or getattr(parts.module.config, "attention_bias", False)
+def test_biases_are_zero_where_there_are_none(any_model):
+    parts = anatomy.of(any_model)
+    has_bias = parts.family in ("gpt2", "phi", "qwen2") or getattr(parts.module.config, "attention_bias", False)
     assert bool(parts.b_v(0).any()) == has_bias
     assert parts.b_v(0).shape == (parts.n_heads, parts.d_head)
 
 
-def test_mlp0_is_what_block_0_computes_when_nothing_stands_before_it(model):
-    """Positions and attention 0 are silenced; then MLP0 of the real forward pass reads W_E alone."""
-    parts = anatomy.of(model)
-    module = copy.deepcopy(parts.module)
-    if parts.family == "gpt2":
+def without_positions(model):
+    """A copy of the module of a model, in which GPT-2's positions add nothing."""
+    module = copy.deepcopy(model._module)
+    if module.config.model_type == "gpt2":
         module.transformer.wpe.weight.data.zero_()
-    anatomy.of(module).attention(0).register_forward_hook(lambda _, __, output: (output[0] * 0, *output[1:]))
+    return module
+
+
+def streams_of_block_0(module, tokens):
+    """The residual stream before and after block 0 [token, d_model]."""
     seen = {}
-    anatomy.of(module).block(0).mlp.register_forward_hook(lambda _, __, output: seen.update(mlp=output))
+    block = anatomy.of(module).block(0)
+    hooks = [
+        block.register_forward_pre_hook(lambda _, args, kwargs: seen.update(pre=(args or list(kwargs.values()))[0][0]), with_kwargs=True),
+        block.register_forward_hook(lambda _, __, output: seen.update(post=output[0])),
+    ]  # fmt: skip
     with torch.no_grad():
-        module(TOKENS)
-    torch.testing.assert_close(parts.mlp0(parts.embed(TOKENS[0])), seen["mlp"][0], atol=1e-5, rtol=1e-5)
+        module(tokens)
+    for hook in hooks:
+        hook.remove()
+    return seen["pre"], seen["post"]
 
 
-def test_norms_are_the_ones_in_front_of_the_head_and_of_the_unembedding(model):
-    parts = anatomy.of(model)
+def test_mlp0_is_what_block_0_adds_when_nothing_stands_before_it(any_model):
+    """Positions and attention 0 are silenced; then block 0 of the real forward pass adds MLP0 of W_E alone."""
+    module = without_positions(any_model)
+    parts = anatomy.of(module)
+    parts.attention(0).register_forward_hook(lambda _, __, output: (output[0] * 0, *output[1:]))
+    pre, post = streams_of_block_0(module, TOKENS)
+    embedded = parts.embed(TOKENS[0])
+    torch.testing.assert_close(embedded, pre, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(parts.mlp0(embedded), post - pre, atol=1e-4, rtol=1e-4)
+    # The control: without its norms, in front or behind, it does not come out.
+    for norm in ("mlp_norm_path", "mlp_post_norm_path"):
+        if getattr(parts, norm) is not None:
+            bare = anatomy.of(module)
+            setattr(bare, norm, None)
+            assert (bare.mlp0(embedded) - (post - pre)).abs().max() > 0.01
+
+
+def test_block_0_on_a_token_that_sees_only_itself(any_model):
+    """A prompt of one token: the stream behind block 0 is W_E, attention 0 and MLP0, all from the weights."""
+    module = without_positions(any_model)
+    parts = anatomy.of(module)
+    for token in TOKENS[0]:
+        pre, post = streams_of_block_0(module, token[None, None])
+        attention = parts.self_attention0(pre)
+        rebuilt = pre + attention + parts.mlp0(pre if parts.is_parallel else pre + attention)
+        torch.testing.assert_close(rebuilt, post, atol=1e-4, rtol=1e-4)
+        swapped = pre + attention + parts.mlp0(pre + attention if parts.is_parallel else pre)
+        assert (swapped - post).abs().max() > 0.01
+
+
+def test_norms_are_the_ones_in_front_of_the_head_and_of_the_unembedding(any_model):
+    parts = anatomy.of(any_model)
     block = parts.block(1)
-    read, *_ = traced_attention(model, 1)
-    with torch.no_grad(), model.trace({"input_ids": TOKENS}):
+    read, *_ = traced_attention(any_model, 1)
+    with torch.no_grad(), any_model.trace({"input_ids": TOKENS}):
         resid_pre = block.input[0].clone().save()
         resid_post = block.output[0].clone().save()
-        logits = model.output.logits[0].save()
+        logits = any_model.output.logits[0].save()
     torch.testing.assert_close(parts.head_norm(1)(resid_pre), read, atol=1e-5, rtol=1e-5)
     every_token = torch.arange(parts.d_vocab)
-    torch.testing.assert_close(parts.final_norm(resid_post) @ parts.unembed(every_token), logits, atol=1e-4, rtol=1e-5)
+    rebuilt = parts.final_norm(resid_post) @ parts.unembed(every_token)
+    # What `unembed` leaves out: a bias, and a cap on the logits, which keeps their order.
+    bias = any_model._module.get_output_embeddings().bias
+    cap = getattr(parts.config, "final_logit_softcapping", None)
+    rebuilt = rebuilt if bias is None else rebuilt + bias.detach()
+    rebuilt = cap * torch.tanh(rebuilt / cap) if cap else rebuilt
+    torch.testing.assert_close(rebuilt, logits, atol=1e-4, rtol=1e-5)
 
 
 def test_plain_modules_and_nnsight_models_have_the_same_parts(model):
@@ -125,18 +172,6 @@ def test_a_model_in_training_is_read_without_dropout_and_left_in_training():
     assert all(part.training for part in module.modules())
 
 
-def test_a_meta_model_works_with_the_needed_weights_alone():
-    """What a scorer that streams will do: fill in the parts of one layer, leave the rest empty."""
-    module = random_module(CONFIGS["llama-biased"])
-    with torch.device("meta"):
-        hollow = random_module(CONFIGS["llama-biased"])
-    attention, source = hollow.model.layers[1].self_attn, module.model.layers[1].self_attn
-    attention.v_proj, attention.o_proj = source.v_proj, source.o_proj
-    assert torch.equal(anatomy.of(hollow).w_v(1), anatomy.of(module).w_v(1))
-    assert torch.equal(anatomy.of(hollow).w_o(1), anatomy.of(module).w_o(1))
-    assert anatomy.of(hollow).w_v(0).is_meta
-
-
 def test_a_token_outside_the_vocabulary_is_refused(neox):
     parts = anatomy.of(neox)
     for part in (parts.embed, parts.unembed):
@@ -146,8 +181,38 @@ def test_a_token_outside_the_vocabulary_is_refused(neox):
 
 def test_an_unsupported_family_is_refused_with_those_that_are():
     bert = BertLMHeadModel(BertConfig(vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, is_decoder=True))  # fmt: skip
-    with pytest.raises(UserError, match="'bert'.*gpt2, gpt_neox, llama"):
+    with pytest.raises(UserError, match="'bert'.*gpt2, gpt_neox, llama.*book/adding-a-family.md"):
         anatomy.of(bert)
+    assert (Path(__file__).parents[1] / anatomy.HOW_TO_ADD).is_file()
+
+
+def test_an_unknown_activation_is_refused(neox):
+    parts = anatomy.of(copy.deepcopy(neox._module))
+    parts.config.hidden_act = "magic"
+    with pytest.raises(UserError, match="'magic' is not known.*gelu"):
+        parts.mlp0(parts.embed(TOKENS[0]))
+
+
+@pytest.mark.parametrize("name", anatomy.ACTIVATIONS)
+def test_activations_are_those_of_transformers(name):
+    x = torch.linspace(-5, 5, 101)
+    torch.testing.assert_close(anatomy.ACTIVATIONS[name](x), ACT2FN[name](x), atol=1e-6, rtol=1e-5)
+
+
+def test_the_language_model_inside_gemma_3_is_read():
+    """From 4B on Gemma 3 also sees; its language model is the one of the smaller ones, under longer names."""
+    alone = random_module(MORE_CONFIGS["gemma3"])
+    vision = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=8, patch_size=4)
+    both = random_module(Gemma3Config(text_config=MORE_CONFIGS["gemma3"].to_dict(), vision_config=vision, mm_tokens_per_image=4))
+    both.model.language_model.load_state_dict(alone.model.state_dict())
+    both.lm_head.load_state_dict(alone.lm_head.state_dict())
+    parts, expected = anatomy.of(both), anatomy.of(alone)
+    assert parts.family == "gemma3"
+    x = expected.mlp0(expected.embed(TOKENS[0]))
+    assert torch.equal(parts.mlp0(parts.embed(TOKENS[0])), x)
+    assert torch.equal(parts.w_v(1), expected.w_v(1)) and torch.equal(parts.w_o(1), expected.w_o(1))
+    assert torch.equal(parts.unembed(TOKENS[0]), expected.unembed(TOKENS[0]))
+    assert torch.equal(parts.head_norm(1)(x), expected.head_norm(1)(x)) and torch.equal(parts.final_norm(x), expected.final_norm(x))
 
 
 @st.composite
