@@ -140,7 +140,17 @@ class Anatomy:
 
         A norm behind the MLP, as Gemma and OLMo 2 have, is in: what later heads read has gone through it.
         """
-        return self._norm(self._in(0, self.mlp_post_norm_path), self._mlp(0, self._norm(self._in(0, self.mlp_norm_path), x)))
+        written = self._linear(self._in(0, self.mlp_out_path), self.mlp0_neurons(x))
+        return self._norm(self._in(0, self.mlp_post_norm_path), written)
+
+    def mlp0_neurons(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token neuron"]:
+        """What MLP0's neurons hand to its last linear map on reading x: behind the bend and, if any, the gate."""
+        return self._neurons(0, self._norm(self._in(0, self.mlp_norm_path), x))
+
+    def mlp0_writes(self) -> Float[Tensor, "neuron d_model"]:
+        """What each neuron of MLP0 adds to the MLP's output when its activation is 1."""
+        weight = self.weights.take(f"{self._in(0, self.mlp_out_path)}.weight").float()
+        return weight if self.in_out else weight.T
 
     def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
         """W_V of every head of a layer; query heads that share a value head get equal matrices."""
@@ -222,17 +232,15 @@ class Anatomy:
         epsilon = getattr(self.config, self.epsilon_name)
         return F.layer_norm(x.float().to(weight.device), (self.d_model,), weight, self._bias(path), epsilon)
 
-    def _mlp(self, layer: int, x: Tensor) -> Tensor:
+    def _neurons(self, layer: int, x: Tensor) -> Tensor:
         name = getattr(self.config, self.activation_name)
         if name not in ACTIVATIONS:
             raise UserError(f"The MLP's activation '{name}' is not known, only {', '.join(ACTIVATIONS)}: see {HOW_TO_ADD}.")
         # One matrix in memory at a time.
         if self.mlp_gate_path is None:
-            hidden = ACTIVATIONS[name](self._linear(self._in(layer, self.mlp_in_path), x))
-        else:
-            hidden = ACTIVATIONS[name](self._linear(self._in(layer, self.mlp_gate_path), x))
-            hidden = hidden * self._linear(self._in(layer, self.mlp_in_path), x)
-        return self._linear(self._in(layer, self.mlp_out_path), hidden)
+            return ACTIVATIONS[name](self._linear(self._in(layer, self.mlp_in_path), x))
+        hidden = ACTIVATIONS[name](self._linear(self._in(layer, self.mlp_gate_path), x))
+        return hidden * self._linear(self._in(layer, self.mlp_in_path), x)
 
     def _linear(self, path: str, x: Tensor) -> Tensor:
         weight = self.weights.take(f"{path}.weight").float()
@@ -399,9 +407,9 @@ class Phi3(Llama):
         name = f"{self._in(layer, self.value_path)}.{part}"
         return self.weights.take(name, rows=range(self.n_heads + self.n_kv_heads, of), of=of)
 
-    def _mlp(self, layer, x):
+    def _neurons(self, layer, x):
         gate, up = self._linear(self._in(layer, "mlp.gate_up_proj"), x).chunk(2, dim=-1)
-        return self._linear(self._in(layer, self.mlp_out_path), ACTIVATIONS[self.config.hidden_act](gate) * up)
+        return ACTIVATIONS[self.config.hidden_act](gate) * up
 
 
 FAMILIES: dict[str, type[Anatomy]] = {
