@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from successor_heads import anatomy, cli, models, ordinals, scores
 from successor_heads.errors import UserError
-from successor_heads.growing import corpus, tokenizer, train
+from successor_heads.growing import corpus, observe, tokenizer, train
 
 ZOO_MODELS = models.grown_models()
 N = 3000
@@ -171,7 +171,7 @@ def test_plain_attention_is_the_library_s_attention(family, grown_tokenizer):
 def test_a_token_counts_as_successor_when_it_follows_the_last_of_its_class(grown_tokenizer):
     classes = ordinals.resolve(grown_tokenizer)
     ids = grown_tokenizer.encode(" 7 Monday 8 9 11 Tuesday Sunday Monday 9")
-    marked = train.follows_its_predecessor(torch.tensor([ids]), classes)[0]
+    marked = observe.follows_its_predecessor(torch.tensor([ids]), classes)[0]
     assert [grown_tokenizer.decode(token) for token, mark in zip(ids, marked) if mark] == [" 8", " 9", " Tuesday", " Monday"]
 
 
@@ -201,9 +201,13 @@ def weights(folder):
     return (folder / "model.safetensors").read_bytes()
 
 
-def test_a_broken_run_resumes_to_the_weights_of_an_unbroken_one(prepared, monkeypatch):
+QUIET = replace(TINY, family="gpt2", quiet_steps=3)
+
+
+@pytest.mark.parametrize("recipe", [TINY, QUIET], ids=["pythia", "gpt2, quiet for three steps"])
+def test_a_broken_run_resumes_to_the_weights_of_an_unbroken_one(prepared, monkeypatch, recipe):
     monkeypatch.setattr(train, "SAVE_EVERY_SECONDS", -1)
-    unbroken = train.grow(TINY, prepared("unbroken"))
+    unbroken = train.grow(recipe, prepared("unbroken"))
     broken, real_step = prepared("broken"), train.Trainer.step
     for last in (2, 3, 5):
 
@@ -214,15 +218,29 @@ def test_a_broken_run_resumes_to_the_weights_of_an_unbroken_one(prepared, monkey
 
         monkeypatch.setattr(train.Trainer, "step", step)
         with pytest.raises(KeyboardInterrupt):
-            train.grow(TINY, broken)
+            train.grow(recipe, broken)
         assert not broken.exists()
     monkeypatch.setattr(train.Trainer, "step", real_step)
-    train.grow(TINY, broken)
+    train.grow(recipe, broken)
 
     assert weights(broken) == weights(unbroken)
     curves = [json.loads((folder / "curve.json").read_text()) for folder in (broken, unbroken)]
     assert curves[0] == curves[1]
-    assert weights(train.grow(replace(TINY, seed=1), prepared("other"))) != weights(unbroken)
+    assert weights(train.grow(replace(recipe, seed=1), prepared("other"))) != weights(unbroken)
+
+
+def test_a_quiet_attention_writes_nothing_until_its_time_and_learns_after_it(grown_tokenizer):
+    trainer = train.Trainer(QUIET, train.new_model(QUIET, grown_tokenizer))
+    attention = {name: p for name, p in trainer.model.named_parameters() if ".h.0.attn." in name}
+    before = {name: p.clone() for name, p in attention.items()}
+    others = trainer.model.transformer.h[1].attn.c_proj.weight.clone()
+    torch.manual_seed(0)
+    for step in range(QUIET.steps):
+        trainer.step(step, torch.randint(4096, (2, 17)))
+        held = all(torch.equal(p, before[name]) for name, p in attention.items())
+        assert held == (step < QUIET.quiet_steps)
+        assert torch.equal(attention["transformer.h.0.attn.c_proj.weight"], torch.zeros(128, 128)) == held
+    assert not torch.equal(trainer.model.transformer.h[1].attn.c_proj.weight, others)
 
 
 def test_a_kill_while_saving_leaves_the_last_save(prepared, monkeypatch):

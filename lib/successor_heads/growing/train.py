@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
@@ -37,10 +36,10 @@ from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedToken
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from successor_heads import anatomy, ordinals, scores
+from successor_heads import anatomy, ordinals
 from successor_heads.errors import UserError
-from successor_heads.growing import corpus
-from successor_heads.growing.tokenizer import END_OF_TEXT, train_tokenizer
+from successor_heads.growing import corpus, observe
+from successor_heads.growing.tokenizer import train_tokenizer
 from successor_heads.models import usable_device
 from successor_heads.records import write_json
 
@@ -53,6 +52,10 @@ SIZES = {  # name: (layers, width, heads); a head is 64 wide, as in GPT-2 and mo
     "default": (4, 256, 4),
     "large": (6, 384, 6),
 }
+# Steps at the start during which block 0's attention writes nothing.  In Pythia MLP0 never sees what
+# attention 0 writes.  Where it does, a model this shallow would let attention 0 fetch the last ordinal
+# and MLP0 increment it: it counts, but no head does (chapter 6 shows it).
+QUIET_STEPS = {"pythia": 0, "gpt2": 300, "llama": 300}
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     warmup: int = 100  # steps
+    quiet_steps: int | None = None  # the family's own, see QUIET_STEPS
     shares: tuple[tuple[str, float], ...] = (("generated", 0.70), ("docstrings", 0.10), ("books", 0.20))
 
     def __post_init__(self):
@@ -80,6 +84,8 @@ class Recipe:
         if self.steps < 1:
             raise UserError(f"{self.steps} steps train nothing; give --steps 1 or more.")
         corpus.check(set(self.without), self.base)
+        if self.quiet_steps is None:
+            object.__setattr__(self, "quiet_steps", QUIET_STEPS[self.family])
 
     @property
     def tokens(self) -> int:
@@ -180,7 +186,26 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTrainedM
         else:  # three matrices in the MLP, so 8/3 of the width holds as many weights as 4 in two
             config = LlamaConfig(intermediate_size=8 * width // 3, num_key_value_heads=n_heads // 2, **common)
     torch.manual_seed(recipe.seed)
-    return AutoModelForCausalLM.from_config(config)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        if recipe.family == "gpt2":
+            positions = model.transformer.wpe.weight
+            positions.copy_(sinusoids(*positions.shape) * config.initializer_range * math.sqrt(2))
+        if recipe.quiet_steps:
+            for parameter in quiet_projection(model).parameters():
+                parameter.zero_()
+    return model
+
+
+def sinusoids(n_positions: int, d_model: int) -> Tensor:
+    """Vaswani et al.'s position vectors, [position, d_model]: GPT-2 learns its own, and learns them sooner from here."""
+    angle = torch.arange(n_positions)[:, None] / 10_000 ** (torch.arange(0, d_model, 2) / d_model)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def quiet_projection(model: PreTrainedModel) -> nn.Module:
+    """The output projection of block 0's attention: at zero, the attention writes nothing."""
+    return anatomy.of(model).output_projection(0)
 
 
 def plain_attention(module, query, key, value, attention_mask, scaling, **_):
@@ -236,6 +261,8 @@ class Trainer:
         self.recipe, self.model = recipe, model
         self.names = [name for name, _ in model.named_parameters()]
         self.masters = [p.detach().float().clone() for p in model.parameters()]
+        quiet = set(anatomy.of(model).attention(0).parameters()) if recipe.quiet_steps else set()
+        self.quiet = [p in quiet for p in model.parameters()]
         self.model.to(torch.bfloat16).train()
         decayed = [p for p in self.masters if p.ndim >= 2]
         others = [p for p in self.masters if p.ndim < 2]
@@ -258,8 +285,10 @@ class Trainer:
             raise UserError(f"the loss became {value} at step {step}; grow again with a lower learning rate.")
         loss.backward()
         parameters = list(self.model.parameters())
-        for master, parameter in zip(self.masters, parameters):
-            master.grad, parameter.grad = parameter.grad.float(), None
+        for master, parameter, quiet in zip(self.masters, parameters, self.quiet):
+            # Without a gradient AdamW leaves a parameter as it is, weight decay included.
+            held = quiet and step < self.recipe.quiet_steps
+            master.grad, parameter.grad = None if held else parameter.grad.float(), None
         torch.nn.utils.clip_grad_norm_(self.masters, 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
@@ -296,7 +325,11 @@ class Trainer:
             for name, master, parameter in zip(self.names, self.masters, self.model.parameters()):
                 master.copy_(tensors[f"master/{name}"])
                 parameter.copy_(master)
-                self.optimizer.state[master] = {key: tensors[f"{key}/{name}"].to(master.device if key != "step" else "cpu") for key in ("exp_avg", "exp_avg_sq", "step")}
+                if f"step/{name}" in tensors:  # a quiet parameter has no moments yet
+                    self.optimizer.state[master] = {
+                        "step": tensors[f"step/{name}"].cpu(),
+                        **{key: tensors[f"{key}/{name}"].to(master.device) for key in ("exp_avg", "exp_avg_sq")},
+                    }
 
 
 def measured_steps(steps: int, n: int = 20) -> list[int]:
@@ -332,7 +365,7 @@ def grow(recipe: Recipe, out: Path, *, books_folder: Path | None = None, device:
     with tqdm(total=recipe.tokens, initial=step * recipe.batch * recipe.window, unit="tok", unit_scale=True, smoothing=0.05) as bar:
         while True:
             if step in measure_at and (not curve or curve[-1]["step"] < step):
-                curve.append({"step": step, "tokens": step * recipe.batch * recipe.window} | measure(trainer.grown(), classes, held_out))
+                curve.append({"step": step, "tokens": step * recipe.batch * recipe.window} | observe.observe(trainer.grown(), classes, held_out))
                 bar.set_postfix(macro=f"{curve[-1]['macro']:.2f}", loss=f"{curve[-1]['loss']:.2f}")
             if step == recipe.steps:
                 break
@@ -347,44 +380,6 @@ def grow(recipe: Recipe, out: Path, *, books_folder: Path | None = None, device:
     _ship(work, out, recipe, trainer, tokenizer, curve, sources, time.monotonic() - started)
     lock.close()
     return out
-
-
-def measure(model: PreTrainedModel, classes: dict, held_out: Tensor) -> dict:
-    """One point of the curve: scores of the best head and of all heads, and the loss on held-out text.
-
-    ``loss`` is over all held-out tokens, ``loss_successor`` over those that are the successor of the
-    last ordinal of their class before them, ``loss_other`` over the rest; nats a token.
-    """
-    head_scores = scores.score_heads(anatomy.of(model), classes)
-    best = head_scores.table.iloc[0].to_dict()
-    losses = []
-    with torch.no_grad():
-        for rows in held_out.split(16):
-            logits = model(rows[:, :-1], use_cache=False).logits
-            losses.append(F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction="none"))
-    loss, successor = torch.cat(losses), follows_its_predecessor(held_out, classes)[:, 1:]
-    return {
-        **{name: int(value) if name in ("layer", "head") else value for name, value in best.items()},
-        "macro_by_head": head_scores.macro.tolist(),
-        "loss": loss.mean().item(),
-        "loss_successor": loss[successor].mean().item() if successor.any() else None,
-        "loss_other": loss[~successor].mean().item(),
-    }
-
-
-def follows_its_predecessor(windows: Tensor, classes: dict) -> Tensor:
-    """Whether a token is the successor of the last ordinal of its class earlier in its window: [window, token]."""
-    marked = torch.zeros(windows.shape, dtype=torch.bool)
-    for resolved in classes.values():
-        successor_of = {int(resolved.token_ids[s]): int(resolved.token_ids[t]) for s, t in zip(resolved.source, resolved.target)}
-        members = set(resolved.token_ids.tolist())
-        for row, tokens in enumerate(windows.tolist()):
-            last = None
-            for place, token in enumerate(tokens):
-                if token in members:
-                    marked[row, place] |= successor_of.get(last) == token
-                    last = token
-    return marked
 
 
 # --- what is kept ---------------------------------------------------------------------------------

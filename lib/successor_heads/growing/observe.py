@@ -1,0 +1,127 @@
+"""What is looked at while a model grows, and what is kept of a run when its weights are not.
+
+    observe(model, classes, held_out)       # one point of the curve
+    record("grown/pythia")                  # the whole run: recipe, curve, and what lies in MLP0 at its end
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.modeling_utils import PreTrainedModel
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+from transformers.models.auto.tokenization_auto import AutoTokenizer
+
+from successor_heads import anatomy, features, ordinals, records, scores
+from successor_heads.errors import UserError
+from successor_heads.ordinals import ResolvedClass
+from successor_heads.ov_circuit import head_input
+
+RECORDS = Path(__file__).parent / "records"
+CURVE_MODULI = (7, 10)  # 7 is the control: nothing in the text counts in sevens but the days
+MODULI = tuple(range(2, 21))
+# In numbers of tokens.  Residues mod 10 show at 10, 5, 10/3, 5/2 and 2.
+PERIODS = (200, 100, 50, *range(20, 1, -1), 10 / 3, 5 / 2)
+
+
+def observe(model: PreTrainedModel, classes: dict[str, ResolvedClass], held_out: Tensor) -> dict[str, Any]:
+    """One point of the curve: scores of the best head and of all heads, losses, residues in MLP0.
+
+    ``held_out`` is [window, token].  ``loss`` is over all its tokens, ``loss_successor`` over those that
+    are the successor of the last ordinal of their class before them, ``loss_other`` over the rest; nats
+    a token.  ``probe_mod_k`` is the accuracy of a linear probe on numbers it has not seen.
+    """
+    parts = anatomy.of(model)
+    head_scores = scores.score_heads(parts, classes)
+    best = head_scores.table.iloc[0].to_dict()
+    losses = []
+    with torch.no_grad():
+        for rows in held_out.split(16):
+            logits = model(rows[:, :-1], use_cache=False).logits
+            losses.append(F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction="none"))
+    loss, successor = torch.cat(losses), follows_its_predecessor(held_out, classes)[:, 1:]
+    numbers = classes["numbers"]
+    x = head_input(parts, numbers.token_ids)
+    return {
+        **{name: int(value) if name in ("layer", "head") else value for name, value in best.items()},
+        "macro_by_head": head_scores.macro.tolist(),
+        "loss": loss.mean().item(),
+        "loss_successor": loss[successor].mean().item() if successor.any() else None,
+        "loss_other": loss[~successor].mean().item(),
+        **{f"probe_mod_{k}": features.probe_modulus(x, numbers.index, k, seed=0, n_permutations=1).accuracy for k in CURVE_MODULI},
+        "transfer": {row["task"]: row["accuracy"] for row in transfer(parts, classes).to_dict("records")},
+    }
+
+
+def follows_its_predecessor(windows: Tensor, classes: dict[str, ResolvedClass]) -> Tensor:
+    """Whether a token is the successor of the last ordinal of its class earlier in its window: [window, token]."""
+    marked = torch.zeros(windows.shape, dtype=torch.bool)
+    for resolved in classes.values():
+        successor_of = {int(resolved.token_ids[s]): int(resolved.token_ids[t]) for s, t in zip(resolved.source, resolved.target)}
+        members = set(resolved.token_ids.tolist())
+        for row, tokens in enumerate(windows.tolist()):
+            last = None
+            for place, token in enumerate(tokens):
+                if token in members:
+                    marked[row, place] |= successor_of.get(last) == token
+                    last = token
+    return marked
+
+
+def transfer(parts: anatomy.Anatomy, classes: dict[str, ResolvedClass]) -> pd.DataFrame:
+    """How well a probe for the index mod 10, fitted on the numbers alone, reads the other classes.
+
+    One row a class: ``task``, ``accuracy``, its 95% interval ``low`` to ``high``, and ``n`` tokens.
+    """
+    numbers, rows = classes["numbers"], []
+    x = head_input(parts, numbers.token_ids)
+    for task, other in classes.items():
+        if task != "numbers" and len(other.words) > 1:
+            read = features.transferred_residues(x, numbers.index, head_input(parts, other.token_ids), modulus=10)
+            right, n = int((read == other.index % 10).sum()), len(other.words)
+            low, high = scores.wilson(right, n)
+            rows.append({"task": task, "accuracy": right / n, "low": low, "high": high, "n": n})
+    return pd.DataFrame(rows)
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """All that is kept of the model in ``folder`` when its weights are not: recipe, curve, residues, spectrum.
+
+    Raises UserError when the folder does not hold a grown model.
+    """
+    if not (folder / "recipe.json").exists():
+        raise UserError(f"{folder} holds no grown model: grow one there with successor-heads grow --out {folder}.")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    parts, classes = anatomy.of(model), ordinals.resolve(AutoTokenizer.from_pretrained(folder))
+    numbers = classes["numbers"]
+    x = head_input(parts, numbers.token_ids)
+    probes = [features.probe_modulus(x, numbers.index, k, seed=0) for k in MODULI]
+    columns = ("modulus", "accuracy", "low", "high", "n", "null_mean", "null_high", "p_value")
+    return {
+        "schema": records.SCHEMA,
+        "recipe": json.loads((folder / "recipe.json").read_text()),
+        "curve": json.loads((folder / "curve.json").read_text())["curve"],
+        "probes": pd.DataFrame([{name: getattr(probe, name) for name in columns} for probe in probes]),
+        "transfer": transfer(parts, classes),
+        "spectrum": features.fourier_spectrum(x, numbers.index, seed=0, periods=PERIODS),
+    }
+
+
+def main() -> None:
+    """``python -m successor_heads.growing.observe FOLDER FILE``: write the record of a grown model."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("file", type=Path)
+    arguments = parser.parse_args()
+    records.write_json(arguments.file, record(arguments.folder))
+
+
+if __name__ == "__main__":
+    main()
