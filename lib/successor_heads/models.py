@@ -13,22 +13,28 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import huggingface_hub.errors as hub_errors
 import torch
 from huggingface_hub import snapshot_download
-from nnsight import TransformersModel
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from successor_heads import anatomy
 from successor_heads.errors import UserError
 
+# What only a model in memory needs is imported where it is used: it takes longer than to score a streamed one.
+if TYPE_CHECKING:
+    import nnsight
+
 ZOO = Path(__file__).parent / "zoo"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 WEIGHT_PATTERN = "model*.safetensors"
+SMALL_PATTERNS = ["*.json", *TOKENIZER_FILES, "merges.txt"]
+NO_SAFETENSORS = "{} has no model.safetensors, and weights in other formats are not read: convert them."
 
 
 def grown_models() -> list[str]:
@@ -42,28 +48,39 @@ def load(
     revision: str | None = None,
     dtype: str | torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
-) -> TransformersModel:
+) -> "nnsight.TransformersModel":
     """The model, frozen and in evaluation mode, with eager attention so that its patterns can be read.
 
     Only safetensors are read and no code that comes with a model is run. `revision` is the hub's:
     a branch, tag or commit. Raises UserError for whatever keeps the model from loading.
     """
-    dtype, device = _dtype(dtype), usable_device(device)
-    folder = _folder(name, revision, patterns=["config.json"])
-    config = _read_config(name, folder)
-    if _is_hub_id(name):
-        # The folder of a snapshot is named after its commit, which pins the second download.
-        patterns = [WEIGHT_PATTERN, "*.json", *TOKENIZER_FILES, "merges.txt"]
-        folder = _folder(name, folder.name, patterns=patterns)
-    tokenizer = _read_tokenizer(name, folder, config)
+    dtype, device = usable_dtype(dtype), usable_device(device)
+    folder, config, tokenizer = read_all_but_weights(name, revision=revision)
+    if is_hub_id(name):
+        folder = _folder(name, folder.name, patterns=[WEIGHT_PATTERN])
     module = _read_weights(name, folder, config, dtype)
-    with _explained(name, "the weights"):
+    with explained(name, "the weights"):
         module.to(device)
     return _wrap(module, tokenizer)
 
 
-def untrained_twin(model: TransformersModel, *, seed: int = 0) -> TransformersModel:
+def read_all_but_weights(name: str, *, revision: str | None = None):
+    """(folder, config, tokenizer) of a model; of a hub model, the folder is named after its commit.
+
+    Raises UserError as `load` does, for a family that is not supported before anything large is fetched.
+    """
+    folder = _folder(name, revision, patterns=["config.json"])
+    config = _read_config(name, folder)
+    if is_hub_id(name):
+        # The folder of a snapshot is named after its commit, which pins every later download.
+        folder = _folder(name, folder.name, patterns=SMALL_PATTERNS)
+    return folder, config, _read_tokenizer(name, folder, config)
+
+
+def untrained_twin(model: "nnsight.TransformersModel", *, seed: int = 0) -> "nnsight.TransformersModel":
     """The same architecture and tokenizer with fresh random weights: the control for what was learned."""
+    from transformers import AutoModelForCausalLM
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = AutoModelForCausalLM.from_config(
@@ -72,13 +89,15 @@ def untrained_twin(model: TransformersModel, *, seed: int = 0) -> TransformersMo
     return _wrap(module.to(model._module.device), model.tokenizer)
 
 
-def revision_of(model: TransformersModel) -> str | None:
+def revision_of(model: "nnsight.TransformersModel") -> str | None:
     """The hub's commit that a model was loaded from, None for a model that is not from the hub."""
     folder = Path(model._module.config.name_or_path)
     return folder.name if folder.parent.name == "snapshots" else None
 
 
-def _wrap(module: nn.Module, tokenizer) -> TransformersModel:
+def _wrap(module: nn.Module, tokenizer) -> "nnsight.TransformersModel":
+    from nnsight import TransformersModel
+
     # nnsight sets the tokenizer's padding side to the left, where batched prompts need it; the
     # ordinals do not depend on it. The device is named because a pipeline would choose its own.
     model = TransformersModel(
@@ -88,7 +107,8 @@ def _wrap(module: nn.Module, tokenizer) -> TransformersModel:
     return model
 
 
-def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+def usable_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """The dtype by its name. Raises UserError for another than those of `DTYPES`."""
     if dtype not in DTYPES and dtype not in DTYPES.values():
         raise UserError(f"There is no dtype '{dtype}' here: choose {', '.join(DTYPES)}.")
     return DTYPES.get(dtype, dtype)
@@ -101,19 +121,20 @@ def usable_device(device: str | torch.device) -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
-            f"Device '{device}' cannot be used on this machine ({_reason(error)}): choose another, such as cpu."
+            f"Device '{device}' cannot be used on this machine ({reason(error)}): choose another, such as cpu."
         ) from error
     return torch.device(device)
 
 
-def _is_hub_id(name: str) -> bool:
+def is_hub_id(name: str) -> bool:
+    """Whether a name is to be looked up on the hub."""
     return not name.startswith(("grown/", ".", "/", "~")) and not Path(name).exists()
 
 
 def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
     """The folder that holds the model; of a hub model, the files that `patterns` name are fetched."""
-    if _is_hub_id(name):
-        with _explained(name, "the files", revision):
+    if is_hub_id(name):
+        with explained(name, "the files", revision):
             return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     if revision is not None:
         raise UserError(f"{name} is not on the hub and has no revisions: leave the revision out.")
@@ -132,11 +153,11 @@ def _read_config(name: str, folder: Path) -> PreTrainedConfig:
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{name} has no config.json: give the folder or hub id of a complete saved model.")
-    with _explained(name, "config.json"):
+    with explained(name, "config.json"):
         model_type = dict(json.loads(path.read_text(encoding="utf-8"))).get("model_type")
     # Refuse a family that is not supported before gigabytes of its weights are fetched.
     anatomy.family_of(str(model_type))
-    with _explained(name, "config.json"):
+    with explained(name, "config.json"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
@@ -144,14 +165,16 @@ def _read_tokenizer(name: str, folder: Path, config: PreTrainedConfig):
     # Without these files transformers would build an empty tokenizer and say nothing.
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         raise UserError(f"{name} has no tokenizer: save its tokenizer.json next to the weights.")
-    with _explained(name, "the tokenizer"):
+    with explained(name, "the tokenizer"):
         return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
 
 
 def _read_weights(name: str, folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> nn.Module:
+    from transformers import AutoModelForCausalLM
+
     if not any(folder.glob(WEIGHT_PATTERN)):
-        raise UserError(f"{name} has no model.safetensors, and weights in other formats are not read: convert them.")
-    with _explained(name, "the weights"):
+        raise UserError(NO_SAFETENSORS.format(name))
+    with explained(name, "the weights"):
         module, report = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
@@ -179,13 +202,15 @@ def _read_weights(name: str, folder: Path, config: PreTrainedConfig, dtype: torc
 
 
 @contextmanager
-def _explained(name: str, part: str, revision: str | None = None) -> Iterator[None]:
+def explained(name: str, part: str, revision: str | None = None) -> Iterator[None]:
     """Turn whatever goes wrong while `part` of a model is read into one sentence, and read quietly."""
     bars, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity(transformers_logging.CRITICAL)
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # whatever a broken file makes transformers raise
         raise UserError(_sentence(error, name, part, revision)) from error
     finally:
@@ -218,10 +243,10 @@ def _sentence(error: Exception, name: str, part: str, revision: str | None) -> s
         case MemoryError() | torch.OutOfMemoryError():
             return f"{name} does not fit into memory: choose a narrower dtype, another device or a smaller model."
         case _:
-            return f"In {name}, {part} cannot be read ({_reason(error)}): get the files again, complete and undamaged."
+            return f"In {name}, {part} cannot be read ({reason(error)}): get the files again, complete and undamaged."
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of an error, short enough to go into a sentence."""
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return first_line[:120].rstrip(" .:")

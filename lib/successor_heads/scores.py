@@ -12,7 +12,7 @@ over classes of the share in the class; the best head is the one with the highes
 # As text: `_answers` may be sent to NDIF, where there is no jaxtyping.
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -103,11 +103,13 @@ def score_heads(
     head_norm: bool = False,
     final_norm: bool = False,
     joint: bool = False,
+    known: MutableMapping[int, list[Tensor]] | None = None,
 ) -> HeadScores:
     """Scores of all heads, one layer in memory at a time; canonical where nothing else is said.
 
     `source`, `head_norm` and `final_norm` are those of the effective OV circuit. With `joint` all ordinals
-    of all classes compete, and places count through all classes, one after the other.
+    of all classes compete, and places count through all classes, one after the other. Layers whose answers
+    are `known` are left out, and those of the others added to it as they come.
     """
     scored = {task: resolved for task, resolved in classes.items() if len(resolved.source)}
     ends = list(accumulate(len(resolved.words) for resolved in scored.values()))
@@ -118,6 +120,7 @@ def score_heads(
         torch.cat([resolved.token_ids for resolved in scored.values()]),
         [start + resolved.source for start, resolved in zip(starts, scored.values())],
         rivals,
+        {} if known is None else known,
         source=source,
         head_norm=head_norm,
         final_norm=final_norm,
@@ -136,21 +139,23 @@ def _answers(
     token_ids: Int[Tensor, " token"],
     read: Sequence[Int[Tensor, " _"]],
     rivals: Sequence[tuple[int, int]],
+    known: MutableMapping[int, list[Tensor]],
     *,
     source: Source,
     **convention: bool,
 ) -> list[Int[Tensor, "layer head _"]]:
     """For each class the winner among its rivals, a range of the tokens, for each token that is read."""
     x = head_input(anatomy, token_ids, source=source)
-    answers = []
     for layer in range(anatomy.n_layers):
+        if layer in known:
+            continue
         # All classes go through a layer together, so that its weights are read once.
         logits = effective_ov_logits(anatomy, x, token_ids, layer=layer, **convention)
-        answers.append([
+        known[layer] = [
             strict_argmax(logits[:, rows.to(logits.device), first:last]).cpu()
             for rows, (first, last) in zip(read, rivals)
-        ])  # fmt: skip
-    return [torch.stack(layers) for layers in zip(*answers)]
+        ]
+    return [torch.stack(layers) for layers in zip(*(known[layer] for layer in range(anatomy.n_layers)))]
 
 
 def strict_argmax(logits: Float[Tensor, "*batch member"]) -> Int[Tensor, "*batch"]:

@@ -1,0 +1,476 @@
+"""A model larger than the machine: of its checkpoint only the bytes that a score needs are read.
+
+    checkpoint = streaming.Checkpoint("meta-llama/Llama-2-70b-hf")    # a hub id, a folder, or grown/NAME
+    scores = checkpoint.score(ordinals.resolve(checkpoint.tokenizer))
+
+A score needs the embedding and unembedding rows of some 300 tokens, MLP0, and W_V and W_O of each layer.
+A safetensors file says in a JSON at its start where each tensor lies, so these are byte ranges: read from
+disk, or from the hub over HTTP, and nothing else is. The scoring code is that of a model in memory:
+`anatomy` asks for tensors by name, and it does not matter who hands them out. It is run twice. The first
+time every tensor is hollow (torch's meta device): that checks names and shapes and gives the list of reads.
+The second time threads read that list ahead of the arithmetic, a bounded number of bytes.
+"""
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections import deque
+from collections.abc import MutableMapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+
+import huggingface_hub
+import psutil
+import torch
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+from torch import Tensor
+from tqdm import tqdm
+
+from successor_heads import anatomy, models
+from successor_heads.errors import UserError
+from successor_heads.ordinals import ResolvedClass
+from successor_heads.ov_circuit import effective_ov_logits, head_input
+from successor_heads.scores import HeadScores, score_heads
+
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+# Rows with less than this between them are fetched in one go: a request, or a seek, costs more.
+GAP_BYTES = 16 << 10
+CHUNK_BYTES = 8 << 20
+# How far reading may run ahead of the arithmetic.
+AHEAD_BYTES = 64 << 20
+DISK_THREADS, HUB_THREADS = 2, 16
+ATTEMPTS, LONGEST_WAIT_SECONDS = 6, 8.0
+
+
+def would_not_fit(name: str, *, revision: str | None = None, dtype: str = "float32") -> bool:
+    """Whether the weights in that dtype are more than the memory that is free. Raises UserError as `load` does."""
+    folder, config, _ = models.read_all_but_weights(name, revision=revision)
+    stored = getattr(config, "dtype", None) or torch.float32
+    n_bytes = sum(file.size for file in _open_files(name, folder).values())
+    return n_bytes / stored.itemsize * models.usable_dtype(dtype).itemsize > 0.8 * psutil.virtual_memory().available
+
+
+class DiskFile:
+    """A file of this machine."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.handle = path.open("rb", buffering=0)
+        self.size, self.identity = self._look()
+
+    def read_into(self, buffer: memoryview, start: int) -> None:
+        """Fill `buffer` with the bytes from `start` on. Raises UserError when the file changes meanwhile."""
+        done = 0
+        while done < len(buffer):
+            n = os.preadv(self.handle.fileno(), [buffer[done:]], start + done)
+            if n == 0:
+                break
+            done += n
+        if done < len(buffer) or self._look() != (self.size, self.identity):
+            raise UserError(f"{self.path} changed while it was read: run the command again when it is complete.")
+
+    def _look(self) -> tuple[int, str]:
+        status = os.fstat(self.handle.fileno())
+        return status.st_size, f"{status.st_size} bytes of {status.st_mtime_ns}"
+
+
+class HubFile:
+    """A file of a hub model at one commit, read by HTTP range requests."""
+
+    def __init__(self, name: str, file: str, *, commit: str):
+        self.name, self.file = name, file
+        self.url = hf_hub_url(name, file, revision=commit, endpoint=constants.ENDPOINT)
+        self.headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+        metadata = get_hf_file_metadata(self.url, retry_on_errors=True)
+        self.size, self.identity = metadata.size, metadata.etag
+        # What the server that holds the bytes calls this content; known from its first answer.
+        self.etag: str | None = None
+
+    def read_into(self, buffer: memoryview, start: int) -> None:
+        """Fill `buffer` with the bytes from `start` on; a dropped connection is taken up where it broke.
+
+        Raises UserError when the server sends other bytes than those asked for, or the file has changed.
+        """
+        done = failures = 0
+        while done < len(buffer):
+            before = done
+            try:
+                for part in self._parts(start + done, start + len(buffer)):
+                    buffer[done : done + len(part)] = part
+                    done += len(part)
+                reason = "the answer was too short"
+            except (UserError, HfHubHTTPError):
+                raise
+            except Exception as error:  # whatever a broken connection makes the HTTP library raise
+                reason = models.reason(error)
+            failures = failures + 1 if done == before else 0
+            if failures == ATTEMPTS:
+                raise UserError(
+                    f"The connection to the hub broke {ATTEMPTS} times in a row ({reason}): check the network and run "
+                    "the command again, which goes on where it stopped."
+                )
+            if done < len(buffer):
+                time.sleep(min(LONGEST_WAIT_SECONDS, 0.25 * 2**failures))
+
+    def _parts(self, start: int, end: int):
+        """The bytes from start to end in parts, as they come."""
+        request = {"Range": f"bytes={start}-{end - 1}"} | self.headers
+        session = huggingface_hub.get_session()
+        with session.stream("GET", self.url, headers=request, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+            if response.status_code == 429 or response.status_code >= 500:
+                raise ConnectionError(f"the server answered {response.status_code}")
+            if response.status_code not in (200, 416):
+                hf_raise_for_status(response)
+            self._check(response, start)
+            for part in response.iter_raw():
+                if len(part) > end - start:
+                    raise ConnectionError("more bytes came than were asked for")
+                start += len(part)
+                yield part
+
+    def _check(self, response, start: int) -> None:
+        """Raises UserError unless the answer is the range that starts at `start` of the file as it was."""
+        if response.status_code == 200:
+            raise UserError(
+                f"The server of {self.name} sends whole files where parts are asked for, so it cannot be streamed "
+                "from: run with --no-stream, or fetch the model and name its folder."
+            )
+        span, _, size = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        etag = response.headers.get("ETag")
+        self.etag = self.etag or etag
+        if size != str(self.size) or not span.startswith(f"{start}-") or etag != self.etag:
+            raise UserError(f"{self.file} of {self.name} changed while it was read: run the command again.")
+
+
+def _open_files(name: str, folder: Path) -> dict[str, DiskFile | HubFile]:
+    """The files that hold the weights, by name: those on disk, also in the hub's cache, are read there."""
+    with models.explained(name, "the list of its weights"):
+        index = folder / "model.safetensors.index.json"
+        files = ["model.safetensors"]
+        if index.is_file():
+            files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+
+        def open_file(file: str) -> DiskFile | HubFile:
+            if (folder / file).is_file():
+                return DiskFile(folder / file)
+            if models.is_hub_id(name):
+                return HubFile(name, file, commit=folder.name)
+            raise FileNotFoundError(file)
+
+        try:
+            with ThreadPoolExecutor(HUB_THREADS) as pool:
+                return dict(zip(files, pool.map(open_file, files)))
+        except (FileNotFoundError, EntryNotFoundError) as error:
+            if not index.is_file():
+                raise UserError(models.NO_SAFETENSORS.format(name)) from error
+            raise UserError(f"{name} lacks one of the {len(files)} files that hold its weights: complete it.") from error
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one tensor lies: bytes start to start + n_bytes of a file."""
+
+    file: DiskFile | HubFile
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+    n_bytes: int
+
+
+def _read_header(name: str, file_name: str, file: DiskFile | HubFile) -> tuple[dict[str, Entry], int]:
+    """The tensors of a safetensors file by name, and how many bytes it took to know them.
+
+    The format: 8 bytes with the length of a JSON, the JSON, the numbers. Raises UserError for another.
+    """
+    try:
+        length = int.from_bytes(_read(file, 0, 8), "little")
+        if length > file.size - 8:
+            raise ValueError("it ends too early")
+        header = json.loads(_read(file, 8, length))
+        header.pop("__metadata__", None)
+        entries = {}
+        for tensor, place in header.items():
+            begin, end = (8 + length + offset for offset in place["data_offsets"])
+            if place["dtype"] not in DTYPES:
+                # Masks and quantised weights; only if one is asked for is it an error.
+                entries[tensor] = place["dtype"]
+                continue
+            dtype, shape = DTYPES[place["dtype"]], tuple(place["shape"])
+            if end > file.size or end - begin != math.prod(shape) * dtype.itemsize:
+                raise ValueError("it ends too early")
+            entries[tensor] = Entry(file, dtype, shape, begin, end - begin)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file_name} of {name} is not a complete safetensors file ({models.reason(error)}): get it again."
+        ) from error
+    return entries, 8 + length
+
+
+def _read(file: DiskFile | HubFile, start: int, length: int) -> bytearray:
+    if start + length > file.size:
+        raise ValueError("it ends too early")
+    buffer = bytearray(length)
+    file.read_into(memoryview(buffer), start)
+    return buffer
+
+
+class Read:
+    """One tensor, or some of its rows of equal size, to be read: the spans of rows that hold them."""
+
+    def __init__(self, tensor: str, entry: Entry, *, rows: Tensor | range | None, of: int | None):
+        self.tensor, self.entry = tensor, entry
+        self.rows = None if rows is None else torch.as_tensor(rows).cpu()
+        of = of or 1
+        self.row_bytes, rest = divmod(entry.n_bytes, of)
+        if rest:
+            raise RuntimeError(f"{tensor} has no {of} rows")  # found on the hollow run
+        self.shape = entry.shape if rows is None else (len(rows), math.prod(entry.shape) // of)
+        wanted = [0] if rows is None else self.rows.unique().tolist()
+        self.spans: list[list[int]] = []
+        for row in wanted:
+            if self.spans and (row - self.spans[-1][1]) * self.row_bytes <= GAP_BYTES:
+                self.spans[-1][1] = row + 1
+            else:
+                self.spans.append([row, row + 1])
+        self.n_bytes = sum(last - first for first, last in self.spans) * self.row_bytes
+        self.jobs: list[Future] = []
+
+    def start(self, pool: ThreadPoolExecutor, count) -> None:
+        """Have threads of the pool fill a buffer, calling `count` with the bytes that have come."""
+        self.buffer = torch.empty(self.n_bytes, dtype=torch.uint8)
+        view, done = memoryview(self.buffer.numpy()), 0
+
+        def fill(part: memoryview, offset: int) -> None:
+            self.entry.file.read_into(part, offset)
+            count(len(part))
+
+        for first, last in self.spans:
+            offset, end = self.entry.start + first * self.row_bytes, self.entry.start + last * self.row_bytes
+            for offset in range(offset, end, CHUNK_BYTES):
+                size = min(CHUNK_BYTES, end - offset)
+                self.jobs.append(pool.submit(fill, view[done : done + size], offset))
+                done += size
+
+    def result(self) -> Tensor:
+        """The tensor, once all of its bytes are there. Raises what the reading threads raised."""
+        for job in self.jobs:
+            job.result()
+        tensor = self.buffer.view(self.entry.dtype)
+        if self.rows is None:
+            return tensor.view(self.shape)
+        there = torch.cat([torch.arange(first, last) for first, last in self.spans])
+        tensor = tensor.view(len(there), -1)
+        return tensor if torch.equal(there, self.rows) else tensor[torch.searchsorted(there, self.rows)]
+
+
+class Checkpoint:
+    """The weights of a saved model, read as they are asked for (`anatomy.Weights`), and what else it holds.
+
+    Raises UserError for whatever keeps the model from being read, as `models.load` does.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        revision: str | None = None,
+        dtype: str | torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+    ):
+        self.name, self.asked_revision = name, revision
+        self.dtype, self.device = models.usable_dtype(dtype), models.usable_device(device)
+        folder, self.config, self.tokenizer = models.read_all_but_weights(name, revision=revision)
+        self.revision = folder.name if models.is_hub_id(name) else None
+        self.files = _open_files(name, folder)
+        self.bytes_in_checkpoint = sum(file.size for file in self.files.values())
+        on_disk = all(isinstance(file, DiskFile) for file in self.files.values())
+        self.pool = ThreadPoolExecutor(DISK_THREADS if on_disk else HUB_THREADS)
+        self.anatomy = anatomy.family_of(self.config.model_type)(self.config, self)
+        self.entries: dict[str, Entry] = {}
+        with models.explained(name, "the weights"):
+            headers = list(self.pool.map(lambda item: _read_header(name, *item), self.files.items()))
+        for entries, _ in headers:
+            self.entries |= entries
+        self.bytes_read = self.bytes_needed = sum(n_bytes for _, n_bytes in headers)
+        # Rows of embeddings are asked for again at each layer.
+        self.kept: dict[tuple, Tensor] = {}
+        self.hollow = False
+        self.planned: deque[Read] = deque()
+        self.started: deque[Read] = deque()
+        self.lock = Lock()
+        self.bar = tqdm(disable=True)
+
+    def score(self, classes: dict[str, ResolvedClass]) -> HeadScores:
+        """Canonical scores of all heads. An interrupted run is gone on with; a bar on stderr shows the bytes."""
+        scored = [resolved.token_ids for resolved in classes.values() if len(resolved.source)]
+        known = KeptLayers(self, torch.cat(scored))
+        self.plan(torch.cat(scored), [layer for layer in range(self.anatomy.n_layers) if layer not in known])
+        share = f"{self.bytes_in_checkpoint / 1e9:.2f} GB in the checkpoint"
+        # disable=None: no bar where stderr is not a terminal.
+        with tqdm(desc=f"reading, of {share}", total=self.bytes_needed, initial=self.bytes_read, unit="B", unit_scale=True, disable=None) as self.bar:
+            try:
+                result = score_heads(self.anatomy, classes, known=known)
+            finally:
+                self.pool.shutdown(wait=False, cancel_futures=True)
+        known.discard()
+        return result
+
+    def plan(self, token_ids: Tensor, layers: Sequence[int]) -> None:
+        """List the reads that a score takes, checking names and shapes. Raises UserError where they do not fit."""
+        self.hollow = True
+        try:
+            x = head_input(self.anatomy, token_ids)
+            for layer in layers:
+                effective_ov_logits(self.anatomy, x, token_ids, layer=layer)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise UserError(
+                f"In {self.name}, a tensor has another shape than config.json asks for ({models.reason(error)}): get "
+                "weights and config of the same model."
+            ) from error
+        finally:
+            self.hollow = False
+            self.kept.clear()
+        self.bytes_needed += sum(read.n_bytes for read in self.planned)
+
+    def __contains__(self, name: str) -> bool:
+        return self._stored_name(name) in self.entries
+
+    def take(self, name: str, *, rows: Tensor | range | None = None, of: int | None = None) -> Tensor:
+        """See `anatomy.Weights`. Raises UserError for a tensor that is missing, quantised or not finite."""
+        is_embedding = isinstance(rows, Tensor)
+        key = (name, *rows.tolist()) if is_embedding else None
+        if key in self.kept:
+            return self.kept[key]
+        read = Read(name, self._entry(name), rows=rows, of=of)
+        if self.hollow:
+            self.planned.append(read)
+            tensor = torch.empty(read.shape, device="meta")
+        else:
+            tensor = self._finite(name, self._fetch(read).to(self.device, self.dtype))
+        if is_embedding:
+            self.kept[key] = tensor
+        return tensor
+
+    def _fetch(self, read: Read) -> Tensor:
+        """The tensor of the next read that was planned, or of one that was not."""
+        self._read_ahead()
+        if self.started and self.started[0].tensor == read.tensor:
+            read = self.started.popleft()
+            self._read_ahead()
+        else:
+            read.start(self.pool, self._count)
+        return read.result()
+
+    def _read_ahead(self) -> None:
+        while self.planned and (not self.started or sum(read.n_bytes for read in self.started) < AHEAD_BYTES):
+            read = self.planned.popleft()
+            read.start(self.pool, self._count)
+            self.started.append(read)
+
+    def _count(self, n_bytes: int) -> None:
+        with self.lock:
+            self.bytes_read += n_bytes
+            self.bar.update(n_bytes)
+
+    def _finite(self, name: str, tensor: Tensor) -> Tensor:
+        # A sum is NaN or infinite where one of its terms is, and takes no memory.
+        if not torch.isfinite(tensor.sum(dtype=torch.float64)):
+            raise UserError(
+                f"The tensor {name} of {self.name} holds NaN or infinite numbers as {self.dtype}: "
+                "get an undamaged checkpoint, or choose a wider dtype."
+            )
+        return tensor
+
+    def _entry(self, name: str) -> Entry:
+        entry = self.entries.get(self._stored_name(name))
+        if entry is None:
+            raise UserError(
+                f"In {self.name}, the tensor {name} that config.json asks for is missing: get weights and config of "
+                "the same model."
+            )
+        if isinstance(entry, str):
+            raise UserError(
+                f"The tensor {name} of {self.name} is stored as {entry}, and only {', '.join(DTYPES)} are read: take "
+                "the model as it was before it was quantised."
+            )
+        return entry
+
+    def _stored_name(self, name: str) -> str:
+        older = [
+            old + name.removeprefix(new) for new, old in self.anatomy.older_names if name.startswith(new)
+        ]
+        return next((stored for stored in (name, *older) if stored in self.entries), name)
+
+
+class KeptLayers(MutableMapping):
+    """Answers of the layers that are done, by layer, in a file of the user's cache: an interrupted run goes on.
+
+    Raises UserError when the checkpoint has changed since the interrupted run.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, token_ids: Tensor):
+        asked = f"{checkpoint.name} {checkpoint.asked_revision} {checkpoint.dtype}"
+        place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "successor-heads"
+        self.path = place / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
+        self.layers: dict[int, list[Tensor]] = {}
+        head = {
+            "version": version("successor-heads"),
+            "tokens": token_ids.tolist(),
+            "revision": checkpoint.revision,
+            "files": {name: file.identity for name, file in checkpoint.files.items()},
+        }
+        lines = self._lines()
+        if lines and lines[0].get("files") != head["files"]:
+            self.discard()
+            earlier = lines[0].get("revision")
+            hint = f", or name --revision {earlier} to score what it was" if earlier else ""
+            raise UserError(
+                f"{checkpoint.name} has changed since the interrupted run, whose layers are now forgotten: run the "
+                f"command again to score what it is{hint}."
+            )
+        if lines and lines[0] == head:
+            self.layers = {line["layer"]: [torch.tensor(part) for part in line["answers"]] for line in lines[1:]}
+        else:
+            self._write("w", head)
+
+    def __setitem__(self, layer, answers):
+        self.layers[layer] = answers
+        self._write("a", {"layer": layer, "answers": [part.tolist() for part in answers]})
+
+    def __getitem__(self, layer):
+        return self.layers[layer]
+
+    def __delitem__(self, layer):
+        del self.layers[layer]
+
+    def __iter__(self):
+        return iter(self.layers)
+
+    def __len__(self):
+        return len(self.layers)
+
+    def discard(self) -> None:
+        """Forget what was kept."""
+        self.path.unlink(missing_ok=True)
+
+    def _lines(self) -> list[dict]:
+        try:
+            # The last line may be half written.
+            return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
+        except (OSError, ValueError):
+            return []
+
+    def _write(self, mode: str, line: dict) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open(mode, encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError:
+            pass  # a cache that cannot be written to costs an interrupted run, not this one
