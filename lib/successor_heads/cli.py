@@ -57,6 +57,12 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
     parser.add_argument("--dtype", default="float32", help="float32 (default), float16 or bfloat16 in memory")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps")
+    parser.add_argument(
+        "--stream",
+        action=argparse.BooleanOptionalAction,
+        help="read only the bytes that a score needs, from disk or straight from the hub, one layer at a time; "
+        "the default where the model would not fit into memory",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores of all heads here")
 
 
@@ -67,14 +73,10 @@ def run_score(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     # Libraries announce deprecations and missing extras here, which are not the reader's affair.
     warnings.filterwarnings("ignore")
-    from successor_heads import anatomy, models, ordinals, records, scores
+    from successor_heads import records, scores
 
-    model = models.load(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
-    classes = ordinals.resolve(model.tokenizer)
-    parts = anatomy.of(model)
-    result = scores.score_heads(parts, classes)
+    parts, classes, result, revision = _scored(args)
     low, high = scores.macro_interval(result, *result.best, seed=0)
-    revision = models.revision_of(model) or args.revision
     record = records.score_record(
         args.model, revision, parts, classes, result, seconds=time.perf_counter() - start
     )
@@ -82,6 +84,23 @@ def run_score(args: argparse.Namespace) -> int:
         records.write_json(args.json, record)
     print(report(record, low, high))
     return 0
+
+
+def _scored(args: argparse.Namespace) -> tuple:
+    """The model's anatomy, its ordinal classes, its scores and its revision: streamed, or loaded into memory."""
+    from successor_heads import anatomy, models, ordinals, scores, streaming
+
+    if args.stream or (
+        args.stream is None and streaming.would_not_fit(args.model, revision=args.revision, dtype=args.dtype)
+    ):
+        checkpoint = streaming.Checkpoint(
+            args.model, revision=args.revision, dtype=args.dtype, device=args.device
+        )
+        classes = ordinals.resolve(checkpoint.tokenizer)
+        return checkpoint.anatomy, classes, checkpoint.score(classes), checkpoint.revision
+    model = models.load(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
+    classes, parts = ordinals.resolve(model.tokenizer), anatomy.of(model)
+    return parts, classes, scores.score_heads(parts, classes), models.revision_of(model) or args.revision
 
 
 def report(record: dict, low: float, high: float) -> str:

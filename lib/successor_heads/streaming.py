@@ -435,10 +435,10 @@ class KeptLayers(MutableMapping):
                 f"{checkpoint.name} has changed since the interrupted run, whose layers are now forgotten: run the "
                 f"command again to score what it is{hint}."
             )
-        if lines and lines[0] == head:
-            self.layers = {line["layer"]: [torch.tensor(part) for part in line["answers"]] for line in lines[1:]}
-        else:
-            self._write("w", head)
+        if not lines or lines[0] != head:
+            lines = [head]
+        self._write("w", *lines)
+        self.layers = {line["layer"]: [torch.tensor(part) for part in line["answers"]] for line in lines[1:]}
 
     def __setitem__(self, layer, answers):
         self.layers[layer] = answers
@@ -462,15 +462,15 @@ class KeptLayers(MutableMapping):
 
     def _lines(self) -> list[dict]:
         try:
-            # The last line may be half written.
-            return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            return [json.loads(line) for line in lines if line.endswith("\n")]  # the last may be half written
         except (OSError, ValueError):
             return []
 
-    def _write(self, mode: str, line: dict) -> None:
+    def _write(self, mode: str, *lines: dict) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open(mode, encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.writelines(json.dumps(line) + "\n" for line in lines)
         except OSError:
             pass  # a cache that cannot be written to costs an interrupted run, not this one
