@@ -9,11 +9,13 @@ other folder. Whatever can be wrong with a model a reader names is a UserError.
 """
 
 import copy
+import io
 import json
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import huggingface_hub.errors as hub_errors
 import torch
@@ -48,12 +50,16 @@ def load(
     revision: str | None = None,
     dtype: str | torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
+    remote: bool | Literal["local"] = False,
 ) -> "nnsight.TransformersModel":
     """The model, frozen and in evaluation mode, with eager attention so that its patterns can be read.
 
     Only safetensors are read and no code that comes with a model is run. `revision` is the hub's:
-    a branch, tag or commit. Raises UserError for whatever keeps the model from loading.
+    a branch, tag or commit. With `remote` the weights stay on NDIF, which runs the model in its own dtype;
+    "local" plays that through on this machine. Raises UserError for whatever keeps the model from loading.
     """
+    if remote is True:
+        return _on_ndif(name, revision)
     dtype, device = usable_dtype(dtype), usable_device(device)
     folder, config, tokenizer = read_all_but_weights(name, revision=revision)
     if is_hub_id(name):
@@ -61,7 +67,7 @@ def load(
     module = _read_weights(name, folder, config, dtype)
     with explained(name, "the weights"):
         module.to(device)
-    return _wrap(module, tokenizer)
+    return _wrap(module, tokenizer, remote=remote)
 
 
 def read_all_but_weights(name: str, *, revision: str | None = None):
@@ -95,7 +101,7 @@ def revision_of(model: "nnsight.TransformersModel") -> str | None:
     return folder.name if folder.parent.name == "snapshots" else None
 
 
-def _wrap(module: nn.Module, tokenizer) -> "nnsight.TransformersModel":
+def _wrap(module: nn.Module, tokenizer, *, remote: bool | Literal["local"] = False) -> "nnsight.TransformersModel":
     from nnsight import TransformersModel
 
     # nnsight sets the tokenizer's padding side to the left, where batched prompts need it; the
@@ -104,7 +110,70 @@ def _wrap(module: nn.Module, tokenizer) -> "nnsight.TransformersModel":
         module.eval(), task="text-generation", tokenizer=tokenizer, device=module.device, dispatch=True
     )
     model.requires_grad_(False)
+    model.remote = remote
     return model
+
+
+def _on_ndif(name: str, revision: str | None) -> "nnsight.TransformersModel":
+    """A model without weights, whose traces run on NDIF. Raises UserError for whatever stands against that."""
+    from nnsight import CONFIG, TransformersModel
+
+    if not is_hub_id(name):
+        raise UserError(f"{name} is a model on this machine and NDIF runs models of the hub only: leave remote out.")
+    key = os.environ.get("NDIF_API_KEY")
+    if not key:
+        raise UserError(
+            "There is no key for NDIF in the environment: get one at https://login.ndif.us and set NDIF_API_KEY to it."
+        )
+    CONFIG.API.APIKEY = key
+    _check_running(name, revision)
+    _check_versions()
+    _, _, tokenizer = read_all_but_weights(name, revision=revision)
+    with explained(name, "config.json", revision):
+        model = TransformersModel(name, task="text-generation", tokenizer=tokenizer, revision=revision)
+    model.remote = True
+    return model
+
+
+def _check_running(name: str, revision: str | None) -> None:
+    """Refuse a model that NDIF does not run at this moment. Raises UserError."""
+    import nnsight
+
+    with redirect_stderr(io.StringIO()):  # where nnsight tells of a server that does not answer
+        deployments = nnsight.status().deployments.values()
+    running = [entry for entry in deployments if entry["state"] == "RUNNING"]
+    if not running:
+        raise UserError(
+            "NDIF does not answer or runs no model at the moment: see https://nnsight.net/status, and try again later."
+        )
+    if not any(
+        entry["repo_id"].lower() == name.lower() and entry["revision"] == (revision or "main") for entry in running
+    ):
+        known = sorted({entry["repo_id"] for entry in running})
+        shown = ", ".join(known[:6]) + (f" and {len(known) - 6} more" if len(known) > 6 else "")
+        at = f" at revision {revision}" if revision else ""
+        raise UserError(
+            f"NDIF does not run {name}{at} at the moment, only {shown}: choose one of these, or leave remote out."
+        )
+
+
+def _check_versions() -> None:
+    """Refuse libraries of other versions than the server's, which break or change what is sent. Raises UserError."""
+    import nnsight
+
+    try:
+        packages = nnsight.compare().packages
+    except Exception as error:  # whatever a server or a proxy in between answers
+        raise UserError(f"NDIF does not tell its versions ({_reason(error)}): try again later.") from error
+    # A build's label after the plus, as in 2.9.0+cu128, does not matter.
+    differing = {
+        package: found["remote"].split("+")[0]
+        for package, found in packages.items()
+        if found["critical"] and found["remote"].split("+")[0] != found["local"].split("+")[0]
+    }
+    if differing:
+        theirs = " ".join(f"{package}=={version}" for package, version in sorted(differing.items()))
+        raise UserError(f"NDIF runs other versions than are installed here: run pip install {theirs} and try again.")
 
 
 def usable_dtype(dtype: str | torch.dtype) -> torch.dtype:

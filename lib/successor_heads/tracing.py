@@ -4,22 +4,26 @@
     effects = mean_ablation_effects(model, prompts, answers, members=days.token_ids, reference=prompts)
     effects.logit_fall[1, 6]     # one number a prompt for L1H6
 
-All nnsight code of the library is here. Prompts are padded on the left with positions counted from
+All nnsight code of the library is here, the part of it that sends work to NDIF included. Prompts are padded on the left with positions counted from
 the first real token, so that position -1 is the last token of every prompt and padding changes nothing.
 A head is edited at the *input* of the output projection, where it owns d_head entries; behind the
 projection the heads are mixed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import nnsight
 import torch
 from jaxtyping import Bool, Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
 from successor_heads import anatomy
+from successor_heads.anatomy import Anatomy, Loaded
+from successor_heads.errors import UserError
 
 
 class Answers(NamedTuple):
@@ -51,6 +55,61 @@ class AblationEffects:
     def difference_fall(self) -> Float[Tensor, "layer head prompt"]:
         """By how much the right answer's lead over its class falls without the head."""
         return self.clean.difference - self.ablated.difference
+
+
+def anatomy_of(model: TransformersModel) -> Anatomy:
+    """The anatomy of a model wherever it runs; weights on NDIF can be computed with, but not taken.
+
+        parts = anatomy_of(models.load("meta-llama/Llama-3.1-70B", remote=True))
+        x = parts.compute(ov_circuit.head_input, token_ids)
+    """
+    here = anatomy.of(model)
+    if not model.remote:
+        return here
+    remote_class = type("Remote", (_Remote, type(here)), {"family_class": type(here)})
+    return remote_class(here.config, Elsewhere(), model=model)
+
+
+class Elsewhere:
+    """Weights that are not on this machine. Whoever asks for one gets a UserError."""
+
+    def __contains__(self, name):
+        return self.take(name)
+
+    def take(self, name, **rows):
+        raise UserError("The weights are on NDIF: hand what you would do with them to parts.compute, as a function.")
+
+
+class _Remote:
+    """What an Anatomy does otherwise when its weights are on NDIF."""
+
+    def compute(self, function: Callable, *args, **kwargs):
+        """function(parts, *args, **kwargs), run inside one nnsight session there; what it returns comes back."""
+        # NDIF has not installed this package: its functions travel as source, with the names they use.
+        nnsight.register("successor_heads")
+        model, family, loaded = self.model, self.family_class, Loaded
+        with explained(model), model.session(remote=model.remote):
+            module = model._module
+            answer = nnsight.save(function(family(module.config, loaded(module), model=model), *args, **kwargs))
+        return answer
+
+
+@contextmanager
+def explained(model: TransformersModel) -> Iterator[None]:
+    """Without gradients; of a model on NDIF, whatever goes wrong there becomes one sentence."""
+    with torch.no_grad():
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            if model.remote is not True:
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1][:200].rstrip(" .")
+            raise UserError(
+                f"NDIF could not do this for {model.repo_id} ({reason}): if it says that the key or the model is "
+                "refused, mend that, else try again later, or use a model that fits on this machine."
+            ) from error
 
 
 def encode(model: TransformersModel, prompts: Sequence[str]) -> dict[str, Int[Tensor, "prompt position"]]:
@@ -99,12 +158,70 @@ def next_token_logits(
 
 
 def mlp0_outputs(model: TransformersModel, prompts: Sequence[str]) -> Float[Tensor, "prompt d_model"]:
-    """What MLP0 writes at the last token of each prompt, attention 0 and all."""
+    """What MLP0 adds to the stream at the last token of each prompt, having read what it reads at work."""
     parts = anatomy.of(model)
-    mlp0 = model.get(f"{parts.blocks_path}.0.{parts.mlp_path}")
-    with torch.no_grad(), model.trace(encode(model, prompts)):
+    mlp0 = model.get(f"{parts.blocks_path}.0.{parts.mlp_post_norm_path or parts.mlp_out_path}")
+    inputs = encode(model, prompts)
+    with explained(model), model.trace(inputs, remote=model.remote):
         written = mlp0.output[:, -1].save()
     return written.float().cpu()
+
+
+def without_mlp0_directions(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    directions: Float[Tensor, "direction d_model"],
+    *,
+    mean: Float[Tensor, " d_model"],
+) -> Float[Tensor, "prompt d_vocab"]:
+    """Next-token logits when MLP0's output has the components of `mean` along orthonormal `directions`.
+
+    At every position. A norm behind the MLP, where the family has one, counts as part of it.
+    """
+    parts = anatomy.of(model)
+    written = model.get(f"{parts.blocks_path}.0.{parts.mlp_post_norm_path or parts.mlp_out_path}")
+    device, dtype = model._module.device, model._module.dtype
+    directions, mean = directions.to(device, dtype), mean.to(device, dtype)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        along = (written.output - mean) @ directions.T
+        written.output = written.output - along @ directions
+        logits = model.output.logits[:, -1].save()
+    return logits.float().cpu()
+
+
+def without_mlp0_neurons(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    neurons: Int[Tensor, " ablated"],
+    *,
+    mean: Float[Tensor, " neuron"],
+) -> Float[Tensor, "prompt d_vocab"]:
+    """Next-token logits when these neurons of MLP0 have their `mean` activation at every position."""
+    parts = anatomy.of(model)
+    last_map = model.get(f"{parts.blocks_path}.0.{parts.mlp_out_path}")
+    fixed = mean[neurons].to(model._module.device, model._module.dtype)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        last_map.input[..., neurons] = fixed
+        logits = model.output.logits[:, -1].save()
+    return logits.float().cpu()
+
+
+def head_inputs(
+    model: TransformersModel, texts: Sequence[str], *, layer: int, batch_size: int = 32
+) -> tuple[Int[Tensor, " token"], Float[Tensor, "token d_model"]]:
+    """Every token of the texts, and what the heads of a layer read there: the residual stream, normed."""
+    parts = anatomy.of(model)
+    token_ids, streams = [], []
+    by_length = sorted(texts, key=len)  # for little padding
+    for start in range(0, len(by_length), batch_size):
+        inputs = encode(model, by_length[start : start + batch_size])
+        with torch.no_grad(), model.trace(inputs) as tracer:
+            stream = parts.block(layer).input.save()
+            tracer.stop()  # no later block is needed
+        real = inputs["attention_mask"].bool()
+        token_ids.append(inputs["input_ids"][real].cpu())
+        streams.append(stream[real].float().cpu())
+    return torch.cat(token_ids), parts.head_norm(layer)(torch.cat(streams)).cpu()
 
 
 def mean_head_outputs(
