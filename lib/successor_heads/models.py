@@ -164,7 +164,7 @@ def _check_versions() -> None:
     try:
         packages = nnsight.compare().packages
     except Exception as error:  # whatever a server or a proxy in between answers
-        raise UserError(f"NDIF does not tell its versions ({_reason(error)}): try again later.") from error
+        raise UserError(f"NDIF does not tell its versions ({reason(error)}): try again later.") from error
     # A build's label after the plus, as in 2.9.0+cu128, does not matter.
     differing = {
         package: found["remote"].split("+")[0]
