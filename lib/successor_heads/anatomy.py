@@ -65,7 +65,10 @@ class Loaded:
         if rows is None:
             return tensor
         table = tensor.reshape(of, -1)
-        return table[rows.start : rows.stop : rows.step] if isinstance(rows, range) else table[rows.to(table.device)]
+        if isinstance(rows, range):
+            # As they come from a file, side by side: in another order in memory, sums differ in the last bit.
+            return table[rows.start : rows.stop : rows.step].contiguous()
+        return table[rows.to(table.device)]
 
 
 class Anatomy:
@@ -154,8 +157,7 @@ class Anatomy:
 
     def w_v(self, layer: int) -> Float[Tensor, "head d_model d_head"]:
         """W_V of every head of a layer; query heads that share a value head get equal matrices."""
-        # In one order in memory wherever it comes from, or sums would differ in the last bit.
-        value = self._value(layer, "weight").float().contiguous()
+        value = self._value(layer, "weight").float()
         if self.in_out:
             value = value.view(self.d_model, self.n_kv_heads, self.d_head).movedim(1, 0)
         else:
@@ -214,7 +216,8 @@ class Anatomy:
 
     def _per_query_head(self, per_kv_head: Tensor) -> Tensor:
         # Neighbouring query heads share a value head: 0,0,1,1 and not 0,1,0,1.
-        return per_kv_head.repeat_interleave(self.n_heads // self.n_kv_heads, dim=0)
+        group = self.n_heads // self.n_kv_heads
+        return per_kv_head[:, None].expand(-1, group, *per_kv_head.shape[1:]).flatten(0, 1)
 
     def _rows(self, path: str, token_ids: Tensor) -> Tensor:
         if len(token_ids) and int(token_ids.max()) >= self.d_vocab:

@@ -7,8 +7,9 @@ A score needs the embedding and unembedding rows of some 300 tokens, MLP0, and W
 A safetensors file says in a JSON at its start where each tensor lies, so these are byte ranges: read from
 disk, or from the hub over HTTP, and nothing else is. The scoring code is that of a model in memory:
 `anatomy` asks for tensors by name, and it does not matter who hands them out. It is run twice. The first
-time every tensor is hollow (torch's meta device): that checks names and shapes and gives the list of reads.
-The second time threads read that list ahead of the arithmetic, a bounded number of bytes.
+time with no token at all on hollow tensors, a zero stretched to their shape: that takes no time, checks
+names and shapes, and gives the list of reads. The second time threads read that list ahead of the
+arithmetic, by a bounded number of bytes.
 """
 
 import hashlib
@@ -351,7 +352,8 @@ class Checkpoint:
         read = Read(name, self._entry(name), rows=rows, of=of)
         if self.hollow:
             self.planned.append(read)
-            tensor = torch.empty(read.shape, device="meta")
+            # Not torch's meta device: arithmetic there imports a compiler, which takes seconds.
+            tensor = torch.zeros(()).expand((0, *read.shape[1:]) if is_embedding else read.shape)
         else:
             tensor = self._finite(name, self._fetch(read).to(self.device, self.dtype))
         if is_embedding:
