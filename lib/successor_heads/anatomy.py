@@ -184,6 +184,10 @@ class Anatomy:
         """The norm in front of the unembedding, as a function of [..., d_model]."""
         return partial(self._norm, self.final_norm_path)
 
+    def gain(self, weight: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
+        """What a norm multiplies by, from its stored weight."""
+        return weight
+
     def self_attention0(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         """What attention 0 adds to the stream for tokens that see only themselves: norms, all heads, biases."""
         value = torch.einsum("td,hdk->htk", self.head_norm(0)(x), self.w_v(0)) + self.b_v(0)[:, None].to(x.device)
@@ -321,11 +325,8 @@ class Llama(Anatomy):
     def _norm(self, path, x):
         if path is None:
             return x
-        weight = self._gain(self.weights.take(f"{path}.weight").float())
+        weight = self.gain(self.weights.take(f"{path}.weight").float())
         return F.rms_norm(x.float().to(weight.device), (self.d_model,), weight, self.config.rms_norm_eps)
-
-    def _gain(self, weight: Tensor) -> Tensor:
-        return weight
 
 
 class Mistral(Llama):
@@ -362,7 +363,7 @@ class Gemma2(Llama):
     def embed(self, token_ids):
         return super().embed(token_ids) * self.d_model**0.5
 
-    def _gain(self, weight):
+    def gain(self, weight):
         return 1 + weight
 
 

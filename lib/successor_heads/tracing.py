@@ -80,17 +80,67 @@ class Elsewhere:
         raise UserError("The weights are on NDIF: hand what you would do with them to parts.compute, as a function.")
 
 
+class Called:
+    """A model's tensors, found out by calling its modules: inside a trace, NDIF runs modules but shows no weights.
+
+    A linear map of the rows of the identity is its weight. The rows are scaled up by a power of two, which
+    costs no digit, until a bias is too small to be seen; of zeros, the map is its bias. A norm of +1, -1,
+    +1, ... gives its gain, and so does the negative of that; half their difference is without the bias. That
+    is exact but for the last digit of a gain, of which half precision has few.
+    """
+
+    def __init__(self, model, parts: Anatomy, shapes: dict[str, tuple[int, ...]], probe: Tensor):
+        self.model, self.shapes, self.in_out = model, shapes, parts.in_out
+        self.embedding_path = parts.embedding_path
+        # What the family adds to a norm's stored weight before it is used: 1 in Gemma.
+        self.added = float(parts.gain(torch.zeros(1)))
+        # Any activation: its dtype and its device are the model's.
+        self.like = {"dtype": probe.dtype, "device": probe.device}
+        self.narrow = probe.dtype == torch.float16
+
+    def __contains__(self, name):
+        return name in self.shapes
+
+    def take(self, name, *, rows=None, of=None):
+        path, _, leaf = name.rpartition(".")
+        module, shape = self.model.get(path), self.shapes[f"{path}.weight"]
+        if path == self.embedding_path:
+            return module(rows.to(self.like["device"])).detach()
+        n_in = shape[0] if self.in_out or len(shape) == 1 else shape[1]
+        if leaf == "bias":
+            return module(torch.zeros(1, n_in, **self.like))[0].detach()
+        if len(shape) == 1:
+            signs = torch.ones(1, n_in, **self.like)
+            signs[:, 1::2] = -1
+            large = signs * 2.0 ** (8 if self.narrow else 20)  # so that the epsilon under the root does not count
+            gain = (module(large).detach().float() - module(-large).detach().float()) / 2 * signs
+            return gain[0] - self.added
+        scale = 2.0 ** (8 if self.narrow else 64)
+        columns = rows if isinstance(rows, Tensor) else slice(None)
+        pieces = []
+        for start in range(0, n_in, 512):  # the whole of W_U would be large
+            identity = torch.zeros(min(512, n_in - start), n_in, **self.like)
+            identity.diagonal(start).fill_(scale)
+            pieces.append(module(identity).detach()[:, columns].float() / scale)
+        weight = torch.cat(pieces) if self.in_out else torch.cat(pieces).T
+        return weight.reshape(of, -1)[rows.start : rows.stop : rows.step] if isinstance(rows, range) else weight
+
+
 class _Remote:
     """What an Anatomy does otherwise when its weights are on NDIF."""
 
     def compute(self, function: Callable, *args, **kwargs):
-        """function(parts, *args, **kwargs), run inside one nnsight session there; what it returns comes back."""
+        """function(parts, *args, **kwargs), run inside one nnsight trace there; what it returns comes back."""
         # NDIF has not installed this package: its functions travel as source, with the names they use.
         nnsight.register("successor_heads")
-        model, family, loaded = self.model, self.family_class, Loaded
-        with explained(model), model.session(remote=model.remote):
-            module = model._module
-            answer = nnsight.save(function(family(module.config, loaded(module), model=model), *args, **kwargs))
+        model, family, config, called = self.model, self.family_class, self.config, Called
+        shapes = {name: tuple(parameter.shape) for name, parameter in model._module.named_parameters()}
+        with explained(model), model.trace("1", remote=model.remote):
+            probe = model.get(family.embedding_path).output
+            # A server may cast what a trace computes to the model's own, narrower dtype.
+            with torch.no_grad(), torch.autocast("cuda", enabled=False):
+                weights = called(model, family(config, None), shapes, probe)
+                answer = nnsight.save(function(family(config, weights), *args, **kwargs))
         return answer
 
 
