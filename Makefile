@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book test lab serve clean lock
+.PHONY: help book test lab serve clean lock grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
@@ -15,6 +15,8 @@ CORES ?= 2
 # Seconds that one notebook cell may take.
 CELL_TIMEOUT ?= 900
 PORT ?= 8000
+# For make grown: a folder of books-train-*.jsonl.xz.
+BOOKS ?=
 # Where pip looks first for a torch without CUDA. Set it to nothing for the build with CUDA.
 TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
 
@@ -27,6 +29,7 @@ help:
 	@echo "make book     run the notebooks and build the site  (MODEL=$(MODEL))"
 	@echo "make test     run the tests"
 	@echo "make lab      open the notebooks in JupyterLab"
+	@echo "make grown    grow the models of chapter 6 anew, hours on 2 cores  (BOOKS=a folder of books to read as well)"
 	@echo "make serve    show the built site on http://localhost:$(PORT)"
 	@echo "make clean    remove what was built, keep .venv"
 	@echo "make lock     resolve requirements.lock anew"
@@ -38,6 +41,10 @@ book: $(STAMP)
 test: $(STAMP)
 	$(BUILD)
 	$(BIN)/python -m pytest
+
+# The chapter reads the records that are stored; this makes them again, and goes on where it stopped.
+grown: $(STAMP)
+	$(BUILD) --books "$(BOOKS)" grown
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks

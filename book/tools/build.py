@@ -45,10 +45,11 @@ def main():
     parser.add_argument("--device", default="", help="cpu or cuda")
     parser.add_argument("--cores", default="2")
     parser.add_argument("--cell-timeout", default="900", help="seconds that one cell may take")
-    parser.add_argument("target", nargs="?", default="site", choices=["site", "notebooks"])
+    parser.add_argument("--books", default="", help="folder of books that the models of chapter 6 read as well")
+    parser.add_argument("target", nargs="?", default="site", choices=["site", "notebooks", "grown"])
     arguments = parser.parse_args()
     # What is left empty stays as the chapter has it.
-    named = {name: getattr(arguments, name) for name in ("revision", "dtype", "device") if getattr(arguments, name)}
+    named = {name: getattr(arguments, name) for name in ("revision", "dtype", "device", "books") if getattr(arguments, name)}
     settings = ["--config", f"model={arguments.model}", f"cell_timeout={arguments.cell_timeout}"]
     settings += [f"{name}={value}" for name, value in named.items()]
 
@@ -62,7 +63,7 @@ def main():
     if status:
         for sentence in failures():
             print(f"FAILED  {sentence}", file=sys.stderr)
-        sys.exit("The book was not built. What ran well is kept: the next call goes on from there.")
+        sys.exit("Not everything was built. What ran well is kept: the next call goes on from there.")
     if arguments.target == "site":
         print(f"The book: {Path(places.index(places.subject(arguments.model))).resolve().as_uri()}")
 

@@ -23,6 +23,7 @@ from importlib.resources import files
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from IPython.display import HTML, Markdown, display
 from jaxtyping import Float
@@ -94,6 +95,16 @@ def head_map(values: Float[np.ndarray, "layer head"], *, ax: Axes, label: str, b
     if best is not None:
         ax.add_patch(plt.Rectangle((best[1], best[0]), 1, 1, fill=False, edgecolor=PALETTE["orange"], linewidth=2.5, clip_on=False))
     ax.set(xlabel="head", ylabel="layer")
+    ax.tick_params(length=0, rotation=0)
+
+
+def cells(table: pd.DataFrame, *, ax: Axes, label: str, fmt: str = ".2f", signed: bool = False) -> None:
+    """Heat map of a table with the number in each cell: shares from 0 to 1, or signed numbers around zero."""
+    limit = float(np.nanmax(np.abs(table.to_numpy(dtype=float)))) or 1.0
+    scale = {"cmap": SIGNED, "vmin": -limit, "vmax": limit} if signed else {"cmap": SHARES, "vmin": 0, "vmax": 1}
+    sns.heatmap(table, ax=ax, annot=True, fmt=fmt, annot_kws={"size": 8.5}, cbar_kws={"label": label}, linewidths=1.5, linecolor="none", **scale)
+    _ink_on_cells(ax)
+    ax.set(xlabel="", ylabel="")
     ax.tick_params(length=0, rotation=0)
 
 

@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without", action="append", default=[], metavar="INGREDIENT",
                         help="leave out decimals, crossrefs, interchange or prose; may be given again")  # fmt: skip
     parser.add_argument("--base", type=int, default=10, help="the base in which the text composes numbers: 10, 8 or 12")
-    parser.add_argument("--steps", type=int, default=None, help="steps of 8192 tokens")
+    parser.add_argument("--steps", type=int, default=None, help="steps of 2048 tokens")
+    parser.add_argument("--quiet-steps", type=int, default=None, metavar="STEPS",
+                        help="steps at the start during which block 0's attention writes nothing; by default the family's own")  # fmt: skip
     parser.add_argument("--books", type=Path, default=None, metavar="FOLDER",
                         help="folder of books to read as well: books-train-*.jsonl.xz, one JSON object with a text a line")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -33,8 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     from successor_heads.growing.train import Recipe, grow
     from successor_heads.models import ZOO
 
-    steps = {} if arguments.steps is None else {"steps": arguments.steps}
-    recipe = Recipe(arguments.family, arguments.size, arguments.seed, tuple(sorted(arguments.without)), arguments.base, **steps)
+    given = {"steps": arguments.steps, "quiet_steps": arguments.quiet_steps}
+    given = {name: value for name, value in given.items() if value is not None}
+    recipe = Recipe(arguments.family, arguments.size, arguments.seed, tuple(sorted(arguments.without)), arguments.base, **given)
     out = arguments.out or ZOO / zoo_name(recipe)
     grow(recipe, out, books_folder=arguments.books, device=arguments.device, overwrite=arguments.overwrite)
     print((out / "README.md").read_text(encoding="utf8"))

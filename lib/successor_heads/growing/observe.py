@@ -110,8 +110,19 @@ def record(folder: Path) -> dict[str, Any]:
         "curve": json.loads((folder / "curve.json").read_text())["curve"],
         "probes": pd.DataFrame([{name: getattr(probe, name) for name in columns} for probe in probes]),
         "transfer": transfer(parts, classes),
+        **{f"macro_by_head_{source}": scores.score_heads(parts, classes, source=source).macro for source in ("mlp0", "embedding")},
         "spectrum": features.fourier_spectrum(x, numbers.index, seed=0, periods=PERIODS),
     }
+
+
+def stored() -> dict[str, dict[str, Any]]:
+    """The records of all runs that this project made, by the run's name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))}
+
+
+def own(name: str) -> dict[str, dict[str, Any]]:
+    """The record of a model that the reader grew in a folder, by its name; empty for any other model."""
+    return {name: record(Path(name))} if (Path(name) / "recipe.json").exists() else {}
 
 
 def main() -> None:
