@@ -4,6 +4,8 @@ import json
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -418,3 +420,22 @@ def test_noise_drowns_a_head(decimal):
         for noise in (0.0, 30.0)
     )
     assert clean > 0.97 and drowned < 0.3
+
+
+@pytest.mark.parametrize(
+    ("table", "again", "plant", "keys", "numbers"),
+    [
+        ("drowned", calibrate.drowned_rows, "seed", ["noise"], ["successor", "best"]),
+        ("edits", calibrate.edits_rows, "plant", ["directions", "task", "scale"], ["right"]),
+        ("effects", calibrate.effects_rows, "plant", ["role"], ["direct", "ablation", "rank_direct", "rank_ablation"]),
+    ],
+)
+def test_a_stored_table_is_what_this_code_gives(table, again, plant, keys, numbers):
+    """One plant of each table, measured anew, up to what another machine's rounding moves."""
+    stored = calibrate.stored()[table].query(f"family == 'gpt2' and {plant} == 3")
+    fresh = pd.DataFrame(again("gpt2", 3))
+    both = stored.merge(fresh, on=keys, suffixes=("_stored", "_fresh"), validate="one_to_one")
+    assert len(both) == len(stored) == len(fresh)
+    for name in numbers:
+        slack = 1 if name == "right" else 0.02
+        np.testing.assert_allclose(both[f"{name}_fresh"], both[f"{name}_stored"], atol=slack, rtol=0.01, err_msg=name)
