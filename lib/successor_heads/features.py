@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GroupKFold, KFold
 from torch import Tensor
 
 from successor_heads.scores import wilson
@@ -60,14 +60,17 @@ def probe_modulus(
     modulus: int,
     *,
     seed: int,
+    groups: Int[np.ndarray, " token"] | None = None,
     n_folds: int = 10,
     n_permutations: int = 200,
 ) -> Probe:
     """A ridge probe for index mod `modulus`, cross-validated over random folds (paper, section 3).
 
-    Folds are drawn over tokens, whatever their decade. The null keeps x and permutes the labels: it
-    says what chance and the probe's capacity give, not what a neighbouring modulus explains (who can
-    read mod 10 can read mod 5 and mod 2). Raises ValueError for a modulus below 2.
+    Folds are drawn over tokens, whatever their decade; with `groups`, such as decades or classes, over
+    whole groups, so that a token is read by a probe that saw none of its group. The null keeps x and
+    permutes the labels: it says what chance and the probe's capacity give, not what a neighbouring
+    modulus explains (who can read mod 10 can read mod 5 and mod 2). Raises ValueError for a modulus
+    below 2.
     """
     if modulus < 2:
         raise ValueError(f"a residue mod {modulus} holds nothing to probe for")
@@ -79,8 +82,12 @@ def probe_modulus(
     labelings = np.stack([labels, *(rng.permutation(labels) for _ in range(n_permutations))])
     targets = np.eye(modulus)[labelings].transpose(1, 0, 2).reshape(len(labels), -1)
 
+    if groups is None:
+        folds = KFold(n_folds, shuffle=True, random_state=seed).split(inputs)
+    else:
+        folds = GroupKFold(min(n_folds, len(np.unique(groups)))).split(inputs, groups=groups)
     predicted = np.empty_like(labelings)
-    for train, test in KFold(n_folds, shuffle=True, random_state=seed).split(inputs):
+    for train, test in folds:
         answers = Ridge(alpha=PENALTY).fit(inputs[train], targets[train]).predict(inputs[test])
         predicted[:, test] = answers.reshape(len(test), -1, modulus).argmax(-1).T
     accuracies = (predicted == labelings).mean(1)
@@ -164,16 +171,52 @@ def fourier_spectrum(
     )
 
 
+def wave_directions(
+    x: Float[Tensor, "token d_model"], index: Int[Tensor, " token"], periods: Sequence[float]
+) -> Float[Tensor, "direction d_model"]:
+    """Orthonormal directions in which x swings with these periods over `index`: two a period, one for 2.
+
+    The least-squares cosine and sine parts of x. Each token's own noise is in the fit, so what they hold
+    of x is to be judged on tokens that were not in it.
+    """
+    waves = np.concatenate([_wave(index.numpy(), period) for period in periods], axis=1)
+    swings = waves.T @ _unit_scale(x)
+    return torch.from_numpy(np.linalg.svd(swings, full_matrices=False)[2]).to(x.dtype)
+
+
+def residue_share(
+    values: Float[Tensor, "token value"], index: Int[Tensor, " token"], modulus: int
+) -> Float[Tensor, " value"]:
+    """Share of each value's variance over the tokens that the index mod `modulus` explains (R²).
+
+    By chance about (modulus - 1) / (tokens - 1); 0 for a value that does not vary.
+    """
+    residues = torch.nn.functional.one_hot(index % modulus, modulus).to(values.dtype)
+    means = residues.T @ values / residues.sum(0).clamp(min=1)[:, None]
+    spread = (values - values.mean(0)).square().sum(0)
+    left = (values - residues @ means).square().sum(0)
+    return torch.where(spread > 0, 1 - left / spread.clamp(min=torch.finfo(values.dtype).tiny), 0.0)
+
+
 @dataclass(frozen=True, eq=False)
 class SparseAutoencoders:
-    """Autoencoders of equal width, one a seed; their inputs are (x - mean) / scale.
+    """Autoencoders of equal width, one a seed.
 
-    `features` are the decoders' unit rows. `activations` are those on the tokens they were trained on,
-    `explained` is the share of the variance that the reconstruction keeps.
+        a = relu((x - mean) / scale · encoder + encoder_bias),   x' = mean + scale · (a · features + decoder_bias)
+
+    With `top_k` only the k largest activations of a token are kept. `features` are the decoders' unit
+    rows. `activations` are those on the tokens they were trained on, `explained` is the share of the
+    variance that the reconstruction keeps.
     """
 
     seeds: tuple[int, ...]
+    mean: Float[Tensor, " d_model"]
+    scale: float
+    encoder: Float[Tensor, "seed d_model feature"]
+    encoder_bias: Float[Tensor, "seed 1 feature"]
     features: Float[Tensor, "seed feature d_model"]
+    decoder_bias: Float[Tensor, "seed 1 d_model"]
+    top_k: int | None
     activations: Float[Tensor, "seed token feature"]
     explained: Float[Tensor, " seed"]
 
@@ -187,38 +230,53 @@ class SparseAutoencoders:
         """Share of features that are on for no token."""
         return (self.activations <= 0).all(1).float().mean(-1)
 
+    def encode(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "seed token feature"]:
+        """Activations on any tokens."""
+        x = (x.float() - self.mean) / self.scale
+        return _activations(x, self.encoder, self.encoder_bias, self.decoder_bias, self.top_k)
+
+    def explained_on(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, " seed"]:
+        """Share of the variance of these tokens that the reconstruction keeps: 1 - |x - x'|² / |x - mean|²."""
+        rebuilt = self.encode(x) @ self.features + self.decoder_bias
+        x = (x.float() - self.mean) / self.scale
+        return 1 - (x - rebuilt).square().sum((1, 2)) / x.square().sum()
+
 
 def train_saes(
     x: Float[Tensor, "token d_model"],
     *,
     seeds: Sequence[int],
     width: int,
-    sparsity: float,
+    sparsity: float = 0.0,
+    top_k: int | None = None,
     steps: int = 1500,
+    batch_size: int | None = None,
     learning_rate: float = 3e-3,
 ) -> SparseAutoencoders:
-    """Sparse autoencoders with an L1 penalty, all seeds in one batch of tensor operations (paper, section 3).
+    """Sparse autoencoders, all seeds in one batch of tensor operations (paper, section 3).
 
     Each minimises |x - x'|² + sparsity · Σ activations, averaged over tokens, for tokens of mean squared
-    length 1. All tokens are in every step, and nothing passes from one seed to another: a seed's result
-    is the same alone and in company, up to rounding.
+    length 1. With `top_k` and no sparsity it is a TopK autoencoder. All tokens are in every step, or
+    `batch_size` of them drawn by the seed. Nothing passes from one seed to another: a seed's result is
+    the same alone and in company, up to rounding.
     """
-    x = torch.from_numpy(_unit_scale(x)).float()
+    mean, centred = x.float().mean(0), torch.from_numpy(_unit_scale(x)).float()
     decoder = torch.stack([_random_rows(seed, width, x.shape[1]) for seed in seeds])
     encoder = decoder.transpose(1, 2).clone()
     encoder_bias = torch.zeros(len(seeds), 1, width)
     decoder_bias = torch.zeros(len(seeds), 1, x.shape[1])
     parameters = [part.requires_grad_() for part in (encoder, encoder_bias, decoder, decoder_bias)]
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-
-    def run():
-        activations = torch.relu((x - decoder_bias) @ encoder + encoder_bias)
-        return activations, activations @ decoder + decoder_bias
+    draws = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     for _ in range(steps):
-        activations, rebuilt = run()
-        loss = (x - rebuilt).square().sum(-1).mean(-1) + sparsity * activations.sum(-1).mean(-1)
+        batch = centred
+        if batch_size is not None:
+            batch = centred[torch.stack([torch.randint(len(centred), (batch_size,), generator=g) for g in draws])]
+        activations = _activations(batch, encoder, encoder_bias, decoder_bias, top_k)
+        rebuilt = activations @ decoder + decoder_bias
+        loss = (batch - rebuilt).square().sum(-1).mean(-1) + sparsity * activations.sum(-1).mean(-1)
         optimizer.zero_grad()
         loss.sum().backward()  # a sum, so that each seed's gradient is its own
         optimizer.step()
@@ -227,11 +285,46 @@ def train_saes(
             # Or the penalty would be dodged: small activations, long decoder rows.
             decoder /= decoder.norm(dim=-1, keepdim=True)
     with torch.no_grad():
-        activations, rebuilt = run()
-        explained = 1 - (x - rebuilt).square().sum((1, 2)) / x.square().sum()
+        activations = _activations(centred, encoder, encoder_bias, decoder_bias, top_k)
+        rebuilt = activations @ decoder + decoder_bias
+        explained = 1 - (centred - rebuilt).square().sum((1, 2)) / centred.square().sum()
     return SparseAutoencoders(
-        seeds=tuple(seeds), features=decoder.detach(), activations=activations, explained=explained
+        seeds=tuple(seeds),
+        mean=mean,
+        scale=(x.float() - mean).square().sum(1).mean().sqrt().item(),
+        encoder=encoder.detach(),
+        encoder_bias=encoder_bias.detach(),
+        features=decoder.detach(),
+        decoder_bias=decoder_bias.detach(),
+        top_k=top_k,
+        activations=activations,
+        explained=explained,
     )
+
+
+def _activations(x: Tensor, encoder: Tensor, encoder_bias: Tensor, decoder_bias: Tensor, top_k: int | None) -> Tensor:
+    """relu((x - decoder_bias) · encoder + encoder_bias), of which the top_k of each token stay."""
+    activations = torch.relu((x - decoder_bias) @ encoder + encoder_bias)
+    if top_k is None:
+        return activations
+    kept = activations.topk(top_k, dim=-1)
+    return torch.zeros_like(activations).scatter(-1, kept.indices, kept.values)
+
+
+def modal_features(
+    best: Int[Tensor, "*seed token"], index: Int[Tensor, " token"], modulus: int
+) -> tuple[Int[Tensor, "*seed residue"], Float[Tensor, "*seed residue"]]:
+    """For each residue the feature that is `best` for most of its tokens, and the share of them (paper, section 3).
+
+    The share of a residue without tokens is NaN.
+    """
+    modal, share = [], []
+    for residue in range(modulus):
+        own = best[..., index % modulus == residue]
+        feature = own.mode(-1).values if own.shape[-1] else torch.zeros_like(best[..., 0])
+        modal.append(feature)
+        share.append((own == feature[..., None]).float().mean(-1))
+    return torch.stack(modal, -1), torch.stack(share, -1)
 
 
 def matched_cosines(
