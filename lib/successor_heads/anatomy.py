@@ -99,6 +99,8 @@ class Anatomy:
     # How it computes:
     epsilon_name: str
     activation_name: str = "hidden_act"
+    # What rows of W_E are multiplied by before they enter the stream; where it is not 1, by the embedding module.
+    embedding_scale: float = 1.0
     # Whether attention and MLP of a block read the same stream, or the MLP what attention has added to.
     is_parallel: bool = False
     # Whether linear layers are stored [in, out], as GPT-2's Conv1D, rather than [out, in].
@@ -128,7 +130,7 @@ class Anatomy:
 
     def embed(self, token_ids: Int[Tensor, " token"]) -> Float[Tensor, "token d_model"]:
         """Rows of W_E as they enter the residual stream. Raises UserError for an id outside the vocabulary."""
-        return self._rows(self.embedding_path, token_ids)
+        return self._rows(self.embedding_path, token_ids) * self.embedding_scale
 
     def unembed(self, token_ids: Int[Tensor, " token"]) -> Float[Tensor, "d_model token"]:
         """Columns of W_U, without the final norm, a bias, or a cap on the logits, which keeps their order.
@@ -360,8 +362,9 @@ class Gemma2(Llama):
     mlp_post_norm_path = "post_feedforward_layernorm"
     activation_name = "hidden_activation"
 
-    def embed(self, token_ids):
-        return super().embed(token_ids) * self.d_model**0.5
+    @property
+    def embedding_scale(self):
+        return self.d_model**0.5
 
     def gain(self, weight):
         return 1 + weight

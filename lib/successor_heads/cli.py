@@ -57,11 +57,18 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
     parser.add_argument("--dtype", default="float32", help="float32 (default), float16 or bfloat16 in memory")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps")
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--stream",
         action=argparse.BooleanOptionalAction,
         help="read only the bytes that a score needs, from disk or straight from the hub, one layer at a time; "
         "the default where the model would not fit into memory",
+    )
+    where.add_argument(
+        "--remote",
+        action="store_true",
+        help="compute on NDIF, where the weights stay, in the dtype and on the device that it has; "
+        "needs a key in NDIF_API_KEY",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores of all heads here")
 
@@ -87,19 +94,23 @@ def run_score(args: argparse.Namespace) -> int:
 
 
 def _scored(args: argparse.Namespace) -> tuple:
-    """The model's anatomy, its ordinal classes, its scores and its revision: streamed, or loaded into memory."""
-    from successor_heads import anatomy, models, ordinals, scores, streaming
+    """The model's anatomy, its ordinal classes, its scores and its revision: streamed, loaded, or on NDIF."""
+    from successor_heads import models, ordinals, scores, streaming
 
     if args.stream or (
-        args.stream is None and streaming.would_not_fit(args.model, revision=args.revision, dtype=args.dtype)
+        args.stream is None and not args.remote and streaming.would_not_fit(args.model, revision=args.revision, dtype=args.dtype)
     ):
         checkpoint = streaming.Checkpoint(
             args.model, revision=args.revision, dtype=args.dtype, device=args.device
         )
         classes = ordinals.resolve(checkpoint.tokenizer)
         return checkpoint.anatomy, classes, checkpoint.score(classes), checkpoint.revision
-    model = models.load(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
-    classes, parts = ordinals.resolve(model.tokenizer), anatomy.of(model)
+    from successor_heads import tracing  # which imports nnsight, for longer than a streamed score takes
+
+    model = models.load(
+        args.model, revision=args.revision, dtype=args.dtype, device=args.device, remote=args.remote
+    )
+    classes, parts = ordinals.resolve(model.tokenizer), tracing.anatomy_of(model)
     return parts, classes, scores.score_heads(parts, classes), models.revision_of(model) or args.revision
 
 

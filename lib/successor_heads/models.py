@@ -128,9 +128,10 @@ def _on_ndif(name: str, revision: str | None) -> "nnsight.TransformersModel":
     CONFIG.API.APIKEY = key
     _check_running(name, revision)
     _check_versions()
-    _, _, tokenizer = read_all_but_weights(name, revision=revision)
-    with explained(name, "config.json", revision):
-        model = TransformersModel(name, task="text-generation", tokenizer=tokenizer, revision=revision)
+    folder, _, tokenizer = read_all_but_weights(name, revision=revision)
+    with explained(name, "config.json"):
+        model = TransformersModel(str(folder), task="text-generation", tokenizer=tokenizer, revision=revision)
+    model.repo_id = name  # by which NDIF knows it
     model.remote = True
     return model
 
@@ -141,7 +142,8 @@ def _check_running(name: str, revision: str | None) -> None:
 
     with redirect_stderr(io.StringIO()):  # where nnsight tells of a server that does not answer
         deployments = nnsight.status().deployments.values()
-    running = [entry for entry in deployments if entry["state"] == "RUNNING"]
+    tasks = (None, "text-generation")
+    running = [entry for entry in deployments if entry["state"] == "RUNNING" and entry["task"] in tasks]
     if not running:
         raise UserError(
             "NDIF does not answer or runs no model at the moment: see https://nnsight.net/status, and try again later."

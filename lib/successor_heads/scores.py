@@ -152,7 +152,7 @@ def _answers(
         # All classes go through a layer together, so that its weights are read once.
         logits = effective_ov_logits(anatomy, x, token_ids, layer=layer, **convention)
         known[layer] = [
-            strict_argmax(logits[:, rows.to(logits.device), first:last]).cpu()
+            strict_argmax(logits[:, rows.to(logits.device), first:last]).short().cpu()  # few bytes, for NDIF
             for rows, (first, last) in zip(read, rivals)
         ]
     return [torch.stack(layers) for layers in zip(*(known[layer] for layer in range(anatomy.n_layers)))]

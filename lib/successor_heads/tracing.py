@@ -22,7 +22,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from successor_heads import anatomy
-from successor_heads.anatomy import Anatomy, Loaded
+from successor_heads.anatomy import Anatomy
 from successor_heads.errors import UserError
 
 
@@ -85,13 +85,13 @@ class Called:
 
     A linear map of the rows of the identity is its weight. The rows are scaled up by a power of two, which
     costs no digit, until a bias is too small to be seen; of zeros, the map is its bias. A norm of +1, -1,
-    +1, ... gives its gain, and so does the negative of that; half their difference is without the bias. That
-    is exact but for the last digit of a gain, of which half precision has few.
+    +1, ... gives its gain, and so does the negative of that; half their difference is without the bias. All
+    this is exact, but for the last digit of a gain and of Gemma's embeddings, which half precision has few of.
     """
 
     def __init__(self, model, parts: Anatomy, shapes: dict[str, tuple[int, ...]], probe: Tensor):
         self.model, self.shapes, self.in_out = model, shapes, parts.in_out
-        self.embedding_path = parts.embedding_path
+        self.embedding_path, self.embedding_scale = parts.embedding_path, parts.embedding_scale
         # What the family adds to a norm's stored weight before it is used: 1 in Gemma.
         self.added = float(parts.gain(torch.zeros(1)))
         # Any activation: its dtype and its device are the model's.
@@ -105,7 +105,8 @@ class Called:
         path, _, leaf = name.rpartition(".")
         module, shape = self.model.get(path), self.shapes[f"{path}.weight"]
         if path == self.embedding_path:
-            return module(rows.to(self.like["device"])).detach()
+            embedded = module(rows.to(self.like["device"])).detach()
+            return embedded if self.embedding_scale == 1 else embedded.float() / self.embedding_scale
         n_in = shape[0] if self.in_out or len(shape) == 1 else shape[1]
         if leaf == "bias":
             return module(torch.zeros(1, n_in, **self.like))[0].detach()
@@ -122,7 +123,8 @@ class Called:
             identity = torch.zeros(min(512, n_in - start), n_in, **self.like)
             identity.diagonal(start).fill_(scale)
             pieces.append(module(identity).detach()[:, columns].float() / scale)
-        weight = torch.cat(pieces) if self.in_out else torch.cat(pieces).T
+        # In the order in memory in which it is stored, or sums would differ in the last bit.
+        weight = torch.cat(pieces) if self.in_out else torch.cat(pieces).T.contiguous()
         return weight.reshape(of, -1)[rows.start : rows.stop : rows.step] if isinstance(rows, range) else weight
 
 
