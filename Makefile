@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book test lab serve clean lock grown
+.PHONY: help book test lab serve clean lock benchmark grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
@@ -31,6 +31,7 @@ help:
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make grown    grow the models of chapter 6 anew, hours on 2 cores  (BOOKS=a folder of books to read as well)"
 	@echo "make serve    show the built site on http://localhost:$(PORT)"
+	@echo "make benchmark  compare time, memory and bytes of a score with TransformerLens, in an environment of its own"
 	@echo "make clean    remove what was built, keep .venv"
 	@echo "make lock     resolve requirements.lock anew"
 
@@ -65,6 +66,18 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
 	rm -f .venv/installed-*
+	touch $@
+
+# The peer has needs of its own, which stay out of the book's environment; what both need has the same version.
+PEER := _build/benchmark/venv
+benchmark: $(PEER)/installed
+	$(PEER)/bin/python benchmarks/score_vs_transformerlens.py
+
+$(PEER)/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv --clear $(PEER)
+	$(PEER)/bin/python -m pip install --quiet --no-deps --retries 1 $(if $(TORCH_WHEELS),--find-links $(TORCH_WHEELS)) --constraint requirements.lock torch
+	$(PEER)/bin/python -m pip install --quiet --constraint requirements.lock torch transformer-lens==4.3.0 pandas psutil setuptools
+	$(PEER)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 # CUDA packages stay out: they exist on Linux only, and pip adds them where torch asks for them.

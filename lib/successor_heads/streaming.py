@@ -259,8 +259,8 @@ class Read:
             count(len(part))
 
         for first, last in self.spans:
-            offset, end = self.entry.start + first * self.row_bytes, self.entry.start + last * self.row_bytes
-            for offset in range(offset, end, CHUNK_BYTES):
+            start, end = (self.entry.start + row * self.row_bytes for row in (first, last))
+            for offset in range(start, end, CHUNK_BYTES):
                 size = min(CHUNK_BYTES, end - offset)
                 self.jobs.append(pool.submit(fill, view[done : done + size], offset))
                 done += size
