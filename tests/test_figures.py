@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from IPython.utils.capture import capture_output
-
 from successor_heads import figures
 
 
@@ -83,3 +82,23 @@ def test_nothing_is_printed(shown):
     with capture_output() as captured:
         figures.show(simple_figure(), alt="one", caption="")
     assert captured.stdout == captured.stderr == ""
+
+
+@pytest.mark.parametrize("names, ticks, lines", [([str(n) for n in range(40)], 10, 0), ({"days": 10, "numbers": 30}, 2, 2)])
+def test_a_matrix_is_centred_on_zero_and_says_what_is_read_and_what_is_promoted(shown, names, ticks, lines):
+    fig, ax = plt.subplots()
+    values = np.random.default_rng(0).normal(size=(40, 40))
+    values[0, 0] = 1000.0  # one cell does not set the scale
+    figures.matrix(values, ax=ax, names=names, label="logits")
+    (image,) = ax.images
+    low, high = image.get_clim()
+    assert low == -high and high < 5
+    assert image.get_array().shape == (40, 40)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("promoted", "read")
+    assert len(ax.get_xticks()) == len(ax.get_yticks()) == ticks and len(ax.lines) == lines
+    assert fig.axes[1].get_ylabel() == "logits"
+    plt.close(fig)
+    fig, ax = plt.subplots()
+    figures.matrix(np.zeros((2, 2)), ax=ax, names=["a", "b"])
+    assert ax.images[0].get_clim() == (-1, 1) and len(fig.axes) == 1
+    plt.close(fig)

@@ -6,10 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
 from successor_heads import anatomy, models, ordinals
 from successor_heads.ov_circuit import effective_ov_logits, head_input
+from successor_heads.planted.known import macro as joint_by_hand
 from successor_heads.scores import (
+    CONVENTIONS,
     TIE,
     HeadScores,
     macro_interval,
@@ -167,3 +168,29 @@ def test_success_is_equality_whatever_is_predicted(predicted, target):
     scores = HeadScores(predicted={"task": torch.from_numpy(predicted)}, target={"task": torch.tensor(target)})
     assert np.array_equal(scores.success["task"].numpy(), predicted == np.array(target))
     assert torch.equal(scores.micro, scores.macro)
+
+
+def test_conventions_change_what_they_say_and_canonical_is_what_is_asked_for_with_no_word(checkpoints, tokenizer):
+    parts, classes = anatomy.of(models.load(str(checkpoints["gpt2"]))), ordinals.resolve(tokenizer)
+    scored = {name: score_heads(parts, classes, **options) for name, options in CONVENTIONS.items()}
+    plain = score_heads(parts, classes)
+    assert next(iter(CONVENTIONS)) == "canonical" and CONVENTIONS["canonical"] == {}
+    for name, scores in scored.items():
+        same = all(torch.equal(scores.predicted[task], plain.predicted[task]) for task in classes)
+        assert same == (name == "canonical"), name
+
+
+def test_joint_lets_all_classes_compete(model, tokenizer):
+    parts, classes = anatomy.of(model), ordinals.resolve(tokenizer)
+    token_ids = torch.cat([resolved.token_ids for resolved in classes.values()])
+    joint = score_heads(parts, classes, joint=True)
+    x = head_input(parts, token_ids)
+    for layer in range(parts.n_layers):
+        logits = effective_ov_logits(parts, x, token_ids, layer=layer)
+        torch.testing.assert_close(joint.macro[layer], joint_by_hand(logits, classes, joint=True))
+    # To win against all is to win against one's own class.
+    within = score_heads(parts, classes)
+    assert all((within.success[task] | ~joint.success[task]).all() for task in classes)
+    assert joint.target["months"][0] == within.target["months"][0] + sum(
+        len(classes[task].words) for task in ordinals.TASKS[: ordinals.TASKS.index("months")]
+    )
