@@ -132,3 +132,103 @@ def test_every_found_direction_is_matched_once():
     assert sorted(place.tolist()) == [0, 1, 2] and (cosines < 0.6).all()
     with pytest.raises(ValueError):
         features.matched_cosines(truth[:2], truth)
+
+
+def test_a_probe_over_groups_has_seen_no_token_of_the_group_that_it_reads():
+    """Residues that can be read only from other members of the same ten: random folds can, whole tens cannot."""
+    generator = torch.Generator().manual_seed(6)
+    own = torch.randn(21, 10, 128, generator=generator)  # each ten with residue directions of its own
+    x = own[INDEX // 10, INDEX % 10 // 5] + 0.1 * torch.randn(200, 128, generator=generator)
+    halves = INDEX % 10 // 5  # all that x says, and each ten says it in its own way
+    seen = features.probe_modulus(x, halves, 2, seed=0, n_permutations=20)
+    unseen = features.probe_modulus(x, halves, 2, seed=0, groups=(INDEX // 10).numpy(), n_permutations=20)
+    assert seen.found and seen.accuracy > 0.95
+    assert not unseen.found and unseen.accuracy < 0.7
+
+
+def test_a_probe_reads_unseen_tens_where_the_directions_are_shared(decimal):
+    probe = features.probe_modulus(decimal[0], INDEX, 10, seed=0, groups=(INDEX // 10).numpy(), n_permutations=20)
+    assert probe.found and probe.accuracy >= 0.95
+
+
+def test_wave_directions_span_the_planted_residues_and_no_others(decimal):
+    x, residues = decimal
+    truth = residues - residues.mean(0)
+    of_ten = features.wave_directions(x, INDEX, [10.0, 5.0, 10 / 3, 2.5, 2.0])
+    assert of_ten.shape == (9, 128)
+    torch.testing.assert_close(of_ten @ of_ten.T, torch.eye(9), atol=1e-5, rtol=0)
+    held = lambda directions: ((truth @ directions.T).norm() / truth.norm()).item() ** 2  # noqa: E731
+    assert held(of_ten) > 0.9
+    assert held(features.wave_directions(x, INDEX, [11.0, 5.5, 11 / 3, 2.75, 2.2])) < 0.5
+
+
+def test_removing_one_period_takes_that_period_out_of_the_spectrum(decimal):
+    x, _ = decimal
+    directions = features.wave_directions(x, INDEX, [10.0])
+    left = x - (x - x.mean(0)) @ directions.T @ directions
+    share = lambda x: features.fourier_spectrum(x, INDEX, seed=0, periods=[10.0, 5.0], n_permutations=2)["share"]  # noqa: E731
+    assert share(x)[0] > 0.05 and share(left)[0] < 1e-10
+    assert share(left)[1] > 0.8 * share(x)[1]
+
+
+def test_residue_share_is_that_of_an_analysis_of_variance():
+    generator = torch.Generator().manual_seed(7)
+    values = torch.stack([(INDEX % 10).double(), torch.randn(200, generator=generator).double(), torch.ones(200).double()], 1)
+    values[:, 1] += INDEX % 10 == 3
+    share = features.residue_share(values, INDEX, 10)
+    groups = [values[INDEX % 10 == residue, 1].numpy() for residue in range(10)]
+    within = sum(((group - group.mean()) ** 2).sum() for group in groups)
+    assert share[0] == pytest.approx(1)
+    assert share[1] == pytest.approx(1 - within / ((values[:, 1] - values[:, 1].mean()) ** 2).sum().item())
+    assert share[2] == 0  # what does not vary is explained by nothing
+    assert (features.residue_share(values, INDEX, 7)[:2] < 0.15).all()
+
+
+def test_the_modal_feature_is_counted_among_the_tokens_of_its_residue():
+    index = torch.tensor([1, 11, 21, 2, 12, 10])
+    best = torch.tensor([[5, 5, 7, 7, 7, 0], [1, 1, 1, 1, 2, 3]])
+    modal, share = features.modal_features(best, index, 10)
+    assert modal[:, :3].tolist() == [[0, 5, 7], [3, 1, 1]]
+    torch.testing.assert_close(share[:, :3], torch.tensor([[1, 2 / 3, 1], [1, 1, 0.5]]))
+    assert share[:, 3:].isnan().all()  # no token has these residues
+
+
+@pytest.mark.parametrize("settings", [{"sparsity": 0.1}, {"top_k": 3}, {"top_k": 3, "batch_size": 40}], ids=str)
+def test_every_kind_of_autoencoder_is_the_same_alone_and_in_company(decimal, settings):
+    together = features.train_saes(decimal[0], seeds=(0, 1, 2), width=16, steps=60, **settings)
+    alone = features.train_saes(decimal[0], seeds=(1,), width=16, steps=60, **settings)
+    torch.testing.assert_close(together.features[1], alone.features[0], atol=1e-4, rtol=0)
+    assert (together.features[0] - together.features[1]).abs().max() > 0.1  # seeds differ
+
+
+def test_top_k_autoencoders_keep_k_and_find_the_planted_directions(decimal):
+    x, residues = decimal
+    saes = features.train_saes(x, seeds=(0, 1), width=48, top_k=2, steps=800)
+    assert ((saes.activations > 0).sum(-1) <= 2).all() and saes.active.min() > 1.5
+    truth = residues - residues.mean(0)
+    cosines = torch.stack([features.matched_cosines(found, truth)[0] for found in saes.features])
+    assert cosines.mean() > 0.75
+
+
+def test_autoencoders_encode_new_tokens_as_those_they_were_trained_on(decimal):
+    x, _ = decimal
+    half, rest = torch.randperm(200, generator=torch.Generator().manual_seed(9)).tensor_split(2)
+    saes = features.train_saes(x[half], seeds=(0, 1), width=48, sparsity=0.1, steps=400)
+    torch.testing.assert_close(saes.encode(x[half]), saes.activations, atol=1e-4, rtol=0)
+    torch.testing.assert_close(saes.explained_on(x[half]), saes.explained, atol=1e-4, rtol=0)
+    noise = x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(10))
+    unseen = saes.explained_on(x[rest])
+    assert (unseen < saes.explained).all() and (unseen > 0.6).all() and (saes.explained_on(noise) < 0.4).all()
+
+
+def test_modal_features_of_autoencoders_stand_out_at_the_planted_modulus_only(septimal):
+    x, _ = septimal
+    saes = features.train_saes(x, seeds=range(4), width=48, sparsity=0.1, steps=600)
+    best = saes.activations.argmax(-1)
+    shuffled = INDEX[torch.randperm(200, generator=torch.Generator().manual_seed(8))]
+    gap = {
+        k: (features.modal_features(best, INDEX, k)[1].mean() - features.modal_features(best, shuffled, k)[1].mean()).item()
+        for k in (5, 6, 7, 8, 9, 10, 11)
+    }
+    assert max(gap, key=gap.get) == 7 and gap[7] > 0.1
+    assert max(gap[k] for k in gap if k != 7) < 0.3 * gap[7]

@@ -182,3 +182,87 @@ def test_joint_ablation_of_none_one_and_two(model, days):
     for prompt, text in enumerate(PROMPTS):
         by_hand, _ = hooked_forward(model, text, edits=[(0, 0, means[0, 0]), (last, 1, means[last, 1])])
         torch.testing.assert_close(both.logit[prompt], by_hand[answers[prompt]], atol=1e-4, rtol=0)
+
+
+def with_mlp0(model, prompt, *, at, edit):
+    """Next-token logits when a plain hook puts edit(value) in place of MLP0's "output", or of its "neurons"."""
+    parts = anatomy.of(model._module)
+    path = parts.mlp_out_path if at == "neurons" else parts.mlp_post_norm_path or parts.mlp_out_path
+    module = model._module.get_submodule(f"{parts.blocks_path}.0.{path}")
+    if at == "neurons":
+        handle = module.register_forward_pre_hook(lambda _, args: (edit(args[0]),))
+    else:
+        handle = module.register_forward_hook(lambda *call: edit(call[2]))
+    logits, _ = hooked_forward(model, prompt)
+    handle.remove()
+    return logits
+
+
+def test_mlp0_loses_directions_at_every_position(model):
+    parts = anatomy.of(model)
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(parts.d_model, 3, generator=generator))[0].T
+    mean = torch.randn(parts.d_model, generator=generator)
+    logits = tracing.without_mlp0_directions(model, PROMPTS, directions, mean=mean)
+    onto = directions.T @ directions
+    for prompt, found in zip(PROMPTS, logits):
+        expected = with_mlp0(model, prompt, at="output", edit=lambda out: out - (out - mean) @ onto)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert (logits - tracing.next_token_logits(model, PROMPTS)).abs().max() > 0.01
+
+
+def test_mlp0_neurons_are_held_at_their_mean_at_every_position(model):
+    parts = anatomy.of(model)
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(len(parts.mlp0_writes()), generator=generator)
+    neurons = torch.tensor([1, 7, 30])
+
+    def hold(activations):
+        activations = activations.clone()
+        activations[..., neurons] = mean[neurons]
+        return activations
+
+    logits = tracing.without_mlp0_neurons(model, PROMPTS, neurons, mean=mean)
+    for prompt, found in zip(PROMPTS, logits):
+        torch.testing.assert_close(found, with_mlp0(model, prompt, at="neurons", edit=hold), atol=1e-4, rtol=0)
+    assert (logits - tracing.without_mlp0_neurons(model, PROMPTS, neurons + 1, mean=mean)).abs().max() > 0.01
+
+
+def test_mlp0_is_made_of_what_its_neurons_write(any_model):
+    parts = anatomy.of(any_model)
+    x = parts.embed(torch.arange(20))
+    seen = []
+    path = f"{parts.blocks_path}.0.{parts.mlp_out_path}"
+    handle = any_model._module.get_submodule(path).register_forward_pre_hook(lambda _, args: seen.append(args[0][0]))
+    with torch.no_grad():
+        any_model._module(torch.arange(20)[None])
+    handle.remove()
+    neurons = parts.mlp0_neurons(x)
+    assert neurons.shape == seen[0].shape == (20, len(parts.mlp0_writes()))
+    more = neurons.clone()
+    more[:, 5] += 1
+    bias = parts._bias(f"{parts.blocks_path}.0.{parts.mlp_out_path}")
+    if parts.mlp_post_norm_path is None:
+        written = neurons @ parts.mlp0_writes() + (0 if bias is None else bias)
+        torch.testing.assert_close(written, parts.mlp0(x), atol=1e-5, rtol=1e-4)
+    if parts.is_parallel:  # there the MLP reads the bare embedding in a prompt, too
+        torch.testing.assert_close(neurons, seen[0], atol=1e-5, rtol=1e-4)
+
+
+def test_head_inputs_are_what_the_layers_attention_reads(model):
+    parts = anatomy.of(model)
+    texts = [*PROMPTS, "Monday Tuesday 27"]
+    token_ids, read = tracing.head_inputs(model, texts, layer=1, batch_size=2)
+    found = {}
+    for token, vector in zip(token_ids.tolist(), read):
+        found.setdefault(token, []).append(vector)
+    norm = model._module.get_submodule(f"{parts.blocks_path}.1.{parts.head_norm_path}")
+    for text in texts:
+        seen = []
+        handle = norm.register_forward_hook(lambda *call: seen.append(call[2][0]))
+        hooked_forward(model, text)
+        handle.remove()
+        for token, vector in zip(model.tokenizer(text)["input_ids"], seen[0]):
+            gaps = [(other - vector).abs().max().item() for other in found[token]]
+            assert min(gaps) < 1e-4
+    assert len(token_ids) == sum(len(model.tokenizer(text)["input_ids"]) for text in texts)
