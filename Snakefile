@@ -102,8 +102,8 @@ ARMS = {  # what is left out of the text, or changed in it
 GROWN = {f"pythia-tiny-{arm}-seed{seed}": f"pythia --size tiny --steps 1200 --without prose {changed} --seed {seed}" for arm, changed in ARMS.items() for seed in SEEDS}
 GROWN |= {f"pythia-seed{seed}": f"pythia --seed {seed}" for seed in SEEDS[1:]}
 GROWN |= {f"pythia-{size}": f"pythia --size {size}" for size in ("small", "large")}
-GROWN |= {f"{family}-never-quiet": f"{family} --size small --steps 1200 --quiet-steps 0" for family in ("gpt2", "llama")}
-GROWN |= {f"{family}-quiet": f"{family} --size small --steps 1200 --quiet-steps 400" for family in ("gpt2", "llama")}
+GROWN |= {f"{family}-never-quiet": f"{family} --size tiny --steps 1200 --without prose --quiet-steps 0" for family in ("gpt2", "llama")}
+GROWN |= {f"{family}-quiet": f"{family} --size tiny --steps 1200 --without prose --quiet-steps 400" for family in ("gpt2", "llama")}
 RUN_RECORDS = "lib/successor_heads/growing/records"
 
 

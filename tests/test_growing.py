@@ -1,9 +1,11 @@
 """Growing: what the corpus holds, what an ablation takes away, resuming, and the models that are shipped."""
 
+import argparse
 import json
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,12 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from successor_heads import anatomy, cli, models, ordinals, scores
+from successor_heads import anatomy, cli, growing, models, ordinals, scores
 from successor_heads.errors import UserError
 from successor_heads.growing import corpus, observe, tokenizer, train
+from successor_heads.planted import words
+from successor_heads.planted.plant import Plan, plant
+from successor_heads.planted.shapes import Shape
 
 ZOO_MODELS = models.grown_models()
 N = 3000
@@ -353,6 +358,53 @@ def test_bad_arguments_get_one_sentence(tmp_path, capsys, arguments, message):
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error and len(error.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+# --- records of runs ------------------------------------------------------------------------------
+
+
+def test_transfer_is_whole_where_classes_share_residues_and_chance_where_they_share_sevens():
+    tokens = words.word_tokenizer()
+    classes = ordinals.resolve(tokens)
+    for modulus, low, high in ((10, 0.95, 1), (7, 0, 0.35)):
+        planted = plant(Plan("gpt_neox", 3, Shape(2, 6, 384), modulus=modulus), tokens)
+        table = observe.transfer(anatomy.of(planted.module), classes)
+        assert set(table["task"]) == set(ordinals.TASKS) - {"numbers"}
+        assert low <= np.average(table["accuracy"], weights=table["n"]) <= high, modulus
+        assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()
+
+
+RUNS = observe.stored()
+
+
+def test_the_stored_runs_are_those_that_make_grown_makes():
+    snakefile = (Path(__file__).parents[1] / "Snakefile").read_text()
+    table = snakefile[snakefile.index("SEEDS = ") : snakefile.index("RUN_RECORDS = ")]
+    made: dict = {}
+    exec(table, made)  # the table of the Snakefile is plain Python
+    assert set(RUNS) == set(made["GROWN"]) | {name.removeprefix("grown/") for name in ZOO_MODELS}
+    for name, command in made["GROWN"].items():
+        parser = argparse.ArgumentParser()
+        growing.add_arguments(parser)
+        recipe = RUNS[name]["recipe"]
+        given = vars(parser.parse_args(command.split()))
+        assert (recipe["family"], recipe["size"], recipe["seed"], recipe["base"]) == tuple(given[key] for key in ("family", "size", "seed", "base"))
+        assert recipe["without"] == sorted(given["without"])
+        defaults = train.Recipe(recipe["family"])
+        assert recipe["steps"] == (given["steps"] or defaults.steps)
+        assert recipe["quiet_steps"] == (defaults.quiet_steps if given["quiet_steps"] is None else given["quiet_steps"])
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_a_stored_run_is_whole(name):
+    run = RUNS[name]
+    steps = [point["step"] for point in run["curve"]]
+    assert steps == train.measured_steps(run["recipe"]["steps"])
+    start, end = run["curve"][0], run["curve"][-1]
+    # Before training nothing counts and nothing can be read: the control that every run carries.
+    assert start["macro"] < 0.35 and start["probe_mod_10"] < 0.3 and end["loss"] < start["loss"] / 3
+    assert np.max(run["macro_by_head_mlp0"]) == pytest.approx(end["macro"], abs=0.02)
+    assert [row["modulus"] for row in run["probes"]] == list(observe.MODULI)
 
 
 # --- the shipped models ---------------------------------------------------------------------------
