@@ -35,9 +35,7 @@ def request(backend, envelope, tracer):
     if status != "COMPLETED":
         raise RemoteError(status)
     blob = zstandard.compress(answer.read_bytes())
-    before = traffic.get(checkpoint, {"requests": 0, "sent": 0, "received": 0})
-    size = {"requests": 1, "sent": sent.stat().st_size, "received": len(blob)}
-    traffic[checkpoint] = {count: before[count] + size[count] for count in size}
+    traffic.setdefault(checkpoint, []).append({"sent": sent.stat().st_size, "received": len(blob)})
     return backend.finalize(blob)
 
 
@@ -49,11 +47,14 @@ for checkpoint in checkpoints:
     simulated.remote, there.remote = "local", True
     there.repo_id, there.revision = checkpoint, None
     classes = ordinals.resolve(here.tokenizer)
-    results, matrices = [], []
+    results, matrices, effects = [], [], []
+    prompts, days = [" Monday, Tuesday,", " two, three, four,"], torch.tensor([5, 6, 7, 8])
     ids = torch.cat([resolved.token_ids[:5] for resolved in classes.values()])
     for model in (here, simulated, there):
         parts = tracing.anatomy_of(model)
         results.append(scores.score_heads(parts, classes))
+        traced = tracing.mean_ablation_effects(model, prompts, days[:2], members=days, reference=prompts)
+        effects.append((traced.logit_fall, traced.clean.logit, tracing.mlp0_outputs(model, prompts)))
         matrices.append(parts.compute(ov_circuit.head_matrix, ids, layer=1, head=0).cpu())
     report[checkpoint] = {
         "equal": [
@@ -61,9 +62,12 @@ for checkpoint in checkpoints:
             for result in results[1:]
         ],
         "difference": [float((matrix - matrices[0]).abs().max() / matrices[0].abs().max()) for matrix in matrices[1:]],
+        "traced": [
+            max(float((one - other).abs().max()) for one, other in zip(effect, effects[0])) for effect in effects[1:]
+        ],
         "best": [list(result.best) for result in results],
         "macro": [float(result.macro.max()) for result in results],
-        **traffic.get(checkpoint, {}),
+        "traffic": traffic[checkpoint],
     }
 print(json.dumps(report))
 server.stdin.close()

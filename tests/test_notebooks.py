@@ -97,11 +97,11 @@ def test_chapter_1_finds_a_successor_head_and_its_controls_hold():
     assert found["attention_on_last_ordinal"] > 0.5
 
 
-def run_on(model, chapter, folder):
+def run_on(model, chapter, folder, *, settings=""):
     """Run a chapter on another model, as papermill would; returns its record and everything it says."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4)
     (parameters,) = tagged(notebook, "parameters")
-    parameters.source += f"\nMODEL = {str(model)!r}"
+    parameters.source += f"\nMODEL = {str(model)!r}\n{settings}"
     parameters.source += f"\nimport os; os.environ['SUCCESSOR_HEADS_RECORDS'] = {str(folder)!r}"
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     (record,) = folder.rglob(f"{chapter}.json")
@@ -153,3 +153,56 @@ def test_chapter_7_sees_what_was_planted_and_shows_what_it_cannot_see():
     # The head that no single instrument sees: low score, no effect alone, and all the work.
     assert found["hidden_highest_score"] < 0.35 and abs(found["hidden_single_ablation"]) < 0.5
     assert found["hidden_right_without_both"] < 0.2
+
+
+def test_chapter_2_shows_the_map_and_its_controls_hold():
+    found = {name: finding["value"] for name, finding in findings("02-ov-circuit").items()}
+    first = {name: finding["value"] for name, finding in findings("01-find-heads").items()}
+    assert [found["layer"], found["head"]] == [first["layer"], first["head"]]
+    assert found["macro"] == pytest.approx(first["best_macro"]) and found["without_mlp0"] == pytest.approx(first["embedding_macro"])
+    assert found["mlp0_cosine"] > 0.999  # a Pythia: MLP0 reads the embedding, whatever the text
+    assert found["cross_class"] > found["cross_class_null_high"]
+    assert found["classes_with_succession"] == 8 > found["classes_with_greater_than"]
+    assert found["planted_patterns_right"] == 2
+    assert found["dimensions"] <= 32 and found["random_dimensions_score"] < 0.6 * found["macro"]
+    assert found["conventions_agree"] == findings("02-ov-circuit")["conventions_agree"]["n"] == 8
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_chapter_2_opens_a_planted_head(family, tmp_path):
+    planted = tmp_path / "planted"
+    assert cli.main(["plant", str(planted), "--family", family, "--seed", "2", "--in-context"]) == 0
+    heads = json.loads((planted / "truth.json").read_text())["heads"]
+    truth = {head["role"]: [head["layer"], head["head"]] for head in heads}
+    record, said = run_on(planted, "02-ov-circuit", tmp_path)
+    found = {name: finding["value"] for name, finding in record["findings"].items()}
+    assert [found["layer"], found["head"]] == truth["successor"]
+    assert found["macro"] >= 0.97 and found["without_mlp0"] < 0.3 and "This is the head that we open" in said
+    assert "Attention 0 stands before MLP0 here" in said
+    # It counts and does nothing else.
+    assert found["unique_succession"] > 5 * max(found["unique_copying"], found["unique_greater_than"])
+    assert "A greater-than bias of" in said and "is not shown" in said
+    # In context it was made to look at ordinals, its decoys were not.
+    assert found["preference_rank"] == 1
+
+
+def test_chapter_2_says_so_when_there_is_no_successor_head(tmp_path):
+    untrained = tmp_path / "untrained"
+    twin = models.untrained_twin(models.load("grown/pythia"), seed=9)
+    twin._module.save_pretrained(untrained)
+    twin.tokenizer.save_pretrained(untrained)
+    record, said = run_on(untrained, "02-ov-circuit", tmp_path)
+    found = {name: finding["value"] for name, finding in record["findings"].items()}
+    assert "this model shows no successor head" in said and "nothing shared between classes is shown" in said
+    assert "the head reads what MLP0 wrote" not in said and "counting sits in" not in said
+    assert found["classes_with_succession"] <= 1 and found["cross_class"] < 0.2
+
+
+@pytest.mark.parametrize("chapter", ["01-find-heads", "02-ov-circuit"])
+def test_a_chapter_run_remotely_finds_what_it_finds_here(chapter, tmp_path):
+    """Under nnsight's simulation of a remote run; the untrained twins, which need the weights, are left out."""
+    record, _ = run_on("grown/pythia", chapter, tmp_path, settings="REMOTE = 'local'")
+    here = findings(chapter)
+    for name, found in record["findings"].items():
+        if name != "untrained_macro" and here[name]["value"] is not None:
+            assert found["value"] == pytest.approx(here[name]["value"], abs=2e-3), name

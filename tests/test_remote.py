@@ -164,6 +164,17 @@ def test_scores_are_those_of_the_local_run_simulated_and_from_a_server_that_has_
         assert max(trip["difference"]) <= (0 if exact else 2e-6), name
 
 
+def test_traces_that_edit_heads_run_there_as_here(round_trips):
+    for name, trip in round_trips[0].items():
+        if name.split("-")[0] in ("gpt2", "gpt_neox", "llama"):
+            assert max(trip["traced"]) < 1e-4, name
+
+
+def test_attention_patterns_are_not_to_be_had_there(ndif):
+    with pytest.raises(UserError, match="not to be had from NDIF"):
+        tracing.attention_patterns(models.load(NAME, remote=True), " Monday")
+
+
 def test_planted_heads_are_found_there(round_trips):
     trips, folders = round_trips
     for name, trip in trips.items():
@@ -176,9 +187,15 @@ def test_planted_heads_are_found_there(round_trips):
 def test_few_bytes_travel(round_trips):
     trips, folders = round_trips
     for name, trip in trips.items():
+        n_layers = 3 if name.startswith("planted") else 2
+        # One request for all scores, one for mean outputs, one for the intact model, one a layer, one for MLP0's
+        # outputs and one for the matrix: each waits in a queue.
+        assert len(trip["traffic"]) == 5 + n_layers
+        scoring, *_, matrix = trip["traffic"]
         weights = (folders[name] / "model.safetensors").stat().st_size
-        assert trip["requests"] == 2  # one for all scores, one for the matrix: each waits in a queue
-        assert trip["sent"] < 50_000 and trip["received"] < 0.1 * weights, (name, trip)
+        assert scoring["received"] < 0.05 * weights, name
+        assert matrix["received"] < 4 * 40**2 + 2000, name  # one head's, of at most forty tokens
+        assert max(request["sent"] for request in trip["traffic"]) < 15_000, name
 
 
 def test_called_modules_give_what_is_stored(checkpoints):

@@ -86,4 +86,5 @@ def head_matrix(
 ) -> Float[Tensor, "token candidate"]:
     """One head's map among `token_ids`: row t holds the logits that it writes on reading t."""
     x = head_input(anatomy, token_ids, source=source)
-    return effective_ov_logits(anatomy, x, token_ids, layer=layer)[head]
+    # A copy, because from NDIF a view would bring the matrices of all heads along.
+    return effective_ov_logits(anatomy, x, token_ids, layer=layer)[head].clone()

@@ -173,13 +173,19 @@ def encode(model: TransformersModel, prompts: Sequence[str]) -> dict[str, Int[Te
     attention_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     position_ids = (attention_mask.cumsum(-1) - 1).clamp(min=0)
     encoded = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
-    return {name: ids.to(model._module.device) for name, ids in encoded.items()}
+    # NDIF moves what it is sent to where the model is.
+    return encoded if model.remote is True else {name: ids.to(model._module.device) for name, ids in encoded.items()}
 
 
 def attention_patterns(
     model: TransformersModel, prompt: str
 ) -> tuple[list[str], Float[Tensor, "layer head query key"]]:
-    """The prompt's tokens as text, and every head's attention pattern over them."""
+    """The prompt's tokens as text, and every head's attention pattern over them.
+
+    Raises UserError for a model on NDIF, where the attention that is fastest runs, which keeps no patterns.
+    """
+    if model.remote is True:
+        raise UserError("Attention patterns are not to be had from NDIF: look at them in a model that fits on this machine.")
     parts = anatomy.of(model)
     inputs = encode(model, [prompt])
     with torch.no_grad(), model.trace(inputs):
@@ -204,7 +210,7 @@ def next_token_logits(
 ) -> Float[Tensor, "prompt d_vocab"]:
     """Logits of the token that follows each prompt."""
     inputs = encode(model, prompts)
-    with torch.no_grad(), model.trace(inputs, logits_to_keep=1):
+    with explained(model), model.trace(inputs, logits_to_keep=1, remote=model.remote):
         logits = model.output.logits[:, -1].save()
     return logits.float().cpu()
 
@@ -281,11 +287,12 @@ def mean_head_outputs(
 ) -> Float[Tensor, "layer head d_head"]:
     """Mean over the prompts of what every head hands to the output projection at the last position."""
     parts = anatomy.of(model)
+    projections = [parts.output_projection(layer) for layer in range(parts.n_layers)]
     inputs = encode(model, prompts)
-    with torch.no_grad(), model.trace(inputs):
-        means = list().save()
-        for layer in range(parts.n_layers):
-            means.append(parts.output_projection(layer).input[:, -1].float().mean(0))
+    with explained(model), model.trace(inputs, remote=model.remote):
+        means = nnsight.save([])
+        for projection in projections:
+            means.append(projection.input[:, -1].float().mean(0))
     return torch.stack(means).unflatten(-1, (parts.n_heads, parts.d_head)).cpu()
 
 
@@ -381,16 +388,15 @@ def ablated_logits(
 ) -> Float[Tensor, "head prompt d_vocab"]:
     """Next-token logits with one head of a layer replaced at the last position, for each head."""
     parts = anatomy.of(model)
-    inputs = encode(model, prompts)
+    inputs, n_heads, d_head = encode(model, prompts), parts.n_heads, parts.d_head
     projection = parts.output_projection(layer)
-    replacement = replacement.to(model._module.device, model._module.dtype)
     # One forward pass with one invoke a head: much cheaper than a trace each.
-    with torch.no_grad(), model.trace() as tracer:
-        logits = list().save()
-        for head in range(parts.n_heads):
+    with explained(model), model.trace(remote=model.remote) as tracer:
+        logits = nnsight.save([])
+        for head in range(n_heads):
             with tracer.invoke(inputs, logits_to_keep=1):
-                columns = slice(head * parts.d_head, (head + 1) * parts.d_head)
-                projection.input[:, -1, columns] = replacement[head]
+                heads = projection.input
+                heads[:, -1, head * d_head : (head + 1) * d_head] = replacement[head].to(heads)
                 logits.append(model.output.logits[:, -1])
     return torch.stack(logits).float().cpu()
 
