@@ -14,16 +14,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, SupportsFloat, SupportsInt
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt
 
 import numpy as np
-import pandas as pd
 from torch import Tensor
 
 from successor_heads.anatomy import Anatomy
 from successor_heads.errors import UserError
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.scores import HeadScores
+
+if TYPE_CHECKING:
+    import pandas
 
 SCHEMA = 1
 PACKAGES = ("successor-heads", "torch", "transformers", "nnsight", "numpy")
@@ -50,7 +52,7 @@ def score_record(
             "macro": row["macro"],
             "by_task": {task: row.get(task) for task in classes},
         }
-        for row in scores.table.to_dict("records")
+        for row in scores.ranking
     ]
     return {
         "schema": SCHEMA,
@@ -89,7 +91,7 @@ def chapter_record(
     chapter: str,
     *,
     findings: Mapping[str, dict],
-    tables: Mapping[str, pd.DataFrame] | None = None,
+    tables: Mapping[str, "pandas.DataFrame"] | None = None,
 ) -> dict[str, Any]:
     """What a chapter found on a model: named findings, and tables as lists of rows."""
     return {
@@ -167,8 +169,8 @@ def peak_rss_bytes() -> int:
 def _plain(value: Any) -> Any:
     """`value` in the types that JSON has."""
     match value:
-        case pd.DataFrame():
-            return _plain(value.to_dict("records"))
+        case object(to_dict=rows_of):  # a pandas table, told by what it can do: importing pandas takes long
+            return _plain(rows_of("records"))
         case Tensor() | np.ndarray() | np.generic():
             return _plain(value.tolist())
         case Mapping():

@@ -16,10 +16,9 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -27,6 +26,9 @@ from torch import Tensor
 from successor_heads.anatomy import Anatomy
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import Source, effective_ov_logits, head_input
+
+if TYPE_CHECKING:
+    import pandas
 
 TIE = -1
 # What `score_heads` takes for each way to score that can be defended; canonical is the book's own.
@@ -76,23 +78,27 @@ class HeadScores:
         return torch.stack(list(self.by_task.values())).mean(0)
 
     @cached_property
-    def table(self) -> pd.DataFrame:
+    def ranking(self) -> list[dict[str, int | float]]:
         """One row a head, best first: by macro, ties by micro, then by lowest layer and head."""
         n_layers, n_heads = self.macro.shape
         layer, head = np.divmod(np.arange(n_layers * n_heads), n_heads)
         columns = {"micro": self.micro, "macro": self.macro} | self.by_task
-        table = pd.DataFrame(
-            {"layer": layer, "head": head}
-            | {name: score.flatten().numpy() for name, score in columns.items()}
-        )
-        order = ["macro", "micro", "layer", "head"]
-        return table.sort_values(order, ascending=[False, False, True, True], ignore_index=True)
+        values = [layer.tolist(), head.tolist(), *(score.flatten().tolist() for score in columns.values())]
+        rows = [dict(zip(["layer", "head", *columns], row)) for row in zip(*values)]
+        return sorted(rows, key=lambda row: (-row["macro"], -row["micro"]))
+
+    @cached_property
+    def table(self) -> pandas.DataFrame:
+        """The ranking as a table."""
+        import pandas  # here, because a score on the command line takes hardly longer than this line
+
+        return pandas.DataFrame(self.ranking)
 
     @property
     def best(self) -> tuple[int, int]:
-        """(layer, head) of the first row of the table."""
-        first = self.table.iloc[0]
-        return int(first["layer"]), int(first["head"])
+        """(layer, head) of the first in the ranking."""
+        first = self.ranking[0]
+        return first["layer"], first["head"]
 
 
 def score_heads(
