@@ -47,19 +47,21 @@ for checkpoint in checkpoints:
     simulated.remote, there.remote = "local", True
     there.repo_id, there.revision = checkpoint, None
     classes = ordinals.resolve(here.tokenizer)
-    results, matrices, effects = [], [], []
+    results, at_work, matrices, effects = [], [], [], []
     prompts, days = [" Monday, Tuesday,", " two, three, four,"], torch.tensor([5, 6, 7, 8])
     ids = torch.cat([resolved.token_ids[:5] for resolved in classes.values()])
     for model in (here, simulated, there):
         parts = tracing.anatomy_of(model)
         results.append(scores.score_heads(parts, classes))
+        at_work.append(scores.score_heads(parts, classes, **scores.CONVENTIONS["as at work"]))
         traced = tracing.mean_ablation_effects(model, prompts, days[:2], members=days, reference=prompts)
         effects.append((traced.logit_fall, traced.clean.logit, tracing.mlp0_outputs(model, prompts)))
         matrices.append(parts.compute(ov_circuit.head_matrix, ids, layer=1, head=0).cpu())
     report[checkpoint] = {
         "equal": [
-            all(torch.equal(answers, results[0].predicted[task]) for task, answers in result.predicted.items())
-            for result in results[1:]
+            all(torch.equal(answers, scored[0].predicted[task]) for task, answers in result.predicted.items())
+            for scored in (results, at_work)
+            for result in scored[1:]
         ],
         "difference": [float((matrix - matrices[0]).abs().max() / matrices[0].abs().max()) for matrix in matrices[1:]],
         "traced": [

@@ -109,23 +109,27 @@ class Called:
             return embedded if self.embedding_scale == 1 else embedded.float() / self.embedding_scale
         n_in = shape[0] if self.in_out or len(shape) == 1 else shape[1]
         if leaf == "bias":
-            return module(torch.zeros(1, n_in, **self.like))[0].detach()
-        if len(shape) == 1:
-            signs = torch.ones(1, n_in, **self.like)
-            signs[:, 1::2] = -1
-            large = signs * 2.0 ** (8 if self.narrow else 20)  # so that the epsilon under the root does not count
-            gain = (module(large).detach().float() - module(-large).detach().float()) / 2 * signs
-            return gain[0] - self.added
-        scale = 2.0 ** (8 if self.narrow else 64)
-        columns = rows if isinstance(rows, Tensor) else slice(None)
-        pieces = []
+            tensor = module(torch.zeros(1, n_in, **self.like))[0].detach()
+        elif len(shape) == 1:
+            tensor = self._gain(module, n_in)
+        else:
+            tensor = self._linear(module, n_in, columns=rows if isinstance(rows, Tensor) else slice(None))
+        return tensor.reshape(of, -1)[rows.start : rows.stop : rows.step] if isinstance(rows, range) else tensor
+
+    def _gain(self, norm, n: int) -> Tensor:
+        signs = torch.ones(1, n, **self.like)
+        signs[:, 1::2] = -1
+        large = signs * 2.0 ** (8 if self.narrow else 20)  # so that the epsilon under the root does not count
+        return ((norm(large).detach().float() - norm(-large).detach().float()) / 2 * signs)[0] - self.added
+
+    def _linear(self, linear, n_in: int, *, columns: Tensor | slice) -> Tensor:
+        scale, pieces = 2.0 ** (8 if self.narrow else 64), []
         for start in range(0, n_in, 512):  # the whole of W_U would be large
             identity = torch.zeros(min(512, n_in - start), n_in, **self.like)
             identity.diagonal(start).fill_(scale)
-            pieces.append(module(identity).detach()[:, columns].float() / scale)
+            pieces.append(linear(identity).detach()[:, columns].float() / scale)
         # In the order in memory in which it is stored, or sums would differ in the last bit.
-        weight = torch.cat(pieces) if self.in_out else torch.cat(pieces).T.contiguous()
-        return weight.reshape(of, -1)[rows.start : rows.stop : rows.step] if isinstance(rows, range) else weight
+        return torch.cat(pieces) if self.in_out else torch.cat(pieces).T.contiguous()
 
 
 class _Remote:
