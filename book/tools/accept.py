@@ -53,7 +53,14 @@ def findings_of(notebook, model, seed):
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SUCCESSOR_HEADS_RECORDS"] = folder
         print(f"{notebook.stem} on {model}, seed {seed}", flush=True)
-        papermill.execute_notebook(notebook, None, parameters={"MODEL": model, "SEED": seed}, cwd=folder, progress_bar=False)
+        papermill.execute_notebook(
+            notebook,
+            None,
+            parameters={"MODEL": places.subject(model), "SEED": seed},
+            cwd=folder,
+            progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # else it warns of TCP at every start
+        )
         (record,) = Path(folder).rglob(f"{notebook.stem}.json")
         return json.loads(record.read_text(encoding="utf8"))["findings"]
 
