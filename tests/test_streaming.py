@@ -5,8 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from functools import partial
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock, Thread
 from types import SimpleNamespace
 
@@ -349,6 +351,12 @@ class RangeHub(Hub):
         with self.state.lock:
             self.state.n_requests += 1
             turn = self.state.n_requests
+            self.state.n_waiting += 1
+            self.state.most_waiting = max(self.state.most_waiting, self.state.n_waiting)
+        if self.state.mood == "is far away":
+            time.sleep(0.1)
+        with self.state.lock:
+            self.state.n_waiting -= 1
         start, end = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups())
         body, etag = file.read_bytes(), f'"{file.name}"'
         if self.state.mood == "ignores ranges":
@@ -379,7 +387,7 @@ class RangeHub(Hub):
 def hub(tmp_path, checkpoints, monkeypatch):
     """The model org/good on a hub: where it lies, the server's mood, and what was sent."""
     folder = shutil.copytree(checkpoints["gpt_neox"], tmp_path / "served")
-    state = SimpleNamespace(folder=folder, mood="good", n_requests=0, n_bytes=0, seen=set(), lock=Lock())
+    state = SimpleNamespace(folder=folder, mood="good", n_requests=0, n_bytes=0, n_waiting=0, most_waiting=0, seen=set(), lock=Lock())
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHub, state=state))
     Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -406,6 +414,12 @@ def test_the_scores_come_from_the_hub_whatever_the_connection_does(hub, checkpoi
     # What came before a connection broke is not asked for again, and nothing else is.
     assert hub.n_bytes == checkpoint.bytes_read == checkpoint.bytes_needed < checkpoint.bytes_in_checkpoint
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_many_requests_wait_at_once_where_the_hub_is_far_away(hub):
+    hub.mood = "is far away"
+    streamed("org/good")
+    assert 4 <= hub.most_waiting <= streaming.HUB_THREADS
 
 
 def test_what_lies_in_the_cache_of_the_hub_is_read_there(hub):
@@ -479,3 +493,19 @@ def test_a_model_that_would_not_fit_is_streamed(checkpoints, monkeypatch, dtype,
     assert bool(called) == streams
     called.clear()
     assert cli.main(["score", str(checkpoints["gpt_neox"]), "--dtype", dtype, "--no-stream"]) == 0 and not called
+
+
+# The benchmark
+
+
+def test_the_stored_benchmark_keeps_what_does_not_depend_on_the_machine():
+    """Memory, bytes and equal scores; times are quoted, with their rounds, and not promised."""
+    stored = json.loads((Path(__file__).parents[1] / "benchmarks/results/score.json").read_text())
+    peer, large = stored["peer"], stored["large"]
+    for contestant in ("factored", "materialised"):
+        assert peer["ratios"][contestant]["peak_bytes"] >= 15
+        assert peer["ratios"][contestant]["heads_with_another_score"] == 0
+    assert large["peak_bytes"] < 1.5e9
+    for reading in (peer["reading"], large["reading"]):
+        assert reading["bytes_read"] <= 1.05 * reading["bytes_of_needed_rows"] < 0.2 * reading["bytes_in_checkpoint"]
+    assert {row["axis"] for row in stored["growth"]} == {"layers", "width", "heads"}
