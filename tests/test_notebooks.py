@@ -206,3 +206,46 @@ def test_a_chapter_run_remotely_finds_what_it_finds_here(chapter, tmp_path):
     for name, found in record["findings"].items():
         if name != "untrained_macro" and here[name]["value"] is not None:
             assert found["value"] == pytest.approx(here[name]["value"], abs=2e-3), name
+
+
+def test_chapter_3_finds_a_ten_that_its_controls_do_not_have():
+    found = findings("03-mod-10-features")
+    value = {name: finding["value"] for name, finding in found.items()}
+    assert value["probe_ten"] >= 0.85 and value["twin_probe_ten"] < 0.25 and value["moduli_beyond_ten"] == 0
+    assert value["classes_from_numbers"] > value["classes_from_numbers_neighbour"]
+    assert found["sae_share"]["low"] > found["sae_share_shuffled"]["high"]
+    assert value["sae_excess_ten"] > 3 * value["sae_excess_coprime"] and value["sae_gap_smallest"] > 0.05
+    assert found["sae_cosine_means"]["low"] > found["sae_cosine_means_shuffled"]["high"]
+    assert value["period_ten"] > 5 * value["period_ten_null"] and value["circle_ten"] > 0.8 > abs(value["circle_seven"])
+    assert found["kept_ten_digit"]["low"] > found["kept_span_digit"]["high"]
+    assert value["neurons_of_ten"] > 10 * max(1, value["neurons_of_other_moduli"])
+    assert found["in_text_from_weights"]["low"] > 0.7
+    # Contrary to the paper, and to be noticed if it changes: the subspace is partial, the ten is not needed alone.
+    assert value["subspace_nearest"] < 0.8 and value["removed_ten_digit"] > value["removed_span_digit"] - 0.1
+
+
+def test_chapter_3_finds_seven_and_no_ten_in_a_model_that_counts_in_sevens(tmp_path):
+    planted = tmp_path / "planted"
+    shape = ["--family", "gpt_neox", "--layers", "2", "--heads", "6", "--width", "384"]
+    assert cli.main(["plant", str(planted), "--modulus", "7", "--seed", "1", *shape]) == 0
+    record, said = run_on(planted, "03-mod-10-features", tmp_path, settings="SEEDS = 3")
+    value = {name: finding["value"] for name, finding in record["findings"].items()}
+    probes = {row["modulus"]: row["accuracy"] for row in record["tables"]["probes"]}
+    assert probes[7] >= 0.95 and value["probe_ten"] < 0.2 and value["sae_excess_ten"] < 0.05 < value["sae_excess_coprime"]
+    assert value["circle_seven"] > 0.9 and abs(value["circle_ten"]) < 0.4
+    assert value["in_text_from_weights"] < 0.2 and value["classes_from_numbers_neighbour"] >= 0.95
+    for claim in ("The ten cannot be read here", "does not stand out as the paper says", "Not shown to be enough", "Neurons of ten are not shown"):
+        assert claim in said, claim
+    for claim in ("The ten can be read", "So the classes share directions", "are enough", "a helix, though"):
+        assert claim not in said, claim
+
+
+def test_chapter_3_makes_do_without_numbers(tmp_path):
+    """Llama-2 has single tokens for digits only; its real tokenizer is not part of the project."""
+    if not (ROOT.parent / "shared" / "tokenizers" / "llama-2").is_dir():
+        pytest.skip("needs ../shared/tokenizers/llama-2")
+    planted = tmp_path / "planted"
+    assert cli.main(["plant", str(planted), "--family", "llama", "--seed", "2", "--in-context"]) == 0
+    record, said = run_on(planted, "03-mod-10-features", tmp_path, settings="SEEDS = 3")
+    assert "too few to look for a period" in said and "This tokenizer has too few numbers for this comparison" in said
+    assert record["findings"]["classes_held_out"]["value"] >= 0.95 and "classes_from_numbers" not in record["findings"]
