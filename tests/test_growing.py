@@ -402,7 +402,9 @@ def test_a_stored_run_is_whole(name):
     assert steps == train.measured_steps(run["recipe"]["steps"])
     start, end = run["curve"][0], run["curve"][-1]
     # Before training nothing counts and nothing can be read: the control that every run carries.
-    assert start["macro"] < 0.35 and start["probe_mod_10"] < 0.3 and end["loss"] < start["loss"] / 3
+    assert start["macro"] < 0.35 and end["loss"] < start["loss"] / 3
+    if run["recipe"]["size"] == "tiny":  # whose curves chapter 6 draws
+        assert start["probe_mod_10"] < 0.3
     assert np.max(run["macro_by_head_mlp0"]) == pytest.approx(end["macro"], abs=0.02)
     assert [row["modulus"] for row in run["probes"]] == list(observe.MODULI)
 
