@@ -169,6 +169,9 @@ def assemble(site, *, notebook_paths, record_paths, repository, branch):
     (site / "notebooks").mkdir(parents=True)
     shutil.copytree("book", site / "book", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy("_toc.yml", site)
+    # The page on adding a family quotes a class of it.
+    (site / "lib/successor_heads").mkdir(parents=True)
+    shutil.copy("lib/successor_heads/anatomy.py", site / "lib/successor_heads")
 
     notebooks = [nbformat.read(path, as_version=4) for path in notebook_paths]
     for path, notebook in zip(notebook_paths, notebooks, strict=True):
