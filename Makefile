@@ -29,7 +29,7 @@ help:
 	@echo "make book     run the notebooks and build the site  (MODEL=$(MODEL))"
 	@echo "make test     run the tests"
 	@echo "make lab      open the notebooks in JupyterLab"
-	@echo "make grown    grow the models of chapter 6 anew, hours on 2 cores  (BOOKS=a folder of books to read as well)"
+	@echo "make grown    grow the models of chapter 6 whose record is missing, hours on 2 cores  (BOOKS=a folder of books to read as well)"
 	@echo "make serve    show the built site on http://localhost:$(PORT)"
 	@echo "make benchmark  compare time, memory and bytes of a score with TransformerLens, in an environment of its own"
 	@echo "make clean    remove what was built, keep .venv"
@@ -43,7 +43,7 @@ test: $(STAMP)
 	$(BUILD)
 	$(BIN)/python -m pytest
 
-# The chapter reads the records that are stored; this makes them again, and goes on where it stopped.
+# Makes the records that are missing, and goes on where it stopped. To make one again, remove it first.
 grown: $(STAMP)
 	$(BUILD) --books "$(BOOKS)" grown
 

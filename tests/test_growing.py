@@ -378,10 +378,10 @@ RUNS = observe.stored()
 
 
 def test_the_stored_runs_are_those_that_make_grown_makes():
-    snakefile = (Path(__file__).parents[1] / "Snakefile").read_text()
+    snakefile = (Path(__file__).parents[1] / "grow.smk").read_text()
     table = snakefile[snakefile.index("SEEDS = ") : snakefile.index("RUN_RECORDS = ")]
     made: dict = {}
-    exec(table, made)  # the table of the Snakefile is plain Python
+    exec(table, made)  # the table is plain Python
     assert set(RUNS) == set(made["GROWN"]) | {name.removeprefix("grown/") for name in ZOO_MODELS}
     for name, command in made["GROWN"].items():
         parser = argparse.ArgumentParser()

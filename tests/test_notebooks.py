@@ -144,6 +144,20 @@ def test_chapter_1_says_so_when_there_is_no_successor_head(tmp_path):
     assert "so the score is learned" not in said
 
 
+def test_chapter_6_grows_a_head_and_the_residues_follow_the_text():
+    whole = findings("06-growing")
+    found = {name: finding["value"] for name, finding in whole.items()}
+    assert found["live_macro_at_start"] < 0.35 and found["live_macro"] >= 0.7
+    assert found["expectations_held"] == whole["expectations_held"]["n"]
+    # Composition in a base makes residues in that base and in no other; without it there are none.
+    assert whole["mod_10_everything"]["low"] > 0.3 and found["mod_10_no_decimals"] < 0.2
+    for base in (8, 12):
+        assert whole[f"mod_{base}_base_{base}"]["low"] > 0.25 and found[f"mod_10_base_{base}"] < 0.2
+    # What ties the classes together makes them share; the residues themselves do without.
+    assert whole["transfer_everything"]["low"] > whole["transfer_no_crossrefs_no_interchange"]["high"]
+    assert whole["mod_10_no_crossrefs_no_interchange"]["low"] > 0.3
+
+
 def test_chapter_7_sees_what_was_planted_and_shows_what_it_cannot_see():
     found = {name: finding["value"] for name, finding in findings("07-calibration").items()}
     assert found["recall"] >= 0.97 and found["highest_decoy"] < 0.5

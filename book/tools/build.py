@@ -56,8 +56,9 @@ def main():
     lock = take_lock()
     if lock is None:
         sys.exit("Another build is running in this folder: wait for it to end, or stop it.")
+    snakefile = "grow.smk" if arguments.target == "grown" else "Snakefile"
     try:
-        snakemake([*OPTIONS, "--cores", arguments.cores, arguments.target, *settings])
+        snakemake([*OPTIONS, "--snakefile", snakefile, "--cores", arguments.cores, arguments.target, *settings])
     except SystemExit as ended:
         status = ended.code
     if status:
@@ -65,7 +66,10 @@ def main():
             print(f"FAILED  {sentence}", file=sys.stderr)
         sys.exit("Not everything was built. What ran well is kept: the next call goes on from there.")
     if arguments.target == "site":
-        print(f"The book: {Path(places.index(places.subject(arguments.model))).resolve().as_uri()}")
+        index = Path(places.index(places.subject(arguments.model))).resolve()
+        if not index.exists():
+            sys.exit(f"Everything ran, and yet {index} is not there: run make clean, then make book again.")
+        print(f"The book: {index.as_uri()}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""Recipe -> grown model -> record of its run: what chapter 6 reads.
+
+`make grown` runs this. It takes hours on two cores, so the book's build reads the records that are stored, and has a
+Snakefile of its own: a record that is made anew must not set off, or hold up, the chapters.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+SUCCESSOR_HEADS = str(Path(sys.executable).with_name("successor-heads"))
+SEEDS = (0, 1, 2)
+ARMS = {  # what is left out of the text, or changed in it
+    "full": "",
+    "no-decimals": "--without decimals",
+    "no-crossrefs-no-interchange": "--without crossrefs --without interchange",
+    "base8": "--base 8",
+    "base12": "--base 12",
+}
+GROWN = {f"pythia-tiny-{arm}-seed{seed}": f"pythia --size tiny --steps 1200 --without prose {changed} --seed {seed}" for arm, changed in ARMS.items() for seed in SEEDS}
+GROWN |= {f"{family}-never-quiet": f"{family} --size tiny --steps 1200 --without prose --quiet-steps 0" for family in ("gpt2", "llama")}
+GROWN |= {f"{family}-quiet": f"{family} --size tiny --steps 1200 --without prose --quiet-steps 400" for family in ("gpt2", "llama")}
+GROWN |= {"gpt2": "gpt2"}  # its best head is too weak to be shipped
+RUN_RECORDS = "lib/successor_heads/growing/records"
+
+
+rule grown:
+    input:
+        expand(RUN_RECORDS + "/{name}.json", name=[*GROWN, "pythia", "llama"]),
+
+
+# A model that is there is not grown again: a changed library would otherwise cost a night.
+rule grow:
+    output:
+        directory("_build/grown/{name}"),
+    wildcard_constraints:
+        name="|".join(GROWN),
+    params:
+        recipe=lambda wildcards: GROWN[wildcards.name],
+        books=shlex.join(["--books", config["books"]]) if "books" in config else "",
+    threads: 1
+    shell:
+        "{SUCCESSOR_HEADS:q} grow {params.recipe} {params.books} --out {output:q}"
+
+
+rule record_of_grown:
+    input:
+        lambda wildcards: f"_build/grown/{wildcards.name}" if wildcards.name in GROWN else f"lib/successor_heads/zoo/{wildcards.name}",
+    output:
+        RUN_RECORDS + "/{name}.json",
+    threads: 1
+    shell:
+        "{sys.executable:q} -m successor_heads.growing.observe {input:q} {output:q}"
