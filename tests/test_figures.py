@@ -5,6 +5,7 @@ import re
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from IPython.utils.capture import capture_output
 from successor_heads import figures
@@ -63,6 +64,13 @@ def test_a_head_map_frames_the_best_and_numbers_only_small_maps(shown):
         assert len(ax.patches) == 1 and ax.patches[0].get_xy() == (2, 1)
         assert bool(ax.texts) == annotated
         plt.close(fig)
+
+
+def test_each_number_has_the_ink_of_its_own_cell_where_others_are_empty():
+    fig, ax = plt.subplots()
+    figures.cells(pd.DataFrame([[np.nan, 1.0], [0.0, np.nan]]), ax=ax, label="share")
+    assert [(text.get_text(), text.get_color()) for text in ax.texts] == [("1.00", "#fdfdfd"), ("0.00", "#0b0b0b")]
+    plt.close(fig)
 
 
 @pytest.mark.parametrize("in_the_book", [True, False])

@@ -99,7 +99,7 @@ def head_map(values: Float[np.ndarray, "layer head"], *, ax: Axes, label: str, b
 
 
 def cells(table: pd.DataFrame, *, ax: Axes, label: str, fmt: str = ".2f", signed: bool = False) -> None:
-    """Heat map of a table with the number in each cell: shares from 0 to 1, or signed numbers around zero."""
+    """Heat map of a table with the number in each cell: shares from 0 to 1, or signed numbers around zero; NaN stays empty."""
     limit = float(np.nanmax(np.abs(table.to_numpy(dtype=float)))) or 1.0
     scale = {"cmap": SIGNED, "vmin": -limit, "vmax": limit} if signed else {"cmap": SHARES, "vmin": 0, "vmax": 1}
     sns.heatmap(table, ax=ax, annot=True, fmt=fmt, annot_kws={"size": 8.5}, cbar_kws={"label": label}, linewidths=1.5, linecolor="none", **scale)
@@ -136,7 +136,9 @@ def matrix(values: Float[np.ndarray, "token candidate"], *, ax: Axes, names: Seq
 
 def _ink_on_cells(ax: Axes) -> None:
     """Black or white for each number of a heat map, whichever stands out more on its cell."""
-    colors = ax.collections[0].get_facecolors()[:, :3]
+    cells = ax.collections[0]
+    numbered = ~np.ma.getmaskarray(cells.get_array()).ravel()  # an empty cell has no number
+    colors = cells.get_facecolors()[numbered, :3]
     linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
     for text, luminance in zip(ax.texts, linear @ [0.2126, 0.7152, 0.0722]):
         # The contrast ratio of WCAG 2 is the same for both at a luminance of 0.179. Not quite black and
