@@ -63,6 +63,11 @@ def use_style() -> None:
 
 def show(fig: Figure, *, alt: str, caption: str) -> None:
     """Display a figure with its alternative text and its caption (inline HTML is allowed), and close it."""
+    display(HTML(as_html(fig, alt=alt, caption=caption)))
+
+
+def as_html(fig: Figure, *, alt: str, caption: str) -> str:
+    """The figure element that `show` displays, for a page that is no notebook; closes the figure."""
     buffer = io.StringIO()
     fig.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None})
     plt.close(fig)
@@ -75,7 +80,7 @@ def show(fig: Figure, *, alt: str, caption: str) -> None:
     width = re.search(r'width="([\d.]+)pt"', svg).group(1)
     svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"|height="[\d.]+pt" (?:version="1.1" )?width="[\d.]+pt"', "", svg, count=1)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}" style="width:100%;max-width:{1.25 * float(width):.0f}px;height:auto"', 1)
-    display(HTML(f'<figure class="sh-figure">{svg}<figcaption>{caption}</figcaption></figure>'))
+    return f'<figure class="sh-figure">{svg}<figcaption>{caption}</figcaption></figure>'
 
 
 def say(markdown: str) -> None:
