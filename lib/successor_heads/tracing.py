@@ -25,6 +25,10 @@ from successor_heads import anatomy
 from successor_heads.anatomy import Anatomy
 from successor_heads.errors import UserError
 
+# A text, or token ids: the start of a text, tokenized alone, need not give the tokens that the text starts with.
+Prompt = str | Sequence[int]
+TOP_ATTENDED = 5
+
 
 class Answers(NamedTuple):
     """How a model answered: the logit of the right answer, and how it compares.
@@ -168,9 +172,9 @@ def explained(model: TransformersModel) -> Iterator[None]:
             ) from error
 
 
-def encode(model: TransformersModel, prompts: Sequence[str]) -> dict[str, Int[Tensor, "prompt position"]]:
+def encode(model: TransformersModel, prompts: Sequence[Prompt]) -> dict[str, Int[Tensor, "prompt position"]]:
     """Model inputs of prompts of any lengths: left-padded ids, attention mask and position ids."""
-    rows = [model.tokenizer(prompt)["input_ids"] for prompt in prompts]
+    rows = [model.tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else list(prompt) for prompt in prompts]
     width = max(map(len, rows))
     # The mask hides the padding, so any id will do: a tokenizer need not have a padding token.
     input_ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
@@ -210,7 +214,7 @@ def token_texts(tokenizer, token_ids: Int[Tensor, " position"]) -> list[str]:
 
 
 def next_token_logits(
-    model: TransformersModel, prompts: Sequence[str]
+    model: TransformersModel, prompts: Sequence[Prompt]
 ) -> Float[Tensor, "prompt d_vocab"]:
     """Logits of the token that follows each prompt."""
     inputs = encode(model, prompts)
@@ -372,20 +376,31 @@ def joint_ablation(
 
     As in `mean_ablation_effects`: at the last position, each by its mean there over the `reference` prompts.
     """
+    logits = logits_without(model, prompts, heads, mean=mean_head_outputs(model, reference))
+    return read_answers(logits, answers, members)
+
+
+def logits_without(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    heads: Sequence[tuple[int, int]],
+    *,
+    mean: Float[Tensor, "layer head d_head"],
+) -> Float[Tensor, "prompt d_vocab"]:
+    """Next-token logits when several heads (layer, head) write their `mean` at the last position."""
     parts = anatomy.of(model)
-    means = mean_head_outputs(model, reference).to(model._module.device, model._module.dtype)
+    mean = mean.to(model._module.device, model._module.dtype)
     with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
         # In the order in which the model runs, or the trace fails.
         for layer, head in sorted(heads):
-            columns = slice(head * parts.d_head, (head + 1) * parts.d_head)
-            parts.output_projection(layer).input[:, -1, columns] = means[layer, head]
+            parts.output_projection(layer).input[:, -1, _columns(parts, head)] = mean[layer, head]
         logits = model.output.logits[:, -1].save()
-    return read_answers(logits.float().cpu(), answers, members)
+    return logits.float().cpu()
 
 
 def ablated_logits(
     model: TransformersModel,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     replacement: Float[Tensor, "head d_head"],
     *,
     layer: int,
@@ -419,3 +434,277 @@ def read_answers(
         right_in_class=logit > others.nan_to_num(-torch.inf).amax(-1),
         right_in_vocabulary=(logits >= logit[..., None]).sum(-1) == 1,
     )
+
+
+# --- every prefix of a text ------------------------------------------------------------------------
+
+
+class Reference(NamedTuple):
+    """What stands in for a head that is taken away: the mean of its outputs over a text, and some of them drawn."""
+
+    mean: Float[Tensor, "layer head d_head"]
+    drawn: Float[Tensor, "draw layer head d_head"]
+
+
+class TextEffects(NamedTuple):
+    """What every head does for the token that comes next, after every prefix of every context.
+
+    Direct effects are falls of that token's logit when what the head adds to the final residual stream is
+    replaced (by the mean, by nothing, by another place's) and the final norm is computed anew on the
+    changed stream; all that later blocks read is held fixed. `frozen` is the linear part: what the head
+    adds to the logit while the final norm divides by what it divides by in the intact run. `attended` are
+    the positions that the head attends to most, -1 where the prefix has fewer, and `weight` how much.
+    """
+
+    logit: Float[Tensor, "context prefix"]
+    loss: Float[Tensor, "context prefix"]
+    mean: Float[Tensor, "context prefix layer head"]
+    zero: Float[Tensor, "context prefix layer head"]
+    resample: Float[Tensor, "context prefix layer head"]
+    frozen: Float[Tensor, "context prefix layer head"]
+    attended: Int[Tensor, "context prefix layer head top"]
+    weight: Float[Tensor, "context prefix layer head top"]
+
+
+def reference_outputs(
+    model: TransformersModel, contexts: Int[Tensor, "context position"], *, n_drawn: int, seed: int, batch_size: int
+) -> Reference:
+    """Mean over all positions of all contexts of what each head hands to the output projection, and `n_drawn` of them."""
+    parts = anatomy.of(model)
+    _check_readable(model, parts)
+    generator = torch.Generator().manual_seed(seed)
+    places = torch.randint(contexts.numel(), (n_drawn,), generator=generator)
+    total, drawn = 0.0, torch.zeros(n_drawn, parts.n_layers, parts.n_heads, parts.d_head)
+    for start in range(0, len(contexts), batch_size):
+        batch = contexts[start : start + batch_size].to(model._module.device)
+        with torch.no_grad(), model.trace(batch, logits_to_keep=1):
+            heads = list().save()
+            for layer in range(parts.n_layers):
+                heads.append(parts.output_projection(layer).input)
+        z = torch.stack(heads, -2).float().unflatten(-1, (parts.n_heads, parts.d_head)).flatten(0, 1).cpu()
+        total = total + z.sum(0, dtype=torch.double)
+        first = start * contexts.shape[1]
+        here = (places >= first) & (places < first + len(z))
+        drawn[here] = z[places[here] - first]
+    return Reference((total / contexts.numel()).float(), drawn)
+
+
+def effects_in_text(
+    model: TransformersModel,
+    contexts: Int[Tensor, "context position"],
+    *,
+    reference: Reference,
+    draws: Int[Tensor, "context prefix"],
+) -> TextEffects:
+    """Direct effects of all heads on the token after every prefix, all in one forward pass.
+
+    `draws` says which of `reference.drawn` stands in for the heads at each prefix in resample ablation.
+    """
+    parts = anatomy.of(model)
+    _check_readable(model, parts)
+    final_norm = model.get(parts.final_norm_path)
+    with torch.no_grad(), model.trace(contexts.to(model._module.device)):
+        heads, attended, weight = list().save(), list().save(), list().save()
+        for layer in range(parts.n_layers):
+            heads.append(parts.output_projection(layer).input[:, :-1])
+            pattern = parts.attention(layer).output[1][:, :, :-1]
+            top = pattern.topk(min(TOP_ATTENDED, pattern.shape[-1]))
+            attended.append(top.indices)
+            weight.append(top.values)
+        stream = final_norm.input[:, :-1].save()
+        logits = model.output.logits[:, :-1].save()
+    following = contexts[:, 1:].to(logits.device)
+    logit = logits.float().gather(-1, following[..., None])[..., 0]
+    loss = logits.float().logsumexp(-1) - logit
+    replaced = {
+        "mean": reference.mean.expand(*draws.shape, *reference.mean.shape),
+        "zero": torch.zeros(()).expand(*draws.shape, *reference.mean.shape),
+        "resample": reference.drawn[draws],
+    }
+    effects = _direct(parts, stream.float(), heads, following, replaced)
+    # [context, head, prefix, top] a layer
+    attended, weight = (torch.stack(values, 1).permute(0, 3, 1, 2, 4) for values in (attended, weight))
+    unseen = attended > torch.arange(attended.shape[1], device=attended.device)[:, None, None, None]
+    attended, weight = attended.masked_fill(unseen, -1), weight.float().masked_fill(unseen, 0)
+    measured = {"logit": logit, "loss": loss, **effects, "attended": attended, "weight": weight}
+    return TextEffects(**{name: values.cpu() for name, values in measured.items()})
+
+
+def direct_effects_at_end(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    answers: Int[Tensor, " prompt"],
+    *,
+    mean: Float[Tensor, "layer head d_head"],
+    batch_size: int = 32,
+) -> Float[Tensor, "prompt layer head"]:
+    """Direct effect of every head on each prompt's answer at its last position: `TextEffects.mean`, prompt by prompt."""
+    parts = anatomy.of(model)
+    _check_readable(model, parts)
+    final_norm = model.get(parts.final_norm_path)
+    found = torch.zeros(len(prompts), parts.n_layers, parts.n_heads)
+    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))  # for little padding
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
+        with torch.no_grad(), model.trace(encode(model, [prompts[place] for place in places]), logits_to_keep=1):
+            heads = list().save()
+            for layer in range(parts.n_layers):
+                heads.append(parts.output_projection(layer).input[:, -1])
+            stream = final_norm.input[:, -1].save()
+        replaced = {"mean": mean.expand(len(places), *mean.shape)}
+        following = answers[places].to(stream.device)
+        found[places] = _direct(parts, stream.float(), heads, following, replaced)["mean"].cpu()
+    return found
+
+
+def _direct(parts, stream, heads, following, replaced):
+    """Fall of the logit of `following` when each head's output is `replaced`, by kind of ablation; and `frozen`."""
+    unembed = parts.unembed(following.flatten()).T.unflatten(0, following.shape)
+    intact = (parts.final_norm(stream) * unembed).sum(-1)
+    linear = _frozen_final_norm(parts, stream)
+    effects = {name: [] for name in (*replaced, "frozen")}
+    for layer, z in enumerate(heads):
+        z = z.float().unflatten(-1, (parts.n_heads, parts.d_head))
+        w_o = parts.w_o(layer)
+        for name, values in replaced.items():
+            # The bias of the output projection belongs to no head, and is in both runs.
+            removed = torch.einsum("...hk,hkd->...hd", z - values[..., layer, :, :].to(z.device), w_o)
+            without = parts.final_norm(stream[..., None, :] - removed)
+            effects[name].append(intact[..., None] - (without * unembed[..., None, :]).sum(-1))
+        written = torch.einsum("...hk,hkd->...hd", z, w_o)
+        effects["frozen"].append((linear(written) * unembed[..., None, :]).sum(-1))
+    return {name: torch.stack(values, -2) for name, values in effects.items()}
+
+
+def _frozen_final_norm(parts: Anatomy, stream: Float[Tensor, "*batch d_model"]) -> Callable[[Tensor], Tensor]:
+    """The final norm as the linear map that it is once its divisor is fixed at that of `stream`; its bias is left out.
+
+    The map takes [*batch, part, d_model].
+    """
+    ones = torch.ones(1, parts.d_model, device=stream.device)
+    # A layer norm maps all vectors of equal entries alike, an RMS norm does not.
+    centred = torch.allclose(parts.final_norm(ones), parts.final_norm(0 * ones), atol=1e-4)
+    gain = parts.gain(parts.weights.take(f"{parts.final_norm_path}.weight").float())
+
+    def centre(x):
+        return x - x.mean(-1, keepdim=True) if centred else x
+
+    epsilon = getattr(parts.config, parts.epsilon_name)
+    divisor = (centre(stream).square().mean(-1, keepdim=True) + epsilon).sqrt()
+    return lambda x: centre(x) / divisor[..., None, :] * gain
+
+
+def logit_parts(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    answers: Int[Tensor, " prompt"],
+    *,
+    heads: Sequence[tuple[int, int]] = (),
+    mean: Float[Tensor, "layer head d_head"],
+) -> dict[str, Float[Tensor, " prompt"]]:
+    """What each part of the model adds to the answer's logit at the last position; the parts sum to the logit.
+
+    Parts are the embedding, every head ("L1H6"), MLP ("MLP1") and bias. Each goes through the final norm with
+    the run's own divisor. `heads` write their `mean` there; the run is then the ablated one.
+    """
+    parts = anatomy.of(model)
+    _check_readable(model, parts)
+    final_norm = model.get(parts.final_norm_path)
+    mean = mean.to(model._module.device, model._module.dtype)
+    written = {}
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        outputs, mlps = list().save(), list().save()
+        first = parts.block(0).input[:, -1].save()
+        for layer in range(parts.n_layers):
+            projection = parts.output_projection(layer)
+            for _, head in sorted(place for place in heads if place[0] == layer):
+                projection.input[:, -1, _columns(parts, head)] = mean[layer, head]
+            outputs.append(projection.input[:, -1].clone())
+            mlps.append(model.get(f"{parts.blocks_path}.{layer}.{parts.mlp_out_path}").output[:, -1])
+        stream = final_norm.input[:, -1].save()
+    written["embedding"] = first.float()
+    for layer, (z, mlp) in enumerate(zip(outputs, mlps)):
+        z = z.float().unflatten(-1, (parts.n_heads, parts.d_head))
+        by_head = torch.einsum("phk,hkd->hpd", z, parts.w_o(layer))
+        written |= {f"L{layer}H{head}": by_head[head] for head in range(parts.n_heads)}
+        bias = parts._bias(f"{parts.blocks_path}.{layer}.{parts.output_projection_path}")
+        if bias is not None:
+            written[f"bias {layer}"] = bias.expand_as(by_head[0])
+        written[f"MLP{layer}"] = mlp.float()
+    unembed = parts.unembed(answers).T
+    through = _frozen_final_norm(parts, stream.float())(torch.stack(list(written.values()), -2))
+    found = dict(zip(written, (through * unembed[:, None]).sum(-1).T.cpu()))
+    zero = parts.final_norm(torch.zeros(1, parts.d_model, device=stream.device))  # the norm's own bias
+    return found | {"final bias": (zero * unembed).sum(-1).cpu()}
+
+
+def ablated_in_text(
+    model: TransformersModel,
+    contexts: Int[Tensor, "context position"],
+    heads: Sequence[tuple[int, int]],
+    *,
+    mean: Float[Tensor, "layer head d_head"],
+    batch_size: int,
+) -> tuple[Float[Tensor, "context prefix"], Float[Tensor, "context prefix"]]:
+    """Logit and loss of the token after every prefix when `heads` write their `mean` at every position.
+
+    Beside the intact run this is the total effect: direct, by way of later blocks, and by way of what earlier
+    positions hand on.
+    """
+    parts = anatomy.of(model)
+    mean = mean.to(model._module.device, model._module.dtype)
+    logit, loss = [], []
+    for start in range(0, len(contexts), batch_size):
+        batch = contexts[start : start + batch_size].to(model._module.device)
+        with torch.no_grad(), model.trace(batch):
+            for layer, head in sorted(heads):
+                parts.output_projection(layer).input[..., _columns(parts, head)] = mean[layer, head]
+            logits = model.output.logits[:, :-1].save()
+        chosen = logits.float().gather(-1, batch[:, 1:, None])[..., 0]
+        logit.append(chosen.cpu())
+        loss.append((logits.float().logsumexp(-1) - chosen).cpu())
+    return torch.cat(logit), torch.cat(loss)
+
+
+def gradient_attribution(
+    model: TransformersModel,
+    contexts: Int[Tensor, "context position"],
+    *,
+    mean: Float[Tensor, "layer head d_head"],
+) -> Float[Tensor, "context layer head"]:
+    """What one backward pass says about `ablated_in_text`: its effect on a context's summed logits, to first order.
+
+    (z - mean) · gradient of the sum of the logits of all next tokens, summed over positions.
+    """
+    parts = anatomy.of(model)
+    contexts = contexts.to(model._module.device)
+    with torch.enable_grad(), model.trace(contexts):
+        embedded = model.get(parts.embedding_path).output
+        # The weights are frozen, so that the graph has to start here.
+        embedded.requires_grad_(True)
+        heads = list().save()
+        for layer in range(parts.n_layers):
+            heads.append(parts.output_projection(layer).input)
+        logits = model.output.logits[:, :-1].save()
+    total = logits.float().gather(-1, contexts[:, 1:, None]).sum()
+    found = []
+    for layer, (z, slope) in enumerate(zip(heads, torch.autograd.grad(total, list(heads)))):
+        z, slope = (values.detach().float().unflatten(-1, (parts.n_heads, parts.d_head)) for values in (z, slope))
+        found.append(((z - mean[layer].to(z.device)) * slope).sum((1, 3)).cpu())
+    return torch.stack(found, 1)
+
+
+def _columns(parts: Anatomy, head: int) -> slice:
+    """The entries that a head owns at the input of the output projection."""
+    return slice(head * parts.d_head, (head + 1) * parts.d_head)
+
+
+def _check_readable(model: TransformersModel, parts: Anatomy) -> None:
+    """Refuse what direct effects of single heads cannot be read from. Raises UserError."""
+    if model.remote is True:
+        raise UserError("Direct effects in text need the weights, which are on NDIF: use a model that fits on this machine.")
+    if parts.attention_post_norm_path is not None:
+        raise UserError(
+            f"In models of the family {parts.family} a norm stands behind attention and mixes what the heads write, "
+            "so that no head has a direct effect of its own: choose a model of another family."
+        )
