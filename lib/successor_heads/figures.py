@@ -200,6 +200,31 @@ def attention(tokens: list[str], patterns: Float[np.ndarray, "head query key"], 
     ))  # fmt: skip
 
 
+def passages(rows: Sequence[tuple[str, Sequence[str], Sequence[float], str]], *, alt: str, caption: str) -> None:
+    """Passages of text, each token shaded by the attention it gets: (heading, tokens, weights, the token that follows).
+
+    Nothing is drawn: it is text that can be read, searched and printed. The shade is see-through, so that the
+    ink of the page stays legible on it.
+    """
+    items = []
+    for heading, tokens, weights, answer in rows:
+        shaded = "".join(
+            f'<span style="background:rgba(217,119,43,{min(1.0, weight) * 0.6:.2f});border-radius:3px" title="attention {weight:.0%}">{_visible(token)}</span>'
+            if weight >= 0.01 else _visible(token)
+            for token, weight in zip(tokens, weights)
+        )  # fmt: skip
+        items.append(
+            f'<div style="margin:0.5rem 0;text-align:left;overflow-wrap:anywhere"><div><small>{html.escape(heading)}</small></div>'
+            f'<div>… {shaded} → <strong style="text-decoration:underline">{_visible(answer)}</strong></div></div>'
+        )
+    display(HTML(f'<figure class="sh-figure sh-passages"><div role="group" aria-label="{html.escape(alt)}">{"".join(items)}</div><figcaption>{caption}</figcaption></figure>'))
+
+
+def _visible(token: str) -> str:
+    """A token as HTML, its line breaks shown."""
+    return html.escape(token).replace("\n", "⏎")
+
+
 def _circuitsvis() -> str:
     """The script that circuitsvis ships for pages without a network."""
     script = (files("circuitsvis") / "dist" / "cdn" / "iife.js").read_text(encoding="utf8")
