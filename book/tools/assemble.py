@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import nbformat
+import results
 import yaml
 
 # What the site adds to a chapter's table of facts.
@@ -186,8 +187,10 @@ def assemble(site, *, notebook_paths, record_paths, repository, branch):
     (site / "book/_static/status.csv").write_text(status_csv(rows))
     runs, used = status_tables(rows)
     settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository, branch)
+    records = [json.loads(path.read_text()) for path in record_paths]
     settings["parse"]["myst_substitutions"] = {
-        **findings(json.loads(path.read_text()) for path in record_paths),
+        **findings(records),
+        "results": results.write(site, [results.STORED, "_build/records"], subject=records[0]["model"]),
         "status_runs": runs,
         "status_versions": used,
     }
