@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book test lab serve clean lock benchmark grown
+.PHONY: help book sweep test lab serve clean lock benchmark grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
@@ -14,6 +14,10 @@ DEVICE ?=
 CORES ?= 2
 # Seconds that one notebook cell may take.
 CELL_TIMEOUT ?= 900
+# For make sweep: some models or chapters instead of all, and a Snakemake profile instead of this machine.
+MODELS ?=
+CHAPTERS ?=
+PROFILE ?=
 PORT ?= 8000
 # For make grown: a folder of books-train-*.jsonl.xz.
 BOOKS ?=
@@ -27,6 +31,7 @@ BUILD = $(BIN)/python book/tools/build.py --model "$(MODEL)" --revision "$(REVIS
 
 help:
 	@echo "make book     run the notebooks and build the site  (MODEL=$(MODEL))"
+	@echo "make sweep    run the notebooks on every model of models.yml that this machine can take"
 	@echo "make test     run the tests"
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make grown    grow the models of chapter 6 whose record is missing, hours on 2 cores  (BOOKS=a folder of books to read as well)"
@@ -37,6 +42,10 @@ help:
 
 book: $(STAMP)
 	$(BUILD)
+
+# What is done is not done again. A model that is named runs or fails; of the others, what cannot be run is skipped.
+sweep: $(STAMP)
+	$(BIN)/python book/tools/sweep.py --models $(MODELS) --chapters $(CHAPTERS) --device "$(DEVICE)" --profile "$(PROFILE)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
 
 # The browser tests read the built book, so it is built first. What is up to date is not built again.
 test: $(STAMP)

@@ -1,12 +1,17 @@
 """Notebook x model -> executed notebook and record -> site. The only place that knows what depends on what.
 
+One model is given by name, for the book; several by a plan, for a sweep over models.yml. The rules are the same.
+
 What has to run is decided by content. Snakemake alone would look at a file's time first and at its content only
 below a size; so sources are marked `ancient` (their times do not count) and their digest is a parameter (a changed
 byte does). Between the steps, where one job's output is another's input, Snakemake's own rules hold.
 """
 
+import functools
 import hashlib
+import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -35,18 +40,58 @@ MODEL = places.subject(config.get("model", places.DEFAULT_MODEL))
 SLUG = places.slug(MODEL)
 CHAPTERS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 
+# For each folder name its model, what runs on it, with which settings, and how much of the machine it may take.
+if "plan" in config:
+    SUBJECTS = json.loads(Path(config["plan"]).read_text(encoding="utf8"))
+else:
+    settings = {name: config[name] for name in ("revision", "dtype", "device") if name in config}
+    SUBJECTS = {SLUG: {"model": MODEL, "parts": CHAPTERS, "settings": settings}}
+JOBS = [(slug, part) for slug, subject in SUBJECTS.items() for part in subject["parts"]]
+
 LIBRARY = files_under("lib") + ["requirements.lock", "book/tools/execute.py"]
-WEIGHTS = files_under(MODEL) if Path(MODEL).is_absolute() else []
 PAGES = files_under("book") + ["_config.yml", "_toc.yml", "requirements.lock"]
-LIBRARY_DIGEST = digest(LIBRARY + WEIGHTS)
+LIBRARY_DIGEST = digest(LIBRARY)
 # GitHub sets the first; whoever publishes from elsewhere sets the second. Without either the site has no launch buttons.
 REPOSITORY = os.environ.get("BOOK_REPOSITORY") or os.environ.get("GITHUB_REPOSITORY", "")
+
+# One thread each as soon as two notebooks can run at once. A cluster's cores are without number: there it is named.
+THREADS = config["threads"] if "threads" in config else max(1, workflow.cores // max(1, len(JOBS)))
+# Limits are resources: Snakemake shares them out, a cluster's scheduler is told, and a changed limit redoes nothing.
+# Nought is no limit.
+LIMITS = {
+    "mem_mb": lambda wildcards: SUBJECTS[wildcards.slug].get("memory_mb", 0),
+    "runtime": lambda wildcards: SUBJECTS[wildcards.slug].get("minutes", 0),
+    "gpu": lambda wildcards: SUBJECTS[wildcards.slug].get("gpus", 0),
+    "cell_timeout": config.get("cell_timeout", 900),
+}
+
+
+wildcard_constraints:
+    slug="|".join(map(re.escape, SUBJECTS)),
+    chapter="|".join(map(re.escape, CHAPTERS)),
+
+
+def weights(slug):
+    """The files of a model that lies in a folder of this machine. Whatever else a name stands for does not change."""
+    model = SUBJECTS[slug]["model"]
+    return files_under(model) if Path(model).is_absolute() else []
+
+
+@functools.cache
+def content(slug):
+    """The digest of everything but the notebook that decides a result on this model."""
+    return LIBRARY_DIGEST + (digest(weights(slug)) if weights(slug) else "")
+
+
+def options(slug):
+    """The model's settings as the tools take them."""
+    return shlex.join(f"--{name}={value}" for name, value in SUBJECTS[slug]["settings"].items())
 
 
 rule site:
     input:
-        notebooks=[f"_build/executed/{SLUG}/{chapter}.ipynb" for chapter in CHAPTERS],
-        records=[f"_build/records/{SLUG}/{chapter}.json" for chapter in CHAPTERS],
+        notebooks=[places.executed(SLUG, chapter) for chapter in CHAPTERS],
+        records=[places.record(SLUG, chapter) for chapter in CHAPTERS],
         pages=ancient(PAGES),
     output:
         places.index(MODEL),
@@ -66,20 +111,45 @@ rule notebooks:
         rules.site.input.notebooks,
 
 
+rule sweep:
+    input:
+        [places.result(slug, part) for slug, part in JOBS],
+
+
 rule chapter:
     input:
         notebook=ancient("notebooks/{chapter}.ipynb"),
-        library=ancient(LIBRARY + WEIGHTS),
+        library=lambda wildcards: ancient(LIBRARY + weights(wildcards.slug)),
     output:
-        notebook=f"_build/executed/{SLUG}/{{chapter}}.ipynb",
-        record=f"_build/records/{SLUG}/{{chapter}}.json",
+        notebook=places.executed("{slug}", "{chapter}"),
+        record=places.record("{slug}", "{chapter}"),
     params:
-        content=lambda wildcards: digest([f"notebooks/{wildcards.chapter}.ipynb"]) + LIBRARY_DIGEST,
-        model=MODEL,
-        settings=shlex.join(f"--{name}={config[name]}" for name in ("revision", "dtype", "device") if name in config),
-        cell_timeout=config.get("cell_timeout", 900),
-    # Snakemake hands this to the kernel as OMP_NUM_THREADS: one thread each as soon as two notebooks can run at once.
-    threads: max(1, workflow.cores // max(1, len(CHAPTERS)))
+        content=lambda wildcards: digest([f"notebooks/{wildcards.chapter}.ipynb"]) + content(wildcards.slug),
+        model=lambda wildcards: SUBJECTS[wildcards.slug]["model"],
+        settings=lambda wildcards: options(wildcards.slug),
+    # Snakemake hands this to the kernel as OMP_NUM_THREADS.
+    threads: THREADS
+    resources:
+        **LIMITS,
     shell:
         "exec {sys.executable:q} book/tools/execute.py {input.notebook:q} {output.notebook:q} --record {output.record:q}"
-        " --model {params.model:q} {params.settings} --cell-timeout {params.cell_timeout}"
+        " --model {params.model:q} {params.settings} --cell-timeout {resources.cell_timeout}"
+        " --minutes {resources.runtime} --memory-mb {resources.mem_mb}"
+
+
+# A model too large to be loaded: its scores alone, from the bytes that they need.
+rule score:
+    input:
+        library=lambda wildcards: ancient(LIBRARY + weights(wildcards.slug)),
+    output:
+        record=places.record("{slug}", places.SCORE),
+    params:
+        content=lambda wildcards: content(wildcards.slug),
+        model=lambda wildcards: SUBJECTS[wildcards.slug]["model"],
+        settings=lambda wildcards: options(wildcards.slug),
+    threads: THREADS
+    resources:
+        **LIMITS,
+    shell:
+        "exec {sys.executable:q} book/tools/score.py {output.record:q} --model {params.model:q} {params.settings}"
+        " --minutes {resources.runtime} --memory-mb {resources.mem_mb}"

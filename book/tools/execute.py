@@ -16,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from limits import Limits, kill_children
 from papermill.exceptions import PapermillExecutionError
 
 # Versions that decide a result. They go into the executed notebook and onto the status page.
@@ -67,7 +68,8 @@ def stop_when_orphaned():
     def watch():
         while os.getppid() == parent:
             time.sleep(1)
-        os._exit(1)  # the kernel watches us in the same way and ends by itself
+        kill_children()
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -100,12 +102,45 @@ def describe(error, notebook):
 def write_notebook(notebook, path):
     """Write by way of a file beside it, so that no one ever reads half a notebook."""
     partial = path.with_name(f".{path.name}.writing")
-    nbformat.write(notebook, partial)
-    os.replace(partial, path)
+    try:
+        nbformat.write(notebook, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def run(*, notebook, output, record, model, cell_timeout, **settings):
-    """Execute `notebook` with MODEL=`model`, and REVISION, DTYPE and DEVICE where `settings` give them; returns the error's description, or None when all went well."""
+def last_state(working, notebook):
+    """The notebook as far as it ran: papermill's working copy, or the chapter itself where a full disk cut that short."""
+    try:
+        return nbformat.read(working, as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError):
+        return nbformat.read(notebook, as_version=4)
+
+
+def execute(notebook, working, *, parameters, cell_timeout):
+    """Run a notebook with papermill, which keeps what was run so far in `working`."""
+    papermill.execute_notebook(
+        str(notebook.resolve()),
+        str(working.resolve()),
+        parameters=parameters,
+        kernel_name="python3",
+        language="python",
+        cwd=str(notebook.parent.resolve()),
+        execution_timeout=cell_timeout,
+        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # else it warns of TCP at every start
+        progress_bar={
+            "desc": f"{parameters['MODEL']} {notebook.stem}",
+            "bar_format": "{desc}: cell {n_fmt} of {total_fmt} after {elapsed}\n",
+            "mininterval": 5,
+        },
+    )
+
+
+def run(*, notebook, output, record, model, cell_timeout, minutes, memory_mb, **settings):
+    """Execute `notebook` with MODEL=`model`, and REVISION, DTYPE, DEVICE and REMOTE where `settings` give them.
+
+    Returns the error's description, or None when all went well.
+    """
     chapter = notebook.stem
     failed = output.with_suffix(".failed.ipynb")
     working = output.with_name(f".{chapter}.working.ipynb")
@@ -116,30 +151,18 @@ def run(*, notebook, output, record, model, cell_timeout, **settings):
     os.environ["SUCCESSOR_HEADS_BOOK"] = "1"
     os.environ["SUCCESSOR_HEADS_RECORDS"] = str(record.parent.parent.resolve())
     started, clock, error = datetime.now(UTC), time.monotonic(), None
-    try:
-        if not takes_model(notebook):
-            raise ValueError("no cell tagged 'parameters' sets MODEL")
-        papermill.execute_notebook(
-            str(notebook.resolve()),
-            str(working.resolve()),
-            parameters={"MODEL": model} | {name.upper(): value for name, value in settings.items() if value},
-            kernel_name="python3",
-            language="python",
-            cwd=str(notebook.parent.resolve()),
-            execution_timeout=cell_timeout,
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # else it warns of TCP at every start
-            progress_bar={
-                "desc": chapter,
-                "bar_format": "{desc}: cell {n_fmt} of {total_fmt} after {elapsed}\n",
-                "mininterval": 5,
-            },
-        )
-        if not record.exists():
-            raise FileNotFoundError(f"the notebook ended without writing its record {record}")
-    except Exception as caught:  # a dead kernel, a time-out and a raised error must all end as a named cell
-        error = caught
+    with Limits(minutes=minutes, memory_mb=memory_mb) as limits:
+        try:
+            if not takes_model(notebook):
+                raise ValueError("no cell tagged 'parameters' sets MODEL")
+            named = {name.upper(): value for name, value in settings.items() if value}
+            execute(notebook, working, parameters={"MODEL": model} | named, cell_timeout=cell_timeout)
+            if not record.exists():
+                raise FileNotFoundError(f"the notebook ended without writing its record {record}")
+        except Exception as caught:  # a dead kernel, a time-out and a raised error must all end as a named cell
+            error = limits.exceeded or caught
 
-    executed = nbformat.read(working if working.exists() else notebook, as_version=4)
+    executed = last_state(working, notebook)
     measured = {
         "chapter": chapter,
         "model": model,
@@ -158,8 +181,12 @@ def run(*, notebook, output, record, model, cell_timeout, **settings):
     executed.metadata["successor_heads"] = measured
     # Papermill notes absolute paths; the executed copies are published.
     executed.metadata.get("papermill", {}).update(input_path=notebook.as_posix(), output_path=output.as_posix())
-    write_notebook(executed, failed if error else output)
-    working.unlink(missing_ok=True)
+    try:
+        write_notebook(executed, failed if error else output)
+    except OSError as full:
+        measured.setdefault("error", describe(full, executed))
+    finally:
+        working.unlink(missing_ok=True)
     return measured.get("error")
 
 
@@ -172,7 +199,10 @@ def main():
     parser.add_argument("--revision")
     parser.add_argument("--dtype")
     parser.add_argument("--device")
+    parser.add_argument("--remote", type=lambda word: word == "True", help="True: the weights stay on NDIF")
     parser.add_argument("--cell-timeout", type=int, required=True, help="seconds that one cell may take")
+    parser.add_argument("--minutes", type=float, default=0, help="that the whole chapter may take; 0 for any number")
+    parser.add_argument("--memory-mb", type=float, default=0, help="that the chapter may hold; 0 for any amount")
     arguments = parser.parse_args()
     stop_when_orphaned()
     try:

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 DEFAULT_MODEL = "grown/pythia"
+# Stands for a chapter where a model is too large for any: its scores alone.
+SCORE = "score"
 
 
 def subject(name):
@@ -24,3 +26,23 @@ def site(model):
 def index(model):
     """First page of that site."""
     return f"{site(model)}/_build/html/index.html"
+
+
+def executed(slug, chapter):
+    """The executed copy of a chapter."""
+    return f"_build/executed/{slug}/{chapter}.ipynb"
+
+
+def failed(slug, chapter):
+    """What is left of a chapter that failed: the copy up to the cell, or the reason alone where there is no notebook."""
+    return f"_build/executed/{slug}/{chapter}.failed.{'json' if chapter == SCORE else 'ipynb'}"
+
+
+def record(slug, chapter):
+    """The record that a chapter leaves, or that of the scores."""
+    return f"_build/records/{slug}/{chapter}.json"
+
+
+def result(slug, chapter):
+    """The file that is there when a chapter, or the scores, went well."""
+    return record(slug, SCORE) if chapter == SCORE else executed(slug, chapter)
