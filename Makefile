@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book sweep test lab serve clean lock benchmark grown
+.PHONY: help setup book sweep test lab serve clean lock benchmark grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
@@ -39,6 +39,8 @@ help:
 	@echo "make benchmark  compare time, memory and bytes of a score with TransformerLens, in an environment of its own"
 	@echo "make clean    remove what was built, keep .venv"
 	@echo "make lock     resolve requirements.lock anew"
+
+setup: $(STAMP)
 
 book: $(STAMP)
 	$(BUILD)

@@ -43,6 +43,7 @@ SETTINGS = ("revision", "dtype", "device", "remote")
 KEYS = {"name", "parameters", "run", "chapters", "needs", "memory_gb", "minutes", "gpus", *SETTINGS}
 # Of the memory that is free when a sweep begins: the rest is for the system, and for whoever works beside it.
 SHARE_OF_MEMORY = 0.9
+MINUTES_TO_SET_UP = 20
 
 
 def read_models(path, *, device=""):
@@ -133,6 +134,7 @@ def subject(entry, parts):
         "memory_mb": round(1000 * entry.get("memory_gb", 0)),
         "minutes": entry["minutes"],
         "gpus": entry.get("gpus", 0),
+        "needs": entry.get("needs", []),
     }
 
 
@@ -148,6 +150,14 @@ def make_plan(entries, chapters, *, memory_gb, gpus, hub, named):
             described = subject(entry, parts)
             plan[places.slug(described["model"])] = described
     return plan, skipped
+
+
+def jobs_of(plan):
+    """A plan as the nightly run takes it: one machine a chapter and model, the time to set it up included in its limit."""
+    for slug, described in plan.items():
+        for part in described["parts"]:
+            about = {"model": described["name"], "slug": slug, "chapter": part}
+            yield about | {"needs": described["needs"], "timeout_minutes": described["minutes"] + MINUTES_TO_SET_UP}
 
 
 def snakemake(*, cores, profile, cell_timeout, memory_gb, gpus, dry_run=False):
@@ -285,8 +295,7 @@ def main():
         named=bool(arguments.models),
     )
     if arguments.plan:
-        jobs = [{"model": s["name"], "slug": slug, "chapter": part} for slug, s in plan.items() for part in s["parts"]]
-        print(json.dumps({"jobs": jobs, "skipped": skipped}, indent=1))
+        print(json.dumps({"jobs": list(jobs_of(plan)), "skipped": skipped}, indent=1))
         return
     for sentence_of in dict.fromkeys(f"skipped {row['model']}: {row['reason']}" for row in skipped):
         print(sentence_of, flush=True)
