@@ -1,9 +1,11 @@
-"""Accept what a chapter finds: run it from several seeds and store each finding with the tolerance that their spread gives.
+"""Accept what chapters find: run each from several seeds and store every finding with the tolerance that their spread gives.
 
-    python book/tools/accept.py notebooks/03-mod-10-features.ipynb --model grown/pythia --seeds 0 1 2
+    make accept                                       # the chapters whose last record is not what was accepted
+    make accept MODEL=grown/llama
+    python book/tools/accept.py notebooks/03-mod-10-features.ipynb --seeds 0 1 2
 
-writes tests/accepted/grown__pythia/03-mod-10-features.json. The tests compare every later record with it (see
-`differences`). Run it again when a chapter, or the model, has changed on purpose, and look at the difference in git.
+writes tests/accepted/grown__pythia/03-mod-10-features.json and prints what it changes, before and after. The tests
+compare every later record with it (see `differences`).
 """
 
 import argparse
@@ -48,6 +50,37 @@ def differences(findings, kept):
     return told
 
 
+def changes(before, after):
+    """What accepting `after` in place of `before` would change, a line for each finding, old -> new."""
+
+    def shown(finding):
+        return f"{finding['value']:.4g} ± {finding['tolerance']:.2g}" if finding else "–"
+
+    names = [name for name in [*before, *(name for name in after if name not in before)] if before.get(name) != after.get(name)]
+    width = max(map(len, names), default=0)
+    lines = [f"  {name:{width}}  {shown(before.get(name)):>18}  ->  {shown(after.get(name))}" for name in names]
+    return [*lines, f"  {len(after) - len([name for name in names if name in after])} findings as before"]
+
+
+def accepted_path(model, chapter):
+    """Where the accepted findings of a chapter on a model are stored."""
+    return ACCEPTED / places.slug(model) / f"{chapter}.json"
+
+
+def read_findings(path):
+    """The findings in a record or in a file of accepted ones, none where there is no file."""
+    return json.loads(path.read_text(encoding="utf8"))["findings"] if path.exists() else {}
+
+
+def to_accept(model):
+    """The notebooks whose last record on this model differs from what was accepted, or of which nothing was accepted."""
+    for notebook in sorted(Path("notebooks").glob("*.ipynb")):
+        kept = read_findings(accepted_path(model, notebook.stem))
+        record = Path("_build/records", places.slug(model), f"{notebook.stem}.json")
+        if not kept or (record.exists() and differences(read_findings(record), kept)):
+            yield notebook
+
+
 def findings_of(notebook, model, seed):
     """Run a chapter from a seed and return its record's findings."""
     with tempfile.TemporaryDirectory() as folder:
@@ -65,18 +98,27 @@ def findings_of(notebook, model, seed):
         return json.loads(record.read_text(encoding="utf8"))["findings"]
 
 
+def accept(notebook, model, seeds):
+    """Run a chapter from these seeds, store what it finds, and print what that changes."""
+    path = accepted_path(model, notebook.stem)
+    before, after = read_findings(path), accepted([findings_of(notebook, model, seed) for seed in seeds])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = {"model": model, "chapter": notebook.stem, "seeds": seeds, "findings": after}
+    path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf8")
+    print(f"Accepted into {path}:", *changes(before, after), sep="\n", flush=True)
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("notebook", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", type=Path, nargs="*", help="left out, the chapters whose last record is not what was accepted")
     parser.add_argument("--model", default=places.DEFAULT_MODEL)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
-    kept = accepted([findings_of(arguments.notebook, arguments.model, seed) for seed in arguments.seeds])
-    path = ACCEPTED / places.slug(arguments.model) / f"{arguments.notebook.stem}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stored = {"model": arguments.model, "chapter": arguments.notebook.stem, "seeds": arguments.seeds, "findings": kept}
-    path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf8")
-    print(f"{len(kept)} findings accepted into {path}")
+    notebooks = arguments.notebooks or list(to_accept(arguments.model))
+    if not notebooks:
+        print(f"The last records of {arguments.model} are what was accepted: there is nothing to accept.")
+    for notebook in notebooks:
+        accept(notebook, arguments.model, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ SHOWN = sorted({"01-find-heads", *(column.chapter for column in results.COLUMNS)
 PAIRS = {task: len(ordinals.CLASSES[task].words) - (not ordinals.CLASSES[task].cyclic) for task in ordinals.TASKS}
 # A share may be off by rounding in the file, not by a pair.
 ROUNDING = 1e-6
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def check(path):
@@ -143,7 +143,7 @@ def measure(model, *, revision, score_only):
 
 def score(model, revision, path, *options):
     """Have `successor-heads score` write the scores of a model. Raises UserError with its sentence where it cannot."""
-    command = [sys.executable, "-m", "successor_heads.cli", "score", model, "--json", str(path), *options]
+    command = [str(Path(sys.executable).with_name("successor-heads")), "score", model, "--json", str(path), *options]
     done = subprocess.run(command + (["--revision", revision] if revision else []), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise UserError(done.stderr.strip().splitlines()[-1])
@@ -178,7 +178,7 @@ def contribute(model, *, revision, score_only):
     target.mkdir(parents=True, exist_ok=True)
     for path in made:
         (target / path.name).write_bytes(path.read_bytes())
-    print(f"\n{len(made)} of {len(SHOWN)} records of {model} are whole and lie in {target}. To contribute them:\n")
+    print(f"\nThe records of {model} are whole and lie in {target}: {', '.join(path.stem for path in made)}. To contribute them:\n")
     print(f"  git switch -c results-{places.slug(model)}\n  git add {target}\n  git commit -m 'Results of {model}'\n  git push -u origin HEAD    # and open a pull request")
 
 

@@ -169,7 +169,7 @@ def text_cell(text, sort=None):
 
 def name_cell(line):
     revision = f"<small>{line['revision'][:7]}</small>" if line["revision"] else ""
-    return f'<th scope="row"><code>{html.escape(line["model"])}</code>{revision}</th>'
+    return f'<th scope="row">{hub_name(line["model"])}{revision}</th>'
 
 
 def table(headings, body, label):
@@ -234,17 +234,21 @@ def missing(found):
 
 
 def missing_table(names):
-    """Models that nobody has run yet, with what the paper reports and the one command that runs them."""
+    """Models that nobody has run yet, with the one command that runs each, and what the paper reports of it."""
     body = [
         [
-            f'<th scope="row"><code>{html.escape(name)}</code></th>',
-            text_cell(REPORTED.get(name, "–")),
-            "<td>not yet measured</td>",
+            f'<th scope="row">{hub_name(name)}<small>not yet measured</small></th>',
             f"<td><code>make contribute MODEL={html.escape(name)}</code></td>",
+            text_cell(REPORTED.get(name, "–")),
         ]
         for name in names
     ]
-    return table(["Model", "As the paper reports", "Here", "To measure it"], body, "Models that are not yet measured")
+    return table(["Model", "To measure it", "As the paper reports"], body, "Models that are not yet measured")
+
+
+def hub_name(name):
+    """A model's name, which may be broken after its owner's."""
+    return f"<code>{html.escape(name).replace('/', '/<wbr>')}</code>"
 
 
 def as_csv(lines):
@@ -310,14 +314,14 @@ def size_figure(lines, others):
     ax.plot([], [], "o", color=figures.INK, markerfacecolor="none", markersize=5, label="grown, not shipped")
     sizes = [line["parameters"] for line in [*lines, *others] if line["parameters"]]
     ax.set(xscale="log", xlim=(min([*sizes, 1e6]) / 2, max([*sizes, PAPER_SIZES[1]]) * 2), ylim=(0, 1.04), xlabel="parameters", ylabel="macro of the best head")
-    ax.legend(loc="lower left", ncol=2, columnspacing=1.0, handletextpad=0.3)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=4, columnspacing=1.2, handletextpad=0.3)
     named = ", ".join(f"{line['model']} {line['macro']['value']:.2f}" for line in lines if line["parameters"])
     inside = sum(PAPER_SIZES[0] <= line["parameters"] <= PAPER_SIZES[1] for line in lines if line["parameters"])
     return figures.as_html(
         fig,
         alt=f"Best head's macro against parameters, on a logarithmic scale, with intervals. Models with a record: {named}. "
         f"{len(others)} more grown models, from {min(size_ for size_ in sizes) / 1e6:.1f} million parameters on. A grey band marks the sizes of the paper's models.",
-        caption=f"The best head's macro and its 95% interval. Full discs are models with a record on this page, rings are other runs of chapter 6. "
+        caption=f"The best head's macro and its 95% interval. Full discs are models with a record on this page, rings other runs of chapter 6 that read the same text. "
         f"The grey band holds the sizes of the paper's models; its Figure 2 shows their scores, whose values we could not recover. "
         f"{inside or 'None'} of the models measured here {'lies' if inside < 2 else 'lie'} in that band.",
     )
