@@ -1,5 +1,7 @@
 """Edits of planted residue directions, on a head whose answers are known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from successor_heads import anatomy, arithmetic, ordinals
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
+from successor_heads.scores import wilson
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +82,18 @@ def test_an_edit_to_the_same_residue_changes_nothing(planted, edit):
     assert untouched.rate < 0.05, "without an edit the head answers the source's successor"
 
 
-def test_edits_compose(planted, classes):
-    directions = planted.directions["residue"]
-    edits = arithmetic.all_edits(classes["letters"])
-    first = directions[4] - directions[edits.source_residue]
-    second = directions[edits.residue] - directions[4]
-    torch.testing.assert_close(first + second, directions[edits.residue] - directions[edits.source_residue])
+def test_edits_compose(planted, classes, edit):
+    """By way of a third residue the head answers what it answers to the edit at once."""
+    directions, letters = planted.directions["residue"], classes["letters"]
+    at_once = edit("letters", directions)
+    edits, scale = at_once.edits, planted.truth["direction_length"]
+    by_way = replace(edits, residue=torch.full_like(edits.residue, 4))
+    onwards = replace(edits, source_residue=by_way.residue)
+    pushes = arithmetic.pushes(directions, by_way, scale=scale) + arithmetic.pushes(directions, onwards, scale=scale)
+    layer, head = planted.place("successor")
+    in_two = arithmetic.pushed_outcome(anatomy.of(planted.module), letters, edits, pushes, layer=layer, head=head)
+    torch.testing.assert_close(in_two.logits, at_once.logits, atol=1e-4, rtol=1e-4)
+    assert in_two.rate >= 0.95
 
 
 def test_success_counts_the_answer_alone_and_ties_fail(classes):
@@ -93,7 +102,34 @@ def test_success_counts_the_answer_alone_and_ties_fail(classes):
     assert not arithmetic.EditOutcome(edits, logits).success.any()
     logits[torch.arange(len(logits)), edits.answer] = 1.0
     outcome = arithmetic.EditOutcome(edits, logits)
-    assert outcome.rate == 1.0 and 0.85 < outcome.interval[0] < 1
+    assert outcome.rate == 1.0 and outcome.interval == wilson(6, 6), "36 edits move, of six sources"
+
+
+def test_what_else_an_outcome_tells(classes):
+    """Three readings of one answer, on logits made by hand."""
+    numbers = classes["numbers"]
+    edits = arithmetic.all_edits(numbers)
+    edit = int(((edits.source == 24) & (edits.residue == 7)).nonzero())  # 25 to 27: 28 instead of 26
+    logits = torch.zeros(len(edits.source), 200)
+    logits[edit, 25], logits[edit, 27] = 1.0, 0.5
+    outcome = arithmetic.EditOutcome(edits, logits)
+    assert outcome.unmoved[edit] and not outcome.right_residue[edit] and outcome.lead[edit] == -0.5
+    logits[edit, 137] = 2.0  # 138: the right digit in the wrong ten
+    outcome = arithmetic.EditOutcome(edits, logits)
+    assert outcome.right_residue[edit] and not outcome.success[edit] and not outcome.unmoved[edit]
+    ties = torch.arange(len(logits)) != edit
+    assert not outcome.right_residue[ties].any() and not outcome.unmoved[ties].any()
+    assert outcome.lead[edits.source == 199].isnan().all(), "200 has no successor here"
+    assert edits.is_down[(edits.source == 24) & (edits.residue == 3)].all() and not edits.is_down[edit]
+
+
+def test_random_directions_from_the_span_of_tokens_stay_in_it():
+    like = torch.ones(10, 12)
+    span = torch.randn(5, 12, generator=torch.Generator().manual_seed(0))
+    rows = arithmetic.random_directions(like, seed=0, span=span)
+    torch.testing.assert_close(rows.norm(dim=1), like.norm(dim=1))
+    centred = span - span.mean(0)
+    assert torch.linalg.matrix_rank(torch.cat([rows, centred])) == torch.linalg.matrix_rank(centred) == 4
 
 
 def test_random_directions_have_the_lengths_of_the_true_ones():

@@ -194,3 +194,16 @@ def test_joint_lets_all_classes_compete(model, tokenizer):
     assert joint.target["months"][0] == within.target["months"][0] + sum(
         len(classes[task].words) for task in ordinals.TASKS[: ordinals.TASKS.index("months")]
     )
+
+
+def test_cases_that_stand_and_fall_together_count_as_fewer():
+    cluster = torch.arange(20).repeat_interleave(9)
+    together = (torch.arange(20) < 10).repeat_interleave(9)
+    low, high = clustered_wilson(together, cluster)
+    assert (low, high) == pytest.approx(wilson(10, 20), abs=0.01), "180 cases are worth 20 here"
+    alternating = torch.arange(180) % 2 == 0
+    apart = clustered_wilson(alternating, cluster)
+    assert apart == pytest.approx(wilson(90, 180), abs=1e-6), "and 180 here, no more"
+    assert clustered_wilson(torch.zeros(180, dtype=torch.bool), cluster) == wilson(0, 20)
+    assert clustered_wilson(together[:0], cluster[:0]) == (0.0, 1.0)
+    assert clustered_wilson(together[:9], cluster[:9])[0] < 0.25, "one cluster is worth one case"

@@ -266,3 +266,52 @@ def test_head_inputs_are_what_the_layers_attention_reads(model):
             gaps = [(other - vector).abs().max().item() for other in found[token]]
             assert min(gaps) < 1e-4
     assert len(token_ids) == sum(len(model.tokenizer(text)["input_ids"]) for text in texts)
+
+
+def pushed_by_hand(model, prompts, pushes, layer, held):
+    """Logits of the plain module with the pushes added by a hook on the block, and heads replaced by another."""
+    parts = anatomy.of(model._module)
+
+    def push(_, args, kwargs):
+        stream = (args[0] if args else kwargs["hidden_states"]).clone()
+        stream[:, -pushes.shape[1] :] += pushes
+        return ((stream, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": stream})
+
+    handles = [parts.block(layer).register_forward_pre_hook(push, with_kwargs=True)]
+    for (of, head), value in held.items():
+
+        def hold(_, args, head=head, value=value):
+            edited = args[0].clone()
+            edited[:, -1, head * parts.d_head : (head + 1) * parts.d_head] = value
+            return (edited,)
+
+        handles.append(parts.output_projection(of).register_forward_pre_hook(hold))
+    with torch.no_grad():
+        logits = model._module(**tracing.encode(model, prompts)).logits[:, -1]
+    for handle in handles:
+        handle.remove()
+    return logits
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_an_edit_inside_the_model_equals_the_forward_pass_with_the_edited_activation(model, layer):
+    parts = anatomy.of(model)
+    pushes = torch.randn(len(PROMPTS), 2, parts.d_model, generator=torch.Generator().manual_seed(0))
+    held = {(1, 1): torch.randn(len(PROMPTS), parts.d_head, generator=torch.Generator().manual_seed(1))}
+    clean = tracing.next_token_logits(model, PROMPTS)
+    for hold in ({}, held):
+        steered = tracing.steered(model, PROMPTS, pushes, layer=layer, held=hold)
+        by_hand = pushed_by_hand(model, PROMPTS, pushes, layer, hold)
+        torch.testing.assert_close(steered.logits, by_hand, atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(steered.logits, clean, atol=0.1)
+    torch.testing.assert_close(steered.heads[1, :, 1], held[1, 1])
+
+
+def test_pushes_of_nothing_and_heads_held_at_what_they_wrote_change_nothing(model):
+    parts = anatomy.of(model)
+    nothing = torch.zeros(len(PROMPTS), 1, parts.d_model)
+    clean = tracing.next_token_logits(model, PROMPTS)
+    first = tracing.steered(model, PROMPTS, nothing, layer=1)
+    torch.testing.assert_close(first.logits, clean, atol=1e-5, rtol=1e-5)
+    again = tracing.steered(model, PROMPTS, nothing, layer=1, held={(0, 2): first.heads[0, :, 2]})
+    torch.testing.assert_close(again.logits, clean, atol=1e-5, rtol=1e-5)

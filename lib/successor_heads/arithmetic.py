@@ -16,7 +16,9 @@ from torch import Tensor
 from successor_heads.anatomy import Anatomy
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import effective_ov_logits, head_input
-from successor_heads.scores import strict_argmax, wilson
+from successor_heads.scores import TIE, clustered_wilson, strict_argmax
+
+NONE = -1  # where a source has no successor in the class
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +26,9 @@ class Edits:
     """Edits within one class, all arrays over `edit`; members are places in `ResolvedClass.words`.
 
     `source` is edited, `residue` is what its index is to be mod `modulus`, `target` the member with
-    that index in the same ten, `answer` the target's successor. `moves` is False where the source has
-    the residue already, and the edit should change nothing.
+    that index in the same ten, `answer` the target's successor, `original` the source's own, NONE if it
+    has none. `moves` is False where the source has the residue already, and the edit should change
+    nothing. `index` is that of the class's members.
     """
 
     modulus: int
@@ -34,23 +37,53 @@ class Edits:
     residue: Int[Tensor, " edit"]
     target: Int[Tensor, " edit"]
     answer: Int[Tensor, " edit"]
+    original: Int[Tensor, " edit"]
+    index: Int[Tensor, " member"]
 
     @property
     def moves(self) -> Bool[Tensor, " edit"]:
         return self.source_residue != self.residue
 
+    @property
+    def is_down(self) -> Bool[Tensor, " edit"]:
+        """Whether the target comes before the source."""
+        return self.index[self.target] < self.index[self.source]
+
 
 @dataclass(frozen=True, eq=False)
 class EditOutcome:
-    """What a head answered to edited vectors: `logits` over the members of the class."""
+    """What a head, or a model, answered to edited vectors: `logits` over the members of the class."""
 
     edits: Edits
     logits: Float[Tensor, "edit member"]
 
     @cached_property
+    def won(self) -> Int[Tensor, " edit"]:
+        """The member with the highest logit, TIE where two share it."""
+        return strict_argmax(self.logits)
+
+    @cached_property
     def success(self) -> Bool[Tensor, " edit"]:
-        """Whether the edit's answer alone has the highest logit of the class."""
-        return strict_argmax(self.logits) == self.edits.answer
+        """Whether the edit's answer alone has the highest logit of the class: success as in the paper."""
+        return self.won == self.edits.answer
+
+    @cached_property
+    def right_residue(self) -> Bool[Tensor, " edit"]:
+        """Whether the winner has at least the residue that the answer should have, in whatever ten."""
+        index, modulus = self.edits.index, self.edits.modulus
+        return (self.won != TIE) & (index[self.won] % modulus == index[self.edits.answer] % modulus)
+
+    @cached_property
+    def unmoved(self) -> Bool[Tensor, " edit"]:
+        """Whether the source's own successor still wins."""
+        return (self.won != TIE) & (self.won == self.edits.original)
+
+    @cached_property
+    def lead(self) -> Float[Tensor, " edit"]:
+        """Logit of the edit's answer minus that of the source's own successor; NaN where there is none."""
+        place = torch.stack([self.edits.answer, self.edits.original.clamp(min=0)], dim=1)
+        answer, original = self.logits.gather(1, place).T
+        return torch.where(self.edits.original == NONE, torch.nan, answer - original)
 
     @property
     def rate(self) -> float:
@@ -59,9 +92,9 @@ class EditOutcome:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% Wilson interval of `rate`; edits of one source are not independent, so it is a narrow one."""
-        moved = self.success[self.edits.moves]
-        return wilson(int(moved.sum()), len(moved))
+        """95% interval of `rate`, in which the edits of one source are not taken for independent."""
+        moves = self.edits.moves
+        return clustered_wilson(self.success[moves], self.edits.source[moves])
 
 
 def all_edits(resolved: ResolvedClass, *, modulus: int = 10) -> Edits:
@@ -73,9 +106,30 @@ def all_edits(resolved: ResolvedClass, *, modulus: int = 10) -> Edits:
         for residue in range(modulus):
             target = place.get(index - index % modulus + residue)
             if target in successor:
-                rows.append((member, index % modulus, residue, target, successor[target]))
-    columns = torch.tensor(rows, dtype=torch.long).reshape(-1, 5).T
-    return Edits(modulus, *columns)
+                rows.append((member, index % modulus, residue, target, successor[target], successor.get(member, NONE)))
+    columns = torch.tensor(rows, dtype=torch.long).reshape(-1, 6).T
+    return Edits(modulus, *columns, index=resolved.index)
+
+
+def pushes(
+    directions: Float[Tensor, "residue d_model"], edits: Edits, *, scale: float
+) -> Float[Tensor, "edit d_model"]:
+    """What each edit adds to its source's vector: scale · (f_residue - f_source's)."""
+    return scale * (directions[edits.residue] - directions[edits.source_residue])
+
+
+def pushed_outcome(
+    anatomy: Anatomy,
+    resolved: ResolvedClass,
+    edits: Edits,
+    pushes: Float[Tensor, "edit d_model"],
+    *,
+    layer: int,
+    head: int,
+) -> EditOutcome:
+    """What one head's effective OV circuit answers when each edit adds its push to the source's vector."""
+    edited = head_input(anatomy, resolved.token_ids)[edits.source] + pushes
+    return EditOutcome(edits, effective_ov_logits(anatomy, edited, resolved.token_ids, layer=layer)[head])
 
 
 def edit_outcome(
@@ -92,12 +146,21 @@ def edit_outcome(
     `directions` are taken as they are, one a residue, so that `scale` is in units of their length.
     """
     edits = all_edits(resolved, modulus=len(directions))
-    x = head_input(anatomy, resolved.token_ids)
-    edited = x[edits.source] + scale * (directions[edits.residue] - directions[edits.source_residue])
-    return EditOutcome(edits, effective_ov_logits(anatomy, edited, resolved.token_ids, layer=layer)[head])
+    moved = pushes(directions, edits, scale=scale)
+    return pushed_outcome(anatomy, resolved, edits, moved, layer=layer, head=head)
 
 
-def random_directions(like: Float[Tensor, "residue d_model"], *, seed: int) -> Float[Tensor, "residue d_model"]:
-    """Random directions of the same lengths: the control for what any push of this size does."""
-    rows = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
+def random_directions(
+    like: Float[Tensor, "residue d_model"], *, seed: int, span: Float[Tensor, "token d_model"] | None = None
+) -> Float[Tensor, "residue d_model"]:
+    """Random directions of the same lengths: the control for what any push of this size does.
+
+    With `span` they are random mixtures of these tokens around their mean, which hold as much of what tells
+    tokens apart as any direction among them does: the harder control.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if span is None:
+        rows = torch.randn(like.shape, generator=generator)
+    else:
+        rows = torch.randn(len(like), len(span), generator=generator) @ (span - span.mean(0))
     return rows * (like.norm(dim=1) / rows.norm(dim=1))[:, None]

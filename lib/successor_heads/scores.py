@@ -171,7 +171,7 @@ def strict_argmax(logits: Float[Tensor, "*batch member"]) -> Int[Tensor, "*batch
     return torch.where(alone, place, TIE)
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
+def wilson(successes: int | float, n: int | float) -> tuple[float, float]:
     """95% Wilson interval of a share of `n`; (0, 1), that is nothing known, for n = 0."""
     if n == 0:
         return 0.0, 1.0
@@ -182,6 +182,23 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     low = 0.0 if successes == 0 else centre - half_width
     high = 1.0 if successes == n else centre + half_width
     return low, high
+
+
+def clustered_wilson(success: Bool[Tensor, " case"], cluster: Int[Tensor, " case"]) -> tuple[float, float]:
+    """95% Wilson interval of a share whose cases come in clusters, such as all edits of one source.
+
+    Cases of a cluster stand or fall together, so they count as fewer: as many independent ones as would
+    have the spread that the clusters have, never fewer than there are clusters nor more than cases.
+    """
+    n, n_clusters = len(success), len(cluster.unique())
+    share = success.double().mean()
+    if n_clusters < 2:
+        return wilson(share.item(), 1) if n else wilson(0, 0)
+    off = torch.zeros(int(cluster.max()) + 1, dtype=torch.double).index_add(0, cluster, success.double() - share)
+    variance = off.square().sum() / n**2 * n_clusters / (n_clusters - 1)
+    worth = float(share * (1 - share) / variance) if variance > 0 else 0.0
+    worth = min(max(worth, n_clusters), n)
+    return wilson(share.item() * worth, worth)
 
 
 def macro_interval(

@@ -10,7 +10,7 @@ A head is edited at the *input* of the output projection, where it owns d_head e
 projection the heads are mixed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -270,6 +270,45 @@ def without_mlp0_neurons(
         last_map.input[..., neurons] = fixed
         logits = model.output.logits[:, -1].save()
     return logits.float().cpu()
+
+
+class Steered(NamedTuple):
+    """Next-token logits of a steered run, and what every head handed to its output projection at the last token."""
+
+    logits: Float[Tensor, "prompt d_vocab"]
+    heads: Float[Tensor, "layer prompt head d_head"]
+
+
+def steered(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    pushes: Float[Tensor, "prompt position d_model"],
+    *,
+    layer: int,
+    held: Mapping[tuple[int, int], Float[Tensor, "prompt d_head"]] | None = None,
+) -> Steered:
+    """A run in which `pushes` are added to the residual stream before a layer, at the last positions.
+
+    The last push is that of the last token. `held` says what the heads (layer, head) named in it write at
+    the last token, whatever they read: what a head wrote in another run, or its mean.
+    """
+    parts, held = anatomy.of(model), held or {}
+    device, dtype = model._module.device, model._module.dtype
+    pushes = pushes.to(device, dtype)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        heads = nnsight.save([])
+        for place in range(parts.n_layers):
+            if place == layer:
+                stream = parts.block(place).input
+                stream[:, -pushes.shape[1] :] += pushes
+            written = parts.output_projection(place).input
+            for (of, head), value in held.items():
+                if of == place:
+                    written[:, -1, head * parts.d_head : (head + 1) * parts.d_head] = value.to(device, dtype)
+            heads.append(written[:, -1].clone())
+        logits = model.output.logits[:, -1].save()
+    heads = torch.stack(heads).unflatten(-1, (parts.n_heads, parts.d_head))
+    return Steered(logits.float().cpu(), heads.float().cpu())
 
 
 def head_inputs(
