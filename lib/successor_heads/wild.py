@@ -38,10 +38,15 @@ from successor_heads.errors import UserError
 from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS
 from successor_heads.tracing import Reference, TextEffects
 
-PILE = {"repo_id": "NeelNanda/pile-10k", "revision": "127bfedcd5047750df5ccf3a12979a47bfa0bafa"}
+PILE = {
+    "repo_id": "NeelNanda/pile-10k",
+    "revision": "127bfedcd5047750df5ccf3a12979a47bfa0bafa",
+    "filename": "data/train-00000-of-00001-4746b8785c874cc7.parquet",
+}
 # Installed with this package, and read by none of the grown models.
 DOCUMENTED = ("scipy", "seaborn", "IPython", "huggingface_hub", "networkx", "urllib3", "requests", "http", "xml", "json", "concurrent")
 GENERATED_SEED = 20_000  # no grown model has read documents of this seed
+EVIDENCE = Path(__file__).parent / "evidence"  # what was labelled by hand, or measured on text that is not ours
 TEXT_FILES = (".txt", ".md", ".rst")
 BEHAVIOURS = ("successorship", "acronym", "copying", "greater-than", "other")
 N_DRAWN = 256  # outputs from which resample ablation draws
@@ -116,7 +121,7 @@ def _docstrings_of(path: Path) -> list[str]:
 
 def _pile() -> list[str]:
     with models.explained(PILE["repo_id"], "the text", PILE["revision"]):
-        path = hf_hub_download(**PILE, filename="data/train-00000-of-00001-4746b8785c874cc7.parquet", repo_type="dataset")
+        path = hf_hub_download(**PILE, repo_type="dataset")
         return pd.read_parquet(path, columns=["text"])["text"].tolist()
 
 
@@ -206,6 +211,32 @@ def measure(
 
         batches.append(TextEffects(**_kept(folder, _digest(of_model, contexts[part], draws[part], *reference), make)))
     return TextEffects(*map(torch.cat, zip(*batches))), reference
+
+
+class Study(NamedTuple):
+    """A text as a model read it: its contexts, as ids and as text, and what every head did in them."""
+
+    text: Text
+    contexts: Int[Tensor, "context position"]
+    tokens: list[list[str]]
+    effects: TextEffects
+    reference: Reference
+
+    @property
+    def label(self) -> str:
+        """The text's name, and who wrote it."""
+        return f"{self.text.name} ({'written by people' if self.text.natural else 'generated'})"
+
+
+def study(
+    model: TransformersModel, source: str, *, n: int, length: int, seed: int, folder: Path | None = None
+) -> Study:
+    """Read a source, cut `n` contexts of `length` tokens from it, and measure every head in them."""
+    text = read(source, seed=seed)
+    contexts = cut(model.tokenizer, text, n=n, length=length, seed=seed)
+    effects, reference = measure(model, contexts, seed=seed, folder=folder)
+    tokens = [tracing.token_texts(model.tokenizer, row) for row in contexts]
+    return Study(text, contexts, tokens, effects, reference)
 
 
 def _batch_size(model: TransformersModel, contexts: Tensor) -> int:
@@ -433,6 +464,33 @@ def numbered_lists(documents: Iterable[str], *, reach: int = 500) -> list[tuple[
                 first = max(0, item.start() - reach)
                 found.append((document[first : after.end(1) + 2], after.start(1) - first))
     return found
+
+
+def case_rows(studies: Sequence[Study], cases: pd.DataFrame) -> dict:
+    """All winning cases as the page of winning cases reads them: contexts once, cases with their places in them."""
+    places = {study.text.name: number for number, study in enumerate(studies)}
+    columns = ["context", "prefix", "effect", "attended", "weight", *(name for name in cases if name.startswith("behaviour_"))]
+    rows = cases[columns].assign(
+        text=cases["text"].map(places), effect=cases["effect"].round(3), weight=[[round(w, 3) for w in row] for row in cases["weight"]]
+    )
+    texts = [{"name": study.text.name, "natural": study.text.natural, "contexts": study.tokens} for study in studies]
+    return {"texts": texts, "cases": rows.to_dict("records")}
+
+
+def blind_cases() -> pd.DataFrame:
+    """Fifty winning cases with two labels each: "rules", and "hand", given by a reader who had not seen the rules'.
+
+    `attrs` says of which model they are and how they were drawn.
+    """
+    stored = json.loads((EVIDENCE / "blind-cases.json").read_text(encoding="utf8"))
+    table = pd.DataFrame(stored["cases"])
+    table.attrs.update({key: value for key, value in stored.items() if key != "cases"})
+    return table
+
+
+def stored_figures(name: str) -> dict[str, dict]:
+    """Figures measured once on text that cannot be shipped, by model."""
+    return json.loads((EVIDENCE / f"{name}.json").read_text(encoding="utf8"))["models"]
 
 
 def flags(values: Bool[Tensor, "context prefix"]) -> np.ndarray:
