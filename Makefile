@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup book sweep test lab serve clean lock benchmark grown
+.PHONY: accept contribute help setup book sweep test lab serve clean lock benchmark grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
@@ -18,6 +18,8 @@ CELL_TIMEOUT ?= 900
 MODELS ?=
 CHAPTERS ?=
 PROFILE ?=
+# For make contribute: the scores alone.
+SCORE_ONLY ?=
 PORT ?= 8000
 # For make grown: a folder of books-train-*.jsonl.xz.
 BOOKS ?=
@@ -33,6 +35,8 @@ help:
 	@echo "make book     run the notebooks and build the site  (MODEL=$(MODEL))"
 	@echo "make sweep    run the notebooks on every model of models.yml that this machine can take"
 	@echo "make test     run the tests"
+	@echo "make accept   accept what the chapters find now, and show it before and after"
+	@echo "make contribute MODEL=…  measure a model for the page of results  (SCORE_ONLY=1 for its scores alone)"
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make grown    grow the models of chapter 6 whose record is missing, hours on 2 cores  (BOOKS=a folder of books to read as well)"
 	@echo "make serve    show the built site on http://localhost:$(PORT)"
@@ -53,6 +57,13 @@ sweep: $(STAMP)
 test: $(STAMP)
 	$(BUILD)
 	$(BIN)/python -m pytest
+
+# Runs the chapters whose last record is not what was accepted, from three seeds each.
+accept: $(STAMP)
+	$(BIN)/python book/tools/accept.py --model "$(MODEL)"
+
+contribute: $(STAMP)
+	$(BIN)/python book/tools/contribute.py "$(MODEL)" $(if $(REVISION),--revision "$(REVISION)") $(if $(SCORE_ONLY),--score-only)
 
 # Makes the records that are missing, and goes on where it stopped. To make one again, remove it first.
 grown: $(STAMP)

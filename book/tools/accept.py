@@ -3,6 +3,7 @@
     make accept                                       # the chapters whose last record is not what was accepted
     make accept MODEL=grown/llama
     python book/tools/accept.py notebooks/03-mod-10-features.ipynb --seeds 0 1 2
+    python book/tools/accept.py --compare             # accept nothing: say where the records of any model differ
 
 writes tests/accepted/grown__pythia/03-mod-10-features.json and prints what it changes, before and after. The tests
 compare every later record with it (see `differences`).
@@ -11,6 +12,7 @@ compare every later record with it (see `differences`).
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -76,7 +78,7 @@ def to_accept(model):
     """The notebooks whose last record on this model differs from what was accepted, or of which nothing was accepted."""
     for notebook in sorted(Path("notebooks").glob("*.ipynb")):
         kept = read_findings(accepted_path(model, notebook.stem))
-        record = Path("_build/records", places.slug(model), f"{notebook.stem}.json")
+        record = Path(places.record(places.slug(model), notebook.stem))
         if not kept or (record.exists() and differences(read_findings(record), kept)):
             yield notebook
 
@@ -98,6 +100,17 @@ def findings_of(notebook, model, seed):
         return json.loads(record.read_text(encoding="utf8"))["findings"]
 
 
+def compare():
+    """A sentence for every finding in _build/records that is not what was accepted; what was not run is not compared."""
+    told = []
+    for path in sorted(ACCEPTED.glob("*/*.json")):
+        record = Path(places.record(path.parent.name, path.stem))
+        if record.exists():
+            model = json.loads(path.read_text(encoding="utf8"))["model"]
+            told += [f"{model}, {path.stem}: {difference}" for difference in differences(read_findings(record), read_findings(path))]
+    return told
+
+
 def accept(notebook, model, seeds):
     """Run a chapter from these seeds, store what it finds, and print what that changes."""
     path = accepted_path(model, notebook.stem)
@@ -113,7 +126,10 @@ def main():
     parser.add_argument("notebooks", type=Path, nargs="*", help="left out, the chapters whose last record is not what was accepted")
     parser.add_argument("--model", default=places.DEFAULT_MODEL)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--compare", action="store_true", help="accept nothing, and fail if a record is not what was accepted")
     arguments = parser.parse_args()
+    if arguments.compare:
+        sys.exit("\n".join(compare()) or None)
     notebooks = arguments.notebooks or list(to_accept(arguments.model))
     if not notebooks:
         print(f"The last records of {arguments.model} are what was accepted: there is nothing to accept.")
