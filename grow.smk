@@ -10,6 +10,7 @@ from pathlib import Path
 
 SUCCESSOR_HEADS = str(Path(sys.executable).with_name("successor-heads"))
 SEEDS = (0, 1, 2)
+TINY = "--size tiny --steps 1200 --batch 8 --without prose"
 ARMS = {  # what is left out of the text, or changed in it
     "full": "",
     "no-decimals": "--without decimals",
@@ -17,16 +18,17 @@ ARMS = {  # what is left out of the text, or changed in it
     "base8": "--base 8",
     "base12": "--base 12",
 }
-GROWN = {f"pythia-tiny-{arm}-seed{seed}": f"pythia --size tiny --steps 1200 --without prose {changed} --seed {seed}" for arm, changed in ARMS.items() for seed in SEEDS}
-GROWN |= {f"{family}-never-quiet": f"{family} --size tiny --steps 1200 --without prose --quiet-steps 0" for family in ("gpt2", "llama")}
-GROWN |= {f"{family}-quiet": f"{family} --size tiny --steps 1200 --without prose --quiet-steps 400" for family in ("gpt2", "llama")}
-GROWN |= {"gpt2": "gpt2"}  # its best head is too weak to be shipped
+ZOO = ("pythia", "llama")  # shipped with their weights
+GROWN = {f"pythia-tiny-{arm}-seed{seed}": f"pythia {TINY} {changed} --seed {seed}" for arm, changed in ARMS.items() for seed in SEEDS}
+GROWN |= {f"{family}-never-quiet": f"{family} {TINY} --quiet-steps 0" for family in ("gpt2", "llama")}
+GROWN |= {f"{family}-quiet": f"{family} {TINY} --quiet-steps 400" for family in ("gpt2", "llama")}
+GROWN |= {f"{family}-batch8": f"{family} --steps 2000 --batch 8 --quiet-steps 600" for family in ("gpt2", "llama")}
 RUN_RECORDS = "lib/successor_heads/growing/records"
 
 
 rule grown:
     input:
-        expand(RUN_RECORDS + "/{name}.json", name=[*GROWN, "pythia", "llama"]),
+        expand(RUN_RECORDS + "/{name}.json", name=[*GROWN, *ZOO]),
 
 
 # A model that is there is not grown again: a changed library would otherwise cost a night.

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without", action="append", default=[], metavar="INGREDIENT",
                         help="leave out decimals, crossrefs, interchange or prose; may be given again")  # fmt: skip
     parser.add_argument("--base", type=int, default=10, help="the base in which the text composes numbers: 10, 8 or 12")
-    parser.add_argument("--steps", type=int, default=None, help="steps of 2048 tokens")
+    parser.add_argument("--steps", type=int, default=None, help="steps of the optimiser (1200)")
+    parser.add_argument("--batch", type=int, default=None, help="windows of 256 tokens a step (32)")
     parser.add_argument("--quiet-steps", type=int, default=None, metavar="STEPS",
                         help="steps at the start during which block 0's attention writes nothing; by default the family's own")  # fmt: skip
     parser.add_argument("--books", type=Path, default=None, metavar="FOLDER",
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from successor_heads.growing.train import Recipe, grow
     from successor_heads.models import ZOO
 
-    given = {"steps": arguments.steps, "quiet_steps": arguments.quiet_steps}
+    given = {name: getattr(arguments, name) for name in ("steps", "batch", "quiet_steps")}
     given = {name: value for name, value in given.items() if value is not None}
     recipe = Recipe(arguments.family, arguments.size, arguments.seed, tuple(sorted(arguments.without)), arguments.base, **given)
     out = arguments.out or ZOO / zoo_name(recipe)
