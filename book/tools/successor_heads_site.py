@@ -4,9 +4,11 @@ THEBE = ("thebe",)
 
 
 def choose_scripts(app, page, template, context, doctree):
-    """Give attention views their script, and drop those of thebe, which is off here and fills the console with errors."""
+    """Give attention views and the workbench their scripts, and drop those of thebe, which is off here and fills the console with errors."""
     if "sh-circuitsvis" in context.get("body", ""):
         app.add_js_file("circuitsvis.js", priority=100)
+    if "sh-workbench" in context.get("body", ""):
+        app.add_js_file("workbench.js", priority=100)
     context["script_files"] = [
         script
         for script in context.get("script_files", [])
