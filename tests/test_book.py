@@ -85,6 +85,15 @@ def test_pages_load_nothing_from_elsewhere(pages):
     assert not [pair for pair in loaded if urlsplit(pair[1]).netloc]
 
 
+def test_pages_say_what_a_preview_of_them_should(pages):
+    for path, page in pages.items():
+        if path.parent.name in ("book", "notebooks"):
+            said = {tag.get("property") or tag.get("name"): tag["content"] for tag in page.select("meta[property], meta[name]")}
+            assert said["og:title"] in page.find("h1").get_text(), path
+            assert 20 < len(said["og:description"]) <= 203 and said["description"] == said["og:description"], path
+    assert (SITE / "_static" / "preview.png").exists()  # named with its whole address where that is known
+
+
 def test_figures_have_a_caption_and_words_for_those_who_cannot_see_them(pages):
     for page in pages.values():
         for figure in page.select("figure.sh-figure"):

@@ -334,3 +334,4 @@ def test_launch_buttons_need_a_repository():
     published = assemble.with_repository(settings(), "someone/book", "main")
     assert published["repository"] == {"url": "https://github.com/someone/book", "branch": "main"}
     assert published["launch_buttons"]["colab_url"]
+    assert published["html"]["baseurl"] == "https://someone.github.io/book/"

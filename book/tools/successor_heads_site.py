@@ -1,6 +1,16 @@
-"""Sphinx extension of this book: which scripts a page loads. Jupyter Book loads too many, and circuitsvis is large."""
+"""Sphinx extension of this book: what its pages load, say of themselves, and show to those who cannot see them."""
+
+import html
+import re
+from urllib.parse import urljoin
 
 THEBE = ("thebe",)
+# What docutils and the theme write and no screen reader understands: roles without their children, names that hide the words.
+UNHEARD = {
+    ' role="doc-biblioentry"': "",
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+}
 
 
 def choose_scripts(app, page, template, context, doctree):
@@ -16,7 +26,42 @@ def choose_scripts(app, page, template, context, doctree):
     ]
 
 
+def mend_markup(app, page, template, context, doctree):
+    """Take out of a page what axe finds in it and no setting turns off."""
+    for found, better in UNHEARD.items():
+        context["body"] = context.get("body", "").replace(found, better)
+
+
+def first_paragraph(body, most=200):
+    """The first running text of a page without its tags, cut at a word: what a link to the page shows."""
+    found = re.search(r"<p>(.*?)</p>", body, re.DOTALL)
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", "", found.group(1))).split()) if found else ""
+    return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " …"
+
+
+def preview(app, page, template, context, doctree):
+    """Describe a page to those that show a preview of a link. Addresses have to be whole, so the picture needs `html_baseurl`."""
+    if doctree is None:  # the index, the search page
+        return
+    tags = {
+        "og:type": "article",
+        "og:site_name": app.config.html_title,
+        "og:title": html.unescape(re.sub(r"<[^>]+>", "", context["title"])),
+        "og:description": first_paragraph(context["body"]),
+        "twitter:card": "summary_large_image",
+    }
+    if app.config.html_baseurl:
+        tags["og:url"] = urljoin(app.config.html_baseurl, f"{page}.html")
+        tags["og:image"] = urljoin(app.config.html_baseurl, "_static/preview.png")
+        tags["og:image:alt"] = "Six tokens flow into one attention head, and their successors come out."
+    lines = [f'<meta property="{name}" content="{html.escape(value)}" />' for name, value in tags.items() if value]
+    lines.append(f'<meta name="description" content="{html.escape(tags["og:description"])}" />')
+    context["metatags"] = "\n".join([context.get("metatags", ""), *lines])
+
+
 def setup(app):
     # Late, so that the scripts that other extensions add for this page are there to be looked at.
     app.connect("html-page-context", choose_scripts, priority=900)
+    app.connect("html-page-context", mend_markup, priority=900)
+    app.connect("html-page-context", preview, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

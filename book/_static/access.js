@@ -1,0 +1,55 @@
+// For those who use a keyboard or a screen reader: what the theme and circuitsvis leave out.
+
+// What scrolls sideways can be reached and scrolled with the keyboard. What does depends on the width.
+const SIDEWAYS = ".bd-article :is(table, figure, figure > div, pre, .output, .pst-scrollable-table-container, mjx-container)";
+function reachWhatScrolls() {
+  for (const box of document.querySelectorAll(SIDEWAYS)) {
+    const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
+    if (scrolls) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+
+// A button's name is what stands on it. The icons are pictures and no words.
+function nameButtons() {
+  document.querySelectorAll(".search-button-field").forEach((button) => button.removeAttribute("aria-label"));
+  document.querySelectorAll(".theme-switch-button :is(i, svg)").forEach((icon) => {
+    icon.removeAttribute("title");
+    icon.querySelector("title")?.remove();
+    icon.setAttribute("aria-hidden", "true");
+  });
+}
+
+// An attention view draws itself with a mouse in mind. Its heads become buttons: focus shows a head, Enter or Space keeps it.
+function openAttentionView(view) {
+  view.setAttribute("role", "group");
+  for (const label of view.querySelectorAll("h4")) {
+    const head = label.parentElement;
+    head.querySelector("canvas")?.setAttribute("aria-hidden", "true");
+    if (head.getAttribute("role") === "button") continue;
+    head.tabIndex = 0;
+    head.setAttribute("role", "button");
+    head.setAttribute("aria-label", `Show head ${label.textContent}`);
+    const send = (kind) => label.dispatchEvent(new MouseEvent(kind, { bubbles: true }));
+    head.addEventListener("focus", () => send("mouseover"));
+    head.addEventListener("blur", () => send("mouseout"));
+    head.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      send("click");
+    });
+  }
+  const large = view.querySelector("h2");
+  large?.parentElement.querySelector("canvas")?.setAttribute("aria-label", `Attention pattern of head ${large.textContent}`);
+}
+
+window.addEventListener("load", () => {
+  nameButtons();
+  for (const view of document.querySelectorAll("figure.sh-circuitsvis > div")) {
+    const open = () => openAttentionView(view);
+    new MutationObserver(open).observe(view, { childList: true, subtree: true });
+    open();
+  }
+  reachWhatScrolls();
+  new ResizeObserver(reachWhatScrolls).observe(document.body);
+});
