@@ -225,7 +225,7 @@ class Study(NamedTuple):
     @property
     def label(self) -> str:
         """The text's name, and who wrote it."""
-        return f"{self.text.name} ({'written by people' if self.text.natural else 'generated'})"
+        return f"{self.text.name} (written by {'people' if self.text.natural else 'rules'})"
 
 
 def study(
