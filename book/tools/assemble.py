@@ -14,6 +14,7 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
+import cases
 import nbformat
 import results
 import yaml
@@ -191,6 +192,7 @@ def assemble(site, *, notebook_paths, record_paths, repository, branch):
     settings["parse"]["myst_substitutions"] = {
         **findings(records),
         "results": results.write(site, [results.STORED, "_build/records"], subject=records[0]["model"]),
+        "winning_cases": cases.write(site, record_paths),
         "status_runs": runs,
         "status_versions": used,
     }
