@@ -11,13 +11,16 @@ import csv
 import io
 import json
 import shutil
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
+import accept
 import cases
 import nbformat
 import results
 import yaml
+from night import NIGHT
 
 # What the site adds to a chapter's table of facts.
 MEASURED_ROWS = "| Time to run | {time}, measured on {cores} ({processor}), {date} |\n| Peak memory | {memory}, measured in the same run |"
@@ -110,14 +113,20 @@ def title(notebook):
     )
 
 
-def status(notebooks):
-    """One row per chapter: what was recorded when it ran."""
+def status(notebooks, records, night):
+    """One row per chapter: what was recorded when it ran, whether it found what was accepted, and how its last night was."""
+    found = {record["chapter"]: record["findings"] for record in records}
     for notebook in notebooks:
         run = notebook.metadata["successor_heads"]
+        kept = accept.read_findings(accept.accepted_path(run["model"], run["chapter"]))
+        nightly = Counter(row["result"] for row in night["results"] if row["chapter"] == run["chapter"])
         yield {
             "chapter": run["chapter"],
             "title": title(notebook),
             "result": run["result"],
+            "accepted_findings": len(kept),
+            "as_accepted": len(kept) - len(accept.differences(found.get(run["chapter"], {}), kept)),
+            **{f"night_{result}": nightly[result] for result in ("ok", "failed", "skipped")},
             "date": run["started"],
             "model": run["model"],
             "seconds": run["seconds"],
@@ -130,17 +139,33 @@ def status(notebooks):
 
 def status_tables(rows):
     """The status page's two Markdown tables: the runs, and the versions they used."""
-    runs = ["| Chapter | Result | Date | Model | Run time | Peak memory | Machine |", "|---|---|---|---|---|---|---|"]
+    runs = ["| Chapter | Result | As accepted | Last night | Date | Model | Run time | Peak memory | Machine |", "|---" * 9 + "|"]
     for row in rows:
+        accepted = f"{row['as_accepted']} of {row['accepted_findings']}" if row["accepted_findings"] else "–"
+        nightly = ", ".join(f"{row[f'night_{result}']} {result}" for result in ("ok", "failed", "skipped") if row[f"night_{result}"]) or "–"
         machine = f"{row['threads']} of {row['cores']} cores, {row['processor']}, {gigabytes(row['memory_bytes'])}, {row['system']}"
         runs.append(
-            f"| [{row['title']}](../notebooks/{row['chapter']}.ipynb) | {row['result']} | {row['date'][:16].replace('T', ' ')} UTC"
+            f"| [{row['title']}](../notebooks/{row['chapter']}.ipynb) | {row['result']} | {accepted} | {nightly} | {row['date'][:16].replace('T', ' ')} UTC"
             f" | `{row['model']}` | {duration(row['seconds'])} | {gigabytes(row['peak_rss_bytes'])} | {machine} |"
         )
     used = ["| Package | Version |", "|---|---|"]
     pairs = {(key.removeprefix("version_"), value) for row in rows for key, value in row.items() if key.startswith("version_")}
     used += [f"| {package} | {version} |" for package, version in sorted(pairs)]
     return "\n".join(runs), "\n".join(used)
+
+
+def night_section(night):
+    """What came of the last nightly run, in Markdown: how it ended, each failure with its cell and error, and what was skipped."""
+    if not night["results"]:
+        return "No nightly run is known to this build: `make book` looks for it in the branch that the nightly job writes, and did not find it."
+    results = Counter(row["result"] for row in night["results"])
+    told = [f"On {night['date'][:16].replace('T', ' ')} UTC, {results['ok']} of {results['ok'] + results['failed']} chapters that should have run ran well"
+            f" ({results['failed']} failed, {results['skipped']} skipped).", "", "| Model | Chapter | Result | Cell | Error, or why it was skipped |", "|---" * 5 + "|"]  # fmt: skip
+    order = {"failed": 0, "skipped": 1, "ok": 2}
+    for row in sorted(night["results"], key=lambda row: order[row["result"]]):
+        words = " ".join(str(row.get("error") or row.get("reason") or "").split())[:300].replace("`", "'").replace("|", "¦")
+        told.append(f"| `{row['model']}` | {row['chapter']} | {row['result']} | {row.get('cell') or ''} | {f'`{words}`' if words else ''} |")
+    return "\n".join(told)
 
 
 def status_csv(rows):
@@ -184,17 +209,19 @@ def assemble(site, *, notebook_paths, record_paths, repository, branch):
     # One copy for all attention views. It is 1.3 MB, so it comes from the installed package rather than from git.
     shutil.copy(str(files("circuitsvis") / "dist" / "cdn" / "iife.js"), site / "book/_static/circuitsvis.js")
 
-    rows = list(status(notebooks))
+    records = [json.loads(path.read_text()) for path in record_paths]
+    night = json.loads(NIGHT.read_text(encoding="utf8")) if NIGHT.exists() else {"results": []}
+    rows = list(status(notebooks, records, night))
     (site / "book/_static/status.csv").write_text(status_csv(rows))
     runs, used = status_tables(rows)
     settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository, branch)
-    records = [json.loads(path.read_text()) for path in record_paths]
     settings["parse"]["myst_substitutions"] = {
         **findings(records),
         "results": results.write(site, [results.STORED, "_build/records"], subject=records[0]["model"]),
         "winning_cases": cases.write(site, record_paths),
         "status_runs": runs,
         "status_versions": used,
+        "status_night": night_section(night),
     }
     (site / "_config.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
 
