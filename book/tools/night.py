@@ -145,6 +145,8 @@ def store(night, branch, *, remote="origin"):
             if (night / "records").exists():
                 shutil.copytree(night / "records", tree / "records", dirs_exist_ok=True)
             git("add", "--all", cwd=tree)
+            if exists and not git("status", "--porcelain", cwd=tree):
+                return
             date = json.loads((night / "night.json").read_text(encoding="utf8"))["date"]
             git("-c", "user.name=Nightly run", "-c", "user.email=nightly@users.noreply.github.com", "commit", "--quiet", "--message", f"Records of {date}", cwd=tree)
             git("push", "--quiet", remote, f"HEAD:refs/heads/{branch}", cwd=tree)

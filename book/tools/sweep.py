@@ -235,7 +235,8 @@ def shown(row):
 def sentence(row):
     """What failed, where, and how."""
     cell = f", cell {row['cell']}" if row.get("cell") else ""
-    return f"FAILED  {row['chapter']} on {row['model']}{cell}: {row.get('error') or row['reason']}"
+    first_line = (row.get("error") or row["reason"]).splitlines()[0]
+    return f"FAILED  {row['chapter']} on {row['model']}{cell}: {first_line}"
 
 
 def write(path, payload):
