@@ -183,7 +183,9 @@ def with_repository(settings, repository, branch):
         return settings
     url = repository if "://" in repository else f"https://github.com/{repository}"
     settings["repository"] = {"url": url, "branch": branch}
-    settings["html"].update(use_repository_button=True, use_issues_button=True)
+    owner, name = url.removesuffix(".git").rstrip("/").split("/")[-2:]
+    # Where GitHub's own pages lie: what a preview of a link shows needs a full address.
+    settings["html"].update(use_repository_button=True, use_issues_button=True, baseurl=f"https://{owner}.github.io/{name}/")
     settings["launch_buttons"].update(
         colab_url="https://colab.research.google.com", binderhub_url="https://mybinder.org"
     )
