@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: accept contribute help setup book sweep test lab serve clean lock benchmark grown
+.PHONY: accept contribute help setup book sweep test editions lab serve clean lock benchmark grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
@@ -37,6 +37,7 @@ help:
 	@echo "make test     run the tests"
 	@echo "make accept   accept what the chapters find now, and show it before and after"
 	@echo "make contribute MODEL=…  measure a model for the page of results  (SCORE_ONLY=1 for its scores alone)"
+	@echo "make editions write the student's and the teacher's notebooks to _build/editions"
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make grown    grow the models of chapter 6 whose record is missing, hours on 2 cores  (BOOKS=a folder of books to read as well)"
 	@echo "make serve    show the built site on http://localhost:$(PORT)"
@@ -68,6 +69,9 @@ contribute: $(STAMP)
 # Makes the records that are missing, and goes on where it stopped. To make one again, remove it first.
 grown: $(STAMP)
 	$(BUILD) --books "$(BOOKS)" grown
+
+editions: $(STAMP)
+	$(BIN)/python book/tools/editions.py _build/editions
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks

@@ -248,8 +248,12 @@ def test_the_theme_can_be_switched(chrome, visits):
 
 
 def test_a_term_explains_itself(chrome, visits):
-    by_mouse = lambda term: ActionChains(chrome).scroll_to_element(term).move_to_element(term).perform()
-    by_keyboard = lambda term: chrome.execute_script("arguments[0].focus()", term)
+    def by_mouse(term):
+        ActionChains(chrome).scroll_to_element(term).move_to_element(term).perform()
+
+    def by_keyboard(term):
+        chrome.execute_script("arguments[0].focus()", term)
+
     for point_at in (by_keyboard, by_mouse):
         show(chrome, SITE / "book" / "index.html", WIDTHS["desktop"])
         assert not chrome.find_elements(By.CSS_SELECTOR, ".tippy-box")

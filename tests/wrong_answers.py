@@ -1,0 +1,145 @@
+"""Plausible wrong answers to every exercise: code that sets `answer`, and how the check's message begins.
+
+The code runs in the chapter's own notebook, so it may use what stands there, the check's cell included.
+"""
+
+WRONG = {
+    # Chapter 1
+    "ex-chance": [
+        ("answer = 1 / 7", "That is a guess among all seven days"),
+        ("answer = 6", "A score is a share"),
+        ("answer = 0.5", "You gave 0.5"),
+    ],
+    "ex-copy": [
+        ("answer = (layer, head)", "That is the successor head"),
+        ("answer = copier[::-1]", "Right numbers, wrong order"),
+        ("answer = (parts.n_layers, 0)", "There is no such head"),
+    ],
+    "ex-tie": [
+        ("answer = (1.0, 0.0)", "Right numbers, wrong order"),
+        ("answer = (0.0, 1 / 7)", "`argmax` breaks ties by position"),
+    ],
+    "ex-roman": [
+        ("answer = 0.123456", "This tokenizer expresses"),
+    ],
+    # Chapter 2
+    "ex-rank": [
+        ("answer = parts.d_model", "That is the width of the residual stream"),
+        ("answer = parts.d_vocab", "The matrix is that large"),
+        ("answer = len(ids)", "That is the number of ordinals"),
+    ],
+    "ex-circle": [
+        ("answer = torch.eye(8)", "The matrix should be 7 × 7"),
+        ("answer = torch.eye(7)", "This one copies"),
+        ("answer = torch.eye(7)[(torch.arange(7) - 1) % 7]", "This one counts backwards"),
+        ("answer = torch.eye(7)[(torch.arange(7) + 1) % 7]", "It counts, but its rank is above 2"),
+    ],
+    "ex-backward": [
+        ("answer = (layer, head)", "That is the head that counts forwards"),
+        ("answer = backward.best[::-1]", "Right numbers, wrong order"),
+    ],
+    "ex-offset": [
+        ("answer = 1", "One step is the successor"),
+        ("answer = len(m) - int(often.argmax())", "Right distance, wrong side"),
+    ],
+    "ex-vocabulary": [
+        ("answer = ranks.median().item() - 1", "Off by one"),
+        ("answer = ranks.mean().item()", "That is the mean"),
+    ],
+    # Chapter 3
+    "ex-multiples": [
+        ("answer = 1 / 12", "That is somebody who knows nothing"),
+        ("answer = 1 / 2", "He knows one bit"),
+        ("answer = 10 / 12", "Knowing one of ten things"),
+    ],
+    "ex-five": [
+        ("answer = int(overall[10].argmax())", "That is the neuron of ten"),
+        ("answer = int(neurons.var(0).argmax())", "That is the neuron that varies most"),
+        ("answer = neurons.shape[1]", "There is no neuron of that number"),
+    ],
+    "ex-noise": [
+        ("answer = circle_of_noise()[::-1]", "Right numbers, wrong order"),
+        ("answer = (circle_of_noise()[0], circle_of_noise()[0])", "The first is right"),
+        ("answer = (17.0, 0.01)", "A share is between 0 and 1"),
+    ],
+    "ex-rounds": [
+        ("answer = rounds_of_ten() + 1", "One too many"),
+        ("answer = rounds_of_ten() - 1", "One too few"),
+        ("answer = rounds_of_ten() + 2", "Do you take the directions out of what the *previous* round left?"),
+    ],
+    "ex-sevens": [
+        ("answer = 10", "There is no ten in this plant"),
+        ("answer = 2", "A small modulus has a high share by chance"),
+        ("answer = 14", "Look at moduli from 2 to 13"),
+    ],
+    # Chapter 4
+    "ex-crossing": [
+        ("answer = first_win(by_hand[0])", "That is where it wins against the whole class"),
+        ("answer = -crossing(by_hand[0])", "The sign is wrong"),
+        ("answer = 1 / crossing(by_hand[0])", "Upside down"),
+        ("answer = None", "The two lines do cross"),
+    ],
+    "ex-luck": [
+        ("answer = 1 / 10", "That is the share of tens"),
+        ("answer = 1 / 200", "That is a guess among all numbers"),
+        ("answer = 20", "So many there are"),
+        ("answer = 5", "A share is between 0 and 1"),
+    ],
+    "ex-chosen": [
+        ('answer = (price("random, in the span"), price(SOURCE))', "Right numbers, wrong order"),
+        ("answer = (-0.2, -0.1)", "In hindsight nobody does worse"),
+        ('answer = (macro_curve[SOURCE, "exact"].groupby("k").mean().max() - macro_exact[SOURCE], 0.5)', "That is the best single k"),
+    ],
+    "ex-tens": [
+        ("answer = moved_tens(1.0)", "That is scale 1"),
+        ("answer = moved_tens(2.0, wrong=True)", "You moved it down"),
+        ("answer = 3", "A share is between 0 and 1"),
+    ],
+    "ex-seven-edits": [
+        ("answer = on_sevens()[::-1]", "Right numbers, wrong order"),
+        ("answer = (0.2, 0.0)", "Modulus 7 should succeed"),
+        ("answer = (1.0, 0.9)", "Modulus 10 should fail here"),
+    ],
+    # Chapter 6
+    "ex-random-loss": [
+        ("answer = 12.0", "That is in bits"),
+        ("answer = -np.log(4096)", "Minus the logarithm of a probability"),
+    ],
+    "ex-shares": [
+        ("answer = without_decimals / total", "That is the factor by which the sum shrinks"),
+        ("answer = 1", "The weight stays"),
+    ],
+    "ex-divisors": [
+        ("answer = 0.25", "That is a blind guess"),
+        ("answer = 1", "10 and 14 end in 0 and 4"),
+    ],
+    "ex-recipe": [
+        ('answer = {"kinds": ("counting",), "macro": 0.5}', "One of your kinds is a list"),
+        ('answer = {"kinds": ("sermons",), "macro": 0.5}', "One of your kinds does not exist"),
+    ],
+    # Chapter 7
+    "ex-thirty": [
+        ("answer = 1.0", "That is the share that was seen"),
+        ("answer = 0.9", "That is the rule of three"),
+    ],
+    "ex-backwards": [
+        ("answer = (0.99, 0.01)", "This head counts forwards"),
+        ("answer = (0.99, 0.99)", "Both cannot be"),
+        ("answer = (0.01, 0.01)", "It does neither"),
+    ],
+    "ex-six": [
+        ("answer = [6]", "What about the divisors of 6?"),
+        ("answer = [2, 5, 10]", "There is no ten in this plant"),
+        ("answer = [2, 3, 6, 12]", "12 can be read better than chance"),
+    ],
+    "ex-pairs": [
+        ("answer = {pair[0], (0, 0)}", "One of the two is right"),
+        ("answer = {(0, 0)}", "Answer with two places"),
+        ("answer = {place[::-1] for place in pair}", "Right numbers, wrong order"),
+    ],
+}
+
+# What a check says on other models only.
+OUT_OF_REACH = {
+    "ex-roman": ["This tokenizer splits the numerals"],
+}
