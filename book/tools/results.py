@@ -25,7 +25,7 @@ STORED = Path("book/results/records")
 LIST = Path("models.yml")
 BENCHMARK = Path("benchmarks/results/score.json")
 FAMILIES = {"gpt2": "GPT-2", "gpt_neox": "Pythia", "llama": "Llama"}
-COLORS = dict(zip(FAMILIES, ("green", "blue", "orange")))
+COLORS = {"gpt2": "green", "gpt_neox": "blue", "llama": "orange"}
 SHOWN_VERSIONS = ("successor-heads", "torch", "transformers")
 NOTHING = {"value": None, "low": None, "high": None, "n": None}
 PAPER_SIZES = (31e6, 12e9)  # of the models in the paper, from its abstract
@@ -49,13 +49,31 @@ COLUMNS = (
     Column("probe_numbers", "mod-10 probe, numbers", "share of unseen numbers whose last digit a linear {term}`probe` reads from the output of {term}`MLP0`; a guess is 0.10", "03-mod-10-features", "probe_ten", "probe_ten_null"),
     Column("probe_words", "mod-10 probe, classes held out", "the same for the words of a class that the probe never saw, as in the paper; its control is the best of neighbouring moduli", "03-mod-10-features", "classes_held_out", "classes_held_out_neighbour"),
     Column("spectrum_ten", "spectrum at ten", "share of the variance of the numbers' vectors at the periods 10, 5, 10/3, 5/2 and 2", "03-mod-10-features", "periods_of_ten"),
+    Column("edits_head", "arithmetic, head", "share of edits of a token's vector after which the head names the wanted word, mean over the classes; its control is permuted directions", "04-vector-arithmetic", "exact_macro_class_means", "exact_macro_permuted"),
+    Column("edits_model", "arithmetic, whole model", "the same edits inside the running model, of which its next token is judged", "04-vector-arithmetic", "model_exact", "model_exact_permuted"),
+    Column("won", "in text: won", "share of all places in natural text at which taking this head away costs the right token most, of all heads", "05-natural-language", "natural_won"),
+    *(
+        Column(f"won_{name}", f"in text: {title}", f"share of these winning cases that are {what}", "05-natural-language", f"natural_{name}")
+        for name, title, what in (
+            ("successorship", "successor", "successions"), ("acronym", "acronym", "acronyms"), ("copying", "copying", "copies"),
+            ("greater_than", "greater-than", "of the kind {term}`greater-than`"), ("other", "other", "none of these"),
+        )
+    ),
 )  # fmt: skip
 # What the paper reports, of which model as far as we know, and the finding of ours that stands beside it.
+UNKNOWN = "not known to us"
 PAPER = (
-    ("Index and class recombined, held-out pairs", "1.00", "not known to us", "03-mod-10-features", "subspace_nearest"),
-    ("Index mod 10 of words, probed with their class held out", "94 of 102", "not known to us", "03-mod-10-features", "classes_held_out"),
-    ("Modal feature's share of its residue class", "0.585", "not known to us", "03-mod-10-features", "sae_share"),
-    ("Cosine of modal features and probe", "0.708", "not known to us", "03-mod-10-features", "sae_cosine_probe"),
+    ("Index and class recombined, held-out pairs", "1.00", UNKNOWN, "03-mod-10-features", "subspace_nearest"),
+    ("Index mod 10 of words, probed with their class held out", "94 of 102", UNKNOWN, "03-mod-10-features", "classes_held_out"),
+    ("Modal feature's share of its residue class", "0.585", UNKNOWN, "03-mod-10-features", "sae_share"),
+    ("Cosine of modal features and probe", "0.708", UNKNOWN, "03-mod-10-features", "sae_cosine_probe"),
+    ("Edits that succeed: numbers 20 to 29", "about 0.89", UNKNOWN, "04-vector-arithmetic", "exact_20_to_29"),
+    ("Edits that succeed: months", "about 0.53", UNKNOWN, "04-vector-arithmetic", "exact_months"),
+    ("Edits that succeed: days", "fail", UNKNOWN, "04-vector-arithmetic", "exact_days"),
+    ("Edits that succeed: letters", "fail", UNKNOWN, "04-vector-arithmetic", "exact_letters"),
+    ("Winning cases that are acronyms", "0.238", "Pythia-1.4B", "05-natural-language", "natural_acronym"),
+    ("Winning cases that are greater-than", "0.189", "Pythia-1.4B", "05-natural-language", "natural_greater_than"),
+    ("Numbered lists on which the head wins", "64 of 64", "Pythia-1.4B", "05-natural-language", "list_wins"),
 )
 
 
@@ -152,14 +170,15 @@ def rows(found, subject):
 # Tables. They are plain HTML, complete without a script; sortable.js makes their headings buttons.
 
 
-def cell(finding, *, tint=False):
-    """A share with its interval, if it has one, as a cell that sorts by the share."""
+def cell(finding, *, control=NOTHING, tint=False):
+    """A share with its interval and its control, where it has them, as a cell that sorts by the share."""
     value = finding["value"]
     if value is None:
         return '<td data-sort="-1">–</td>'
     shade = f' class="sh-share" style="--share: {value:.3f}"' if tint else ""
     interval = "" if finding["low"] is None or finding["high"] is None else f"<small>{finding['low']:.2f} to {finding['high']:.2f}</small>"
-    return f'<td data-sort="{value:.6f}"{shade}>{value:.2f}{interval}</td>'
+    beside = "" if control["value"] is None else f"<small>control {control['value']:.2f}</small>"
+    return f'<td data-sort="{value:.6f}"{shade}>{value:.2f}{interval}{beside}</td>'
 
 
 def text_cell(text, sort=None):
@@ -219,7 +238,7 @@ def study_table(lines):
     body = [
         [
             name_cell(line),
-            *(cell(line["found"][column.key]) for column in COLUMNS),
+            *(cell(line["found"][column.key], control=line["control"].get(column.key, NOTHING)) for column in COLUMNS),
             text_cell(line["date"]),
             text_cell(", ".join(f"{package} {line['versions'][package]}" for package in SHOWN_VERSIONS if package in line["versions"]) or "–"),
         ]
