@@ -4,11 +4,16 @@ import copy
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
-from successor_heads import anatomy, tracing
+from successor_heads import anatomy, tracing, wild
 from successor_heads.errors import UserError
+from successor_heads.planted import calibrate, words
+from successor_heads.planted.plant import Plan, plant
+from successor_heads.planted.prompts import prompts as planted_prompts
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +179,335 @@ def test_models_whose_heads_cannot_be_told_apart_are_refused(checkpoints, contex
     for family in ("gemma2", "olmo2"):
         with pytest.raises(UserError, match="a norm stands behind attention"):
             reference_of(models.load(str(checkpoints[family])), contexts)
+
+
+# --- rules -----------------------------------------------------------------------------------------
+
+WRITTEN = [  # attended tokens, most first; the answer; what a reader would say
+    ("7", "8", "successorship"),
+    (" 99", " 100", "successorship"),
+    ("1998", "1999", "successorship"),
+    (" 0", " 1", "successorship"),
+    ("07", "08", "successorship"),
+    (" Monday", " Tuesday", "successorship"),
+    ("Sunday", " Monday", "successorship"),
+    (" monday", " Tuesday", "successorship"),
+    (" SUNDAY", " MONDAY", "successorship"),
+    (" Sat", " Sun", "successorship"),
+    (" Sun", " Mon", "successorship"),
+    (" December", " January", "successorship"),
+    ("Dec", "Jan", "successorship"),
+    (" may", " june", "successorship"),
+    (" May", " Jun", "successorship"),
+    (" May", " June", "successorship"),
+    (" nine", " ten", "successorship"),
+    (" Nine", " ten", "successorship"),
+    (" first", " second", "successorship"),
+    ("A", "B", "successorship"),
+    (" I", " J", "successorship"),
+    (" I", " II", "successorship"),
+    (" IX", " X", "successorship"),
+    ("\n3", "4", "successorship"),
+    (" Z", " A", "other"),  # letters go round for nobody
+    (" twenty", " one", "other"),
+    (" tenth", " first", "other"),
+    ("8", "7", "other"),
+    (" Tuesday", " Monday", "other"),
+    ("a", "b", "other"),  # small letters are pieces of words
+    (" Monday", " Feb", "other"),
+    (" two", " 3", "other"),  # not within a class
+    (" second", " three", "other"),
+    (" 27th", " 28th", "other"),
+    (" 1,000", " 1,001", "other"),
+    ("³", "⁴", "other"),  # digits to Python, no numerals to us
+    ("٣", "٤", "other"),
+    ("", "1", "other"),
+    (" ", " ", "other"),
+    ("\n", "\n", "other"),
+    ("7", "", "other"),
+    ("\ufffd", "\ufffd", "other"),
+    (" Window", "W", "acronym"),
+    (" Window", " WHO", "acronym"),
+    ("Ärzte", "Ä", "acronym"),
+    (" window", "W", "other"),  # no capital to take
+    (" Window", "w", "other"),
+    (" Window", "Wi", "other"),
+    (" Window", "N", "other"),
+    (" Window", "WINDOWS", "other"),  # too long for an acronym
+    ("W", "WHO", "other"),  # a letter is no word
+    (" NASA", "N", "other"),  # an acronym is not spelt from one
+    (" NASA", " NASA", "copying"),
+    (" the", " The", "copying"),
+    ("17", " 17", "copying"),
+    (" A", "A", "copying"),
+    ("__init__", "__init__", "copying"),
+    (",", ",", "other"),  # commas are everywhere
+    ("...", "...", "other"),
+    (" straße", " STRASSE", "other"),
+    ("7", "9", "greater-than"),
+    (" 1743", " 1750", "greater-than"),
+    (" Monday", " Friday", "greater-than"),
+    (" January", " December", "greater-than"),
+    ("A", "C", "greater-than"),
+    (" X", " XII", "greater-than"),
+    (" 9", " 7", "other"),
+    (" Friday", " Monday", "other"),
+]
+
+
+@pytest.mark.parametrize(("read", "answer", "expected"), WRITTEN)
+def test_rules_say_what_a_reader_would(read, answer, expected):
+    assert wild.behaviour([read], answer) == expected
+
+
+def test_the_first_token_with_an_exact_rule_decides_and_greater_than_comes_last():
+    assert wild.behaviour([" Window", " 7", " 3"], " 8") == "successorship"
+    assert wild.behaviour([" 8", " 7"], " 8") == "copying"
+    assert wild.behaviour([" 7", " 8"], " 8") == "successorship"
+    assert wild.behaviour([" H", " I"], " J") == "successorship"
+    assert wild.behaviour([" H"], " J") == "greater-than"
+    assert wild.behaviour([" March", " 1998", " ("][:1], " 1999") == "other"
+    assert wild.behaviour([], " 1999") == "other"
+
+
+def test_more_attended_tokens_leave_a_named_exact_behaviour_as_it_is():
+    rng = np.random.default_rng(0)
+    words = [read for read, _, _ in WRITTEN]
+    for _ in range(300):
+        read, answer = list(rng.choice(words, 5)), rng.choice([answer for _, answer, _ in WRITTEN])
+        one, five = wild.behaviour(read[:1], answer), wild.behaviour(read, answer)
+        assert one in (five, "other", "greater-than")
+
+
+# --- winners, shares, nulls ------------------------------------------------------------------------
+
+
+def test_a_winner_is_alone_and_above_zero():
+    effects = torch.tensor([[[1.0, 3], [2, 0]], [[1, 3], [3, 0]], [[-1, -2], [-3, -4]], [[0, 0], [0, 0.5]]])
+    assert wild.winners(effects).tolist() == [1, -1, -1, 3]
+
+
+def test_shares_are_resampled_by_context():
+    share, low, high = wild.share_interval(np.array([10, 0, 10, 0]), np.array([10, 10, 10, 10]), seed=0)
+    assert share == 0.5 and low == 0 and high == 1  # four contexts, not forty cases
+    share, low, high = wild.share_interval(np.full(40, 1), np.full(40, 2), seed=0)
+    assert (share, low, high) == (0.5, 0.5, 0.5)
+    assert np.isnan(wild.share_interval(np.zeros(3), np.zeros(3), seed=0)).all()
+
+
+def test_dealt_answers_keep_the_answers_and_lose_the_order():
+    reads = [[" Monday"], [" Tuesday"], [" Window"], [" 7"]] * 10
+    cases = pd.DataFrame({"read": reads, "answer": [" Tuesday", " Wednesday", "W", "8"] * 10})
+    chance = wild.dealt_shares(cases, top=1, seed=0, n_deals=200)
+    assert sum(chance.values()) == pytest.approx(1)
+    assert chance["acronym"] == pytest.approx(1 / 16, abs=0.02)  # one in four of the words meets one in four of the answers
+    assert chance["successorship"] == pytest.approx(3 / 16, abs=0.03)
+
+
+def test_shuffled_effects_keep_words_and_last_token_and_lose_the_order(neox, contexts):
+    reference = reference_of(neox, contexts)
+    places = torch.tensor([[0, 7], [3, 1], [2, 5]])
+    found = wild.shuffled_effects(neox, contexts, places, mean=reference.mean, seed=0)
+    draws = torch.zeros(5, 8, dtype=torch.long)
+    intact = tracing.effects_in_text(neox, contexts, reference=reference, draws=draws).mean
+    # Of a prefix of two tokens only one order keeps the last in place.
+    torch.testing.assert_close(found[1], intact[3, 1], atol=1e-4, rtol=0)
+    assert (found[0] - intact[0, 7]).abs().max() > 1e-2
+    torch.testing.assert_close(found, wild.shuffled_effects(neox, contexts, places, mean=reference.mean, seed=0))
+
+
+# --- planted behaviours ----------------------------------------------------------------------------
+
+ROLES = {"successor": "successorship", "acronym": "acronym", "copy": "copying"}
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_shares_of_behaviours_are_the_planted_ones(family):
+    planted = plant(Plan(family, 1, calibrate.SMALL[family], in_context=True), words.word_tokenizer())
+    model, rows, counts = planted.open(), [], {"successor": 12, "acronym": 6, "copy": 18}
+    for role, n in counts.items():
+        for text, answer in zip(*planted_prompts(model.tokenizer, role, n=n, seed=2)[::2]):
+            rows.append([*model.tokenizer(text)["input_ids"], int(answer)])
+    contexts = torch.tensor(rows)
+    effects, _ = wild.measure(model, contexts, seed=0)
+    tokens = [tracing.token_texts(model.tokenizer, row) for row in contexts]
+    last, named = contexts.shape[1] - 2, {}
+    for role in counts:
+        layer, head = planted.place(role)
+        cases = wild.winning_cases(tokens, effects, layer=layer, head=head)
+        named[role] = cases[cases["prefix"] == last]["behaviour_3"].value_counts().to_dict()
+    assert named == {role: {ROLES[role]: n} for role, n in counts.items()}
+
+
+# --- texts -----------------------------------------------------------------------------------------
+
+
+def some_text(*documents):
+    return wild.Text("some", list(documents), True)
+
+
+def test_contexts_are_cut_from_the_text_and_from_nothing_else(tokenizer):
+    days = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+    cut = wild.cut(tokenizer, some_text(days, "", "  \n", days), n=5, length=4, seed=0)
+    assert cut.shape == (4, 4)  # sixteen tokens: two documents of seven, and an end behind each
+    stream = [*tokenizer(days)["input_ids"], 1] * 2
+    assert sorted(cut.tolist()) == sorted(stream[place : place + 4] for place in range(0, 16, 4))
+    fewer = wild.cut(tokenizer, some_text(days, days), n=2, length=4, seed=0)
+    assert len(fewer) == 2 and (fewer == wild.cut(tokenizer, some_text(days, days), n=2, length=4, seed=0)).all()
+
+
+def test_a_tokenizer_that_begins_texts_begins_contexts(tokenizer):
+    beginning = copy.deepcopy(tokenizer)
+    beginning.bos_token = "<unk>"
+    beginning._tokenizer.post_processor = TemplateProcessing(single="<unk> $A", special_tokens=[("<unk>", 0)])
+    cut = wild.cut(beginning, some_text("Monday Tuesday Wednesday Thursday Friday"), n=9, length=4, seed=0)
+    assert cut[:, 0].tolist() == [0, 0] and (cut[:, 1:] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("documents", "sentence"),
+    [([], "holds 0 tokens, fewer than the 8"), ([""], "holds 0 tokens"), (["Monday Tuesday"], "holds 3 tokens")],
+)
+def test_text_that_is_too_short_is_refused_in_one_sentence(tokenizer, documents, sentence):
+    with pytest.raises(UserError, match=sentence):
+        wild.cut(tokenizer, some_text(*documents), n=2, length=8, seed=0)
+
+
+def test_contexts_without_a_prefix_or_beyond_the_window_are_refused(neox, tokenizer):
+    with pytest.raises(UserError, match="no prefix with a next token"):
+        wild.cut(tokenizer, some_text("Monday Tuesday"), n=2, length=1, seed=0)
+    window = neox._module.config.max_position_embeddings
+    with pytest.raises(UserError, match=f"reads {window} tokens at once"):
+        wild.measure(neox, torch.zeros(1, window + 1, dtype=torch.long), seed=0)
+
+
+def test_one_token_repeated_gives_numbers_and_no_error(model, tokenizer):
+    contexts = wild.cut(tokenizer, some_text(" Monday" * 60), n=3, length=12, seed=0)
+    effects, reference = wild.measure(model, contexts, seed=0)
+    assert all(torch.isfinite(values).all() for values in effects)
+    tokens = [tracing.token_texts(tokenizer, row) for row in contexts]
+    parts = anatomy.of(model)
+    cases = [wild.winning_cases(tokens, effects, layer=l, head=h) for l in range(2) for h in range(parts.n_heads)]
+    named = pd.concat(cases)["behaviour_1"].unique().tolist()
+    assert named in ([], ["copying"])
+
+
+def test_folders_are_read_and_what_is_wrong_with_them_is_said(tmp_path):
+    with pytest.raises(UserError, match="There is no folder"):
+        wild.read(str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="holds no text files"):
+        wild.read(str(tmp_path))
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.md").write_text("Monday", encoding="utf8")
+    (tmp_path / "b.txt").write_text("", encoding="utf8")
+    (tmp_path / "c.bin").write_bytes(b"\xff\xfe")
+    read = wild.read(str(tmp_path))
+    assert sorted(read.documents) == ["", "Monday"] and read.natural
+    (tmp_path / "d.txt").write_bytes(b"Monday \xff\xfe")
+    with pytest.raises(UserError, match=r"d\.txt is not UTF-8 \(at byte 7\)"):
+        wild.read(str(tmp_path))
+
+
+def test_text_of_each_source_is_marked_and_the_seed_decides_its_order():
+    generated = wild.read("generated")
+    assert not generated.natural and len(generated.documents) > 1000
+    assert sorted(generated.documents[:50]) != sorted(wild.read("generated", seed=1).documents[:50])
+    found = wild.read("documentation")
+    assert found.natural and sum(map(len, found.documents)) > 200_000
+
+
+def test_the_pile_is_one_pinned_file_of_the_hub(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    asked = {}
+
+    def stand_in(**request):
+        asked.update(request)
+        pd.DataFrame({"text": ["Monday", "Tuesday"], "other": [1, 2]}).to_parquet(tmp_path / "x.parquet")
+        return str(tmp_path / "x.parquet")
+
+    monkeypatch.setattr(wild, "hf_hub_download", stand_in)
+    assert sorted(wild.read("pile").documents) == ["Monday", "Tuesday"]
+    assert asked["repo_type"] == "dataset" and len(asked["revision"]) == 40 and asked["filename"].endswith(".parquet")
+
+
+def test_without_the_hub_the_pile_is_refused_in_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="pile-10k is not on this machine and the hub cannot be reached"):
+        wild.read("pile")
+
+
+# --- an interrupted run ----------------------------------------------------------------------------
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(neox, contexts, tmp_path, monkeypatch):
+    whole, _ = wild.measure(neox, contexts, seed=0, batch_size=2)
+    effects_in_text, calls = tracing.effects_in_text, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return effects_in_text(*args, **kwargs)
+
+    monkeypatch.setattr(tracing, "effects_in_text", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        wild.measure(neox, contexts, seed=0, folder=tmp_path, batch_size=2)
+    assert len(list(tmp_path.iterdir())) == 2  # the reference and the first batch, and no draft
+    again, _ = wild.measure(neox, contexts, seed=0, folder=tmp_path, batch_size=2)
+    assert len(calls) == 4  # one, the one that failed, and the two that were left
+    for one, other in zip(whole, again):
+        torch.testing.assert_close(one, other)
+    wild.measure(neox, contexts, seed=0, folder=tmp_path, batch_size=2)
+    assert len(calls) == 4
+    wild.measure(neox, contexts, seed=1, folder=tmp_path, batch_size=2)  # other draws, other batches
+    assert len(calls) == 7
+
+
+def test_what_is_kept_belongs_to_the_weights_and_to_the_text(checkpoints, contexts):
+    from successor_heads import models
+
+    one, other = (models.load(str(checkpoints["gpt_neox"])) for _ in range(2))
+    assert wild._digest_of(one) == wild._digest_of(other)
+    with torch.no_grad():
+        other._module.get_output_embeddings().weight[:, 0] += 1e-3
+    assert wild._digest_of(one) != wild._digest_of(other)
+
+
+# --- prompts with one answer -----------------------------------------------------------------------
+
+
+def test_a_text_is_split_before_a_word(tokenizer):
+    text = "Monday Tuesday Wednesday"
+    before, answer = wild.split_at(tokenizer, text, len("Monday Tuesday "))
+    assert (before, answer) == (tokenizer("Monday Tuesday")["input_ids"], tokenizer(" Wednesday")["input_ids"][0])
+    assert wild.split_at(tokenizer, text, len("Monday Tues")) is None  # in the midst of a token
+    assert wild.split_at(tokenizer, text, 0) is None  # nothing before it
+    assert wild.split_at(tokenizer, text, len(text)) is None
+
+
+def test_numbered_lists_are_items_that_count_on():
+    document = "Plan:\n1. one\n2. two\n   more of two\n3) three\n\n5. five\n6. six\n6. six\n2024. a year\n1. new\n"
+    found = wild.numbered_lists([document, "no list 1. here 2. there"])
+    assert [text[start:].split()[0] for text, start in found] == ["2.", "3)", "6."]
+    assert all(text[:start].rstrip(" ").endswith("\n") for text, start in found)
+    far = "1. one\n" + "x" * 600 + "\n2. two\n"
+    assert wild.numbered_lists([far]) == [] and len(wild.numbered_lists([far], reach=700)) == 1
+
+
+# --- what is stored --------------------------------------------------------------------------------
+
+
+def test_blind_cases_are_fifty_and_their_rules_are_todays():
+    blind = wild.blind_cases()
+    assert len(blind) == 50 and set(blind["hand"]) <= set(wild.BEHAVIOURS)
+    for case in blind.itertuples():
+        assert wild.behaviour([token for token, _ in case.attended[:3]], case.answer) == case.rules
+
+
+def test_figures_on_books_come_with_intervals_and_without_text():
+    stored = wild.stored_figures("heldout-books")
+    assert set(stored) == {"grown/pythia", "grown/llama"}
+    for of in stored.values():
+        assert sum(share["value"] for share in of["shares"].values()) == pytest.approx(1, abs=1e-3)
+        assert all(share["low"] <= share["value"] <= share["high"] for share in of["shares"].values())
+    assert len(json.dumps(stored)) < 4000

@@ -149,8 +149,8 @@ def cut(tokenizer, text: Text, *, n: int, length: int, seed: int) -> Int[Tensor,
     """
     if length < 2:
         raise UserError(f"A context of {length} tokens has no prefix with a next token: choose 2 or more.")
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    start = [tokenizer.bos_token_id] if tokenizer("a")["input_ids"][0] != bare[0] else []
+    bare, usual = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
+    start = usual[:1] if len(usual) > len(bare) and usual[0] == tokenizer.bos_token_id else []
     end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
     stream: list[int] = []
     for document in text.documents:
