@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: accept contribute help setup book sweep test editions lab serve clean lock benchmark grown
+.PHONY: accept address colab contribute help setup book sweep test editions lab serve clean lock benchmark grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
@@ -20,6 +20,9 @@ CHAPTERS ?=
 PROFILE ?=
 # For make contribute: the scores alone.
 SCORE_ONLY ?=
+# For make address.
+REPOSITORY ?=
+BRANCH ?= main
 PORT ?= 8000
 # For make grown: a folder of books-train-*.jsonl.xz.
 BOOKS ?=
@@ -42,6 +45,8 @@ help:
 	@echo "make grown    grow the models of chapter 6 whose record is missing, hours on 2 cores  (BOOKS=a folder of books to read as well)"
 	@echo "make serve    show the built site on http://localhost:$(PORT)"
 	@echo "make benchmark  compare time, memory and bytes of a score with TransformerLens, in an environment of its own"
+	@echo "make address REPOSITORY=owner/name  say where the book is published from: in _config.yml and in the chapters"
+	@echo "make colab    play Colab: run each chapter alone in an environment like Colab's, from a build of the package"
 	@echo "make clean    remove what was built, keep .venv"
 	@echo "make lock     resolve requirements.lock anew"
 
@@ -65,6 +70,13 @@ accept: $(STAMP)
 
 contribute: $(STAMP)
 	$(BIN)/python book/tools/contribute.py "$(MODEL)" $(if $(REVISION),--revision "$(REVISION)") $(if $(SCORE_ONLY),--score-only)
+
+address: $(STAMP)
+	$(BIN)/python book/tools/colab.py --repository "$(REPOSITORY)" --branch "$(BRANCH)"
+
+# The environment is not the book's: tests/colab/requirements.txt lists what Colab brings.
+colab: $(STAMP)
+	$(BIN)/python tests/colab/play.py --python "$(PYTHON)"
 
 # Makes the records that are missing, and goes on where it stopped. To make one again, remove it first.
 grown: $(STAMP)

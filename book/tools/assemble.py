@@ -177,12 +177,17 @@ def status_csv(rows):
     return text.getvalue()
 
 
-def with_repository(settings, repository, branch):
-    """Settings with repository links and launch buttons, or unchanged where no repository is known: no dead links."""
+def with_repository(settings, repository):
+    """Settings with repository links and launch buttons, or without any where no repository is known: no dead links.
+
+    `repository` goes before what _config.yml says, so that a fork on GitHub shows its own.
+    """
+    known = settings.pop("repository")
+    repository = repository or known["url"]
     if not repository:
         return settings
     url = repository if "://" in repository else f"https://github.com/{repository}"
-    settings["repository"] = {"url": url, "branch": branch}
+    settings["repository"] = {"url": url, "branch": known["branch"]}
     owner, name = url.removesuffix(".git").rstrip("/").split("/")[-2:]
     # Where GitHub's own pages lie: what a preview of a link shows needs a full address.
     settings["html"].update(use_repository_button=True, use_issues_button=True, baseurl=f"https://{owner}.github.io/{name}/")
@@ -192,7 +197,7 @@ def with_repository(settings, repository, branch):
     return settings
 
 
-def assemble(site, *, notebook_paths, record_paths, repository, branch):
+def assemble(site, *, notebook_paths, record_paths, repository):
     """Lay the site's source into the folder `site`, which is emptied first."""
     shutil.rmtree(site, ignore_errors=True)
     (site / "notebooks").mkdir(parents=True)
@@ -216,7 +221,7 @@ def assemble(site, *, notebook_paths, record_paths, repository, branch):
     rows = list(status(notebooks, records, night))
     (site / "book/_static/status.csv").write_text(status_csv(rows))
     runs, used = status_tables(rows)
-    settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository, branch)
+    settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository)
     settings["parse"]["myst_substitutions"] = {
         **findings(records),
         "results": results.write(site, [results.STORED, "_build/records"], subject=records[0]["model"]),
@@ -234,7 +239,6 @@ def main():
     parser.add_argument("--notebooks", dest="notebook_paths", type=Path, nargs="*", required=True)
     parser.add_argument("--records", dest="record_paths", type=Path, nargs="*", required=True)
     parser.add_argument("--repository", default="", help="owner/name on GitHub, or a full address")
-    parser.add_argument("--branch", default="main")
     arguments = vars(parser.parse_args())
     assemble(arguments.pop("site"), **arguments)
 
