@@ -11,11 +11,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "book" / "tools"))
 
 import assemble  # noqa: E402
+import execute  # noqa: E402
 import places  # noqa: E402
 
 RECORD = """
@@ -264,6 +266,16 @@ def test_the_executed_notebook_says_how_it_ran_and_not_where(scratch):
     assert str(scratch.folder) not in text
 
 
+def test_names_that_are_drawn_by_chance_are_replaced():
+    cells = ["import pandas", "pandas.DataFrame({'a': [1]}).style", "pandas.DataFrame({'b': [2]}).style"]
+    client = NotebookClient(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]))
+    executed = client.execute()
+    execute.take_out_chance(executed)
+    first, second = (cell.outputs[0].data for cell in executed.cells[1:])
+    assert first["text/plain"] == second["text/plain"] == "<pandas.io.formats.style.Styler at 0x0>"
+    assert 'id="T_00000_level0_col0"' in first["text/html"] and 'id="T_00001_level0_col0"' in second["text/html"]
+
+
 def chapter_notebook(*cells, **run):
     """A notebook as execute.py leaves it."""
     measured = {
@@ -328,10 +340,12 @@ def test_findings_become_text_that_prose_can_quote():
 
 def test_launch_buttons_need_a_repository():
     def settings():
-        return {"html": {}, "launch_buttons": {}}
+        return {"html": {}, "launch_buttons": {}, "repository": {"url": "", "branch": "main"}}
 
-    assert assemble.with_repository(settings(), "", "main") == settings()
-    published = assemble.with_repository(settings(), "someone/book", "main")
+    assert assemble.with_repository(settings(), "") == {"html": {}, "launch_buttons": {}}
+    known = settings() | {"repository": {"url": "https://github.com/someone/book", "branch": "main"}}
+    assert assemble.with_repository(known, "") == assemble.with_repository(settings(), "someone/book")
+    published = assemble.with_repository(settings(), "someone/book")
     assert published["repository"] == {"url": "https://github.com/someone/book", "branch": "main"}
     assert published["launch_buttons"]["colab_url"]
     assert published["html"]["baseurl"] == "https://someone.github.io/book/"

@@ -7,6 +7,7 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import sys
 import threading
@@ -117,6 +118,24 @@ def last_state(working, notebook):
         return nbformat.read(notebook, as_version=4)
 
 
+def take_out_chance(notebook):
+    """Replace the names that are drawn by chance at every run, so that equal runs are equal files, but for their times."""
+    table_ids = {}
+
+    def numbered(found):
+        return table_ids.setdefault(found[0], f"T_{len(table_ids):05}")
+
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected-parameters"
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data:  # a table that pandas styled
+                data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}(?=[ _\"])", numbered, data["text/html"])
+            if "text/plain" in data:
+                data["text/plain"] = re.sub(r"( at 0x)[0-9a-f]+(?=>)", r"\g<1>0", data["text/plain"])
+
+
 def execute(notebook, working, *, parameters, cell_timeout):
     """Run a notebook with papermill, which keeps what was run so far in `working`."""
     papermill.execute_notebook(
@@ -163,9 +182,7 @@ def run(*, notebook, output, record, model, cell_timeout, minutes, memory_mb, **
             error = limits.exceeded or caught
 
     executed = last_state(working, notebook)
-    for cell in executed.cells:
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.id = "injected-parameters"  # papermill's is drawn by chance, and equal runs shall be equal files
+    take_out_chance(executed)
     measured = {
         "chapter": chapter,
         "model": model,
