@@ -85,7 +85,7 @@ def read(source: str, *, seed: int = 0) -> Text:
         case _:
             documents, natural = _folder(Path(source).expanduser()), True
     random.Random(seed).shuffle(documents)
-    return Text(source, documents, natural)
+    return Text(Path(source).name, documents, natural)  # of a folder, not where it lies
 
 
 def _docstrings(per_package: int = 150_000) -> list[str]:
