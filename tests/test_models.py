@@ -343,6 +343,25 @@ def test_what_the_hub_refuses(hub):
     assert "neither a folder nor a hub id" in sentence_of("too/many/parts")
 
 
+def test_a_model_that_is_spread_is_loaded_with_a_device_map_and_not_moved(checkpoints, monkeypatch):
+    """There is one device here: what is asked of transformers, and that a spread model is not moved to one of its devices."""
+    monkeypatch.setattr(models, "find_spec", lambda name: name)
+    from_pretrained, asked = transformers.AutoModelForCausalLM.from_pretrained, []
+
+    def spread(*args, device_map, **options):
+        asked.append(device_map)
+        module, report = from_pretrained(*args, **options)
+        module.hf_device_map = {"": "cpu"}
+        module.to = None  # accelerate forbids it
+        return module, report
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", spread)
+    assert models.load(str(checkpoints["gpt2"]), device="auto")._module.hf_device_map
+    assert asked == ["auto"]
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
+    assert "run pip install accelerate" in sentence_of(checkpoints["gpt2"], device="auto")
+
+
 @pytest.mark.parametrize("offline", [True, False])
 def test_no_network(hub, monkeypatch, offline):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)

@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 ZOO = Path(__file__).parent / "zoo"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+SPREAD = "auto"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 WEIGHT_PATTERN = "model*.safetensors"
 SMALL_PATTERNS = ["*.json", *TOKENIZER_FILES, "merges.txt"]
@@ -55,18 +57,20 @@ def load(
     """The model, frozen and in evaluation mode, with eager attention so that its patterns can be read.
 
     Only safetensors are read and no code that comes with a model is run. `revision` is the hub's:
-    a branch, tag or commit. With `remote` the weights stay on NDIF, which runs the model in its own dtype;
+    a branch, tag or commit. The device "auto" spreads the weights over the GPUs that are there. With `remote` the weights stay on NDIF, which runs the model in its own dtype;
     "local" plays that through on this machine. Raises UserError for whatever keeps the model from loading.
     """
     if remote is True:
         return _on_ndif(name, revision)
-    dtype, device = usable_dtype(dtype), usable_device(device)
+    dtype = usable_dtype(dtype)
+    device = spreading() if device == SPREAD else usable_device(device)
     folder, config, tokenizer = read_all_but_weights(name, revision=revision)
     if is_hub_id(name):
         folder = _folder(name, folder.name, patterns=[WEIGHT_PATTERN])
-    module = _read_weights(name, folder, config, dtype)
-    with explained(name, "the weights"):
-        module.to(device)
+    module = _read_weights(name, folder, config, dtype, device_map=SPREAD if device == SPREAD else None)
+    if device != SPREAD:
+        with explained(name, "the weights"):
+            module.to(device)
     return _wrap(module, tokenizer, remote=remote)
 
 
@@ -105,10 +109,10 @@ def _wrap(module: nn.Module, tokenizer, *, remote: bool | Literal["local"] = Fal
     from nnsight import TransformersModel
 
     # nnsight sets the tokenizer's padding side to the left, where batched prompts need it; the
-    # ordinals do not depend on it. The device is named because a pipeline would choose its own.
-    model = TransformersModel(
-        module.eval(), task="text-generation", tokenizer=tokenizer, device=module.device, dispatch=True
-    )
+    # ordinals do not depend on it. The device is named because a pipeline would choose its own; where the
+    # weights are spread over several it must not be, for then they would be moved.
+    placed = {} if hasattr(module, "hf_device_map") else {"device": module.device}
+    model = TransformersModel(module.eval(), task="text-generation", tokenizer=tokenizer, dispatch=True, **placed)
     model.requires_grad_(False)
     model.remote = remote
     return model
@@ -197,6 +201,13 @@ def usable_device(device: str | torch.device) -> torch.device:
     return torch.device(device)
 
 
+def spreading() -> Literal["auto"]:
+    """The device that stands for all GPUs together. Raises UserError where the package that it needs is missing."""
+    if find_spec("accelerate") is None:
+        raise UserError("To spread a model over several GPUs takes a package more: run pip install accelerate.")
+    return SPREAD
+
+
 def is_hub_id(name: str) -> bool:
     """Whether a name is to be looked up on the hub."""
     return not name.startswith(("grown/", ".", "/", "~")) and not Path(name).exists()
@@ -240,7 +251,9 @@ def _read_tokenizer(name: str, folder: Path, config: PreTrainedConfig):
         return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
 
 
-def _read_weights(name: str, folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> nn.Module:
+def _read_weights(
+    name: str, folder: Path, config: PreTrainedConfig, dtype: torch.dtype, *, device_map: str | None = None
+) -> nn.Module:
     from transformers import AutoModelForCausalLM
 
     if not any(folder.glob(WEIGHT_PATTERN)):
@@ -250,6 +263,7 @@ def _read_weights(name: str, folder: Path, config: PreTrainedConfig, dtype: torc
             folder,
             config=config,
             dtype=dtype,
+            device_map=device_map,
             attn_implementation="eager",
             use_safetensors=True,
             trust_remote_code=False,
@@ -264,6 +278,8 @@ def _read_weights(name: str, folder: Path, config: PreTrainedConfig, dtype: torc
             f"{min(unfit)} among them: get weights and config of the same model."
         )
     for tensor_name, tensor in module.named_parameters():
+        if tensor.is_meta:
+            raise UserError(f"{name} does not fit onto the GPUs of this machine: choose a narrower dtype or stream its scores.")
         if not torch.isfinite(tensor).all():
             raise UserError(
                 f"The tensor {tensor_name} of {name} holds NaN or infinite numbers as {dtype}: "
