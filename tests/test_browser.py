@@ -268,3 +268,47 @@ def test_search_finds_a_term(chrome, visits):
     results = WebDriverWait(chrome, 20).until(lambda b: b.find_elements(By.CSS_SELECTOR, "#search-results li a"))
     assert any("glossary" in link.get_attribute("href") for link in results)
     assert not [e["message"] for e in chrome.get_log("browser") if e["level"] == "SEVERE"]
+
+
+def test_a_table_is_sorted_by_its_headings(chrome, visits):
+    show(chrome, SITE / "book" / "results.html", WIDTHS["desktop"])
+    table = chrome.find_element(By.CSS_SELECTOR, "table.sh-sortable")
+    headings = {button.text.split("\n")[0]: button for button in table.find_elements(By.CSS_SELECTOR, "thead button")}
+    rows = "return [...arguments[0].tBodies[0].rows].map(r => [r.cells[0].textContent, Number(r.cells[4].dataset.sort)])"
+    before = chrome.execute_script(rows, table)
+    assert len(before) >= 2
+    for name, column, largest_first in (("Model", 0, False), ("Model", 0, True), ("Macro", 1, True), ("Macro", 1, False)):
+        headings[name].send_keys(Keys.ENTER)
+        shown = [row[column] for row in chrome.execute_script(rows, table)]
+        assert shown == sorted(shown, reverse=largest_first) and len(shown) == len(before)
+        order = chrome.execute_script("return arguments[0].closest('th').getAttribute('aria-sort')", headings[name])
+        assert order == ("descending" if largest_first else "ascending")
+    assert len(table.find_elements(By.CSS_SELECTOR, "[aria-sort]")) == 1
+
+
+def test_winning_cases_are_searched_filtered_and_read_with_the_keyboard(chrome):
+    page = SITE / "book" / "winning-cases.html"
+    show(chrome, page, WIDTHS["desktop"])
+    data = chrome.execute_script("return window.SH_CASES.cases")
+    facts = lambda: [item.text for item in chrome.find_elements(By.CSS_SELECTOR, "#sh-cases li .sh-cases-facts")]  # noqa: E731
+    count = lambda: chrome.find_element(By.CSS_SELECTOR, "#sh-cases [role=status]").text  # noqa: E731
+    assert count().startswith(f"{len(data)} of {len(data)} cases") and len(facts()) == min(20, len(data))
+    effects = [float(text.split("effect ")[1].split()[0]) for text in facts()]
+    assert effects == sorted(effects, reverse=True)
+
+    search, behaviour = chrome.find_element(By.CSS_SELECTOR, "#sh-cases input"), chrome.find_elements(By.CSS_SELECTOR, "#sh-cases select")[0]
+    behaviour.send_keys("succ")
+    wanted = sum(case["behaviour_3"] == "successorship" for case in data)
+    assert count().startswith(f"{wanted} of") and all(text.startswith("successorship") for text in facts())
+    behaviour.send_keys("all")
+    search.send_keys("no such words anywhere")
+    assert count().startswith("None of") and facts() == []
+    search.clear()
+    search.send_keys(" ", "\b", "\ue00c")  # a key, its undoing, and Escape, which leaves the field
+    body = ActionChains(chrome)
+    body.send_keys("n").perform()
+    assert f"shown are {min(21, len(data))}" in count() or len(data) <= 20
+    ActionChains(chrome).send_keys("j").send_keys("j").perform()
+    assert chrome.execute_script("return [...document.querySelectorAll('#sh-cases li')].indexOf(document.activeElement)") == 1
+    ActionChains(chrome).send_keys("/").perform()
+    assert chrome.execute_script("return document.activeElement.type") == "search"

@@ -338,6 +338,34 @@ def test_findings_become_text_that_prose_can_quote():
     assert set(quoted["unmeasured"].values()) == {"–"}
 
 
+def test_the_status_page_tells_of_accepted_findings_and_of_the_last_night(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    accepted = assemble.accept.accepted_path("grown/pythia", "01-first")
+    accepted.parent.mkdir(parents=True)
+    kept = {"a": {"value": 1.0, "tolerance": 0.1}, "b": {"value": 1.0, "tolerance": 0.1}}
+    accepted.write_text(json.dumps({"findings": kept}))
+    record = {"chapter": "01-first", "findings": {"a": {"value": 1.05}, "b": {"value": 2.0}}}
+    row = {"chapter": "01-first", "model": "org/model"}
+    night = {
+        "date": "2026-11-22T03:00:00+00:00",
+        "results": [
+            row | {"result": "ok", "reason": None},
+            row | {"result": "failed", "reason": None, "cell": 4, "error": "OSError: no | `space`\nleft"},
+            {"chapter": "score", "model": "org/large", "result": "skipped", "reason": "no HF_TOKEN in the environment"},
+        ],
+    }
+    notebook = chapter_notebook(nbformat.v4.new_markdown_cell("# First"))
+    rows = list(assemble.status([notebook], [record], night))
+    assert "| passed | 1 of 2 | 1 ok, 1 failed |" in assemble.status_tables(rows)[0]
+    assert "1,1,0" in assemble.status_csv(rows)
+    told = assemble.night_section(night)
+    assert "1 of 2 chapters that should have run ran well (1 failed, 1 skipped)" in told
+    failed, skipped, passed = told.splitlines()[-3:]
+    assert failed == "| `org/model` | 01-first | failed | 4 | `OSError: no ¦ 'space' left` |"
+    assert "`no HF_TOKEN in the environment`" in skipped and "| ok |" in passed
+    assert "No nightly run is known" in assemble.night_section({"results": []})
+
+
 def test_launch_buttons_need_a_repository():
     def settings():
         return {"html": {}, "launch_buttons": {}, "repository": {"url": "", "branch": "main"}}
