@@ -251,7 +251,7 @@ def write(path, payload):
 
 
 def sweep(plan, skipped, **how):
-    """Run a plan; returns the exit status and the results, those of the skipped models included."""
+    """Run a plan; returns the exit status and what goes into sweep.json, the skipped models included."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     write(PLAN, plan)
     status = snakemake(**how) if plan else 0
@@ -262,8 +262,7 @@ def sweep(plan, skipped, **how):
     results = [result_of(slug, part, model=name, since=started, unfinished=unfinished) for slug, part, name in jobs]
     results += skipped
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    write(RESULTS, {"schema": 1, "started": started, "finished": finished, "machine": machine(), "results": results})
-    return status, results
+    return status, {"schema": 1, "started": started, "finished": finished, "machine": machine(), "results": results}
 
 
 def main():
@@ -308,11 +307,15 @@ def main():
     if arguments.dry_run:
         write(PLAN, plan)
         sys.exit(snakemake(**how, dry_run=True))
-    status, results = sweep(plan, skipped, **how)
-    print(f"\n{table(results)}")
+    status, told = sweep(plan, skipped, **how)
+    print(f"\n{table(told['results'])}")
+    write(RESULTS, told)
     if status:
         sys.exit("Not everything ran. What ran well is kept: the next call goes on from there.")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        sys.exit(f"The sweep could not go on ({error}): see that its folder can be written to and has room, and call it again.")
