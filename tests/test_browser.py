@@ -37,10 +37,11 @@ axe.run(document, options).then(found => done(
 # Of a page's rules only the colours' depend on the theme. Without `preload` axe asks for nothing.
 AXE_OPTIONS = {theme: {"resultTypes": ["violations"], "preload": False} for theme in THEMES}
 AXE_OPTIONS["dark"]["runOnly"] = ["color-contrast"]
-# axe takes seconds for the thousands of strokes in a drawing, of which it knows no rule. On the phone's width code is left
-# without its colours, which the other width has shown.
+# axe takes seconds for the thousands of strokes in a drawing, of which it knows no rule, and for tables of hundreds of
+# rows, which are alike. On the phone's width code is left without its colours, which the other width has shown.
 LIGHTEN = """
 for (const drawing of document.querySelectorAll("figure.sh-figure > svg, mjx-container svg")) drawing.replaceChildren();
+for (const row of document.querySelectorAll("table tbody tr:nth-child(n+9)")) row.remove();
 if (arguments[0]) for (const code of document.querySelectorAll(".highlight pre")) code.textContent = code.textContent;
 """
 # The driver's word on a slow read of pixels, from circuitsvis drawing without a graphics card. No error of a page.
@@ -100,7 +101,8 @@ def need(found, reason):
 
 
 def pages():
-    return sorted(path for path in SITE.rglob("*.html") if "_static" not in path.parts)
+    """Every page, and the slides."""
+    return sorted(path for path in SITE.rglob("*.html") if "_static" not in path.parts or path.parent.name == "slides")
 
 
 @pytest.fixture(scope="session")

@@ -303,6 +303,7 @@ def test_measured_rows_follow_the_last_row_of_the_table():
         "| Time to run | 3 min 20 s, measured on 2 cores (A processor), 2026-11-22 |",
         "| Peak memory | 1.3 GB, measured in the same run |",
     ]
+    assert "<../book/_static/editions/student/" in lines[7] and "<../book/_static/editions/instructor/" in lines[7]
     assert lines[-1] == "After"
 
 

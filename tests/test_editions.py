@@ -24,7 +24,7 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("editions")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        paths = editions.write(folder, repository="someone/book", site="https://someone.github.io/book/")
+        paths = editions.write(folder, url="https://github.com/someone/book", branch="main", site="https://someone.github.io/book/")
     return {(path.parent.name, path.stem): nbformat.read(path, as_version=4) for path in paths}
 
 
@@ -90,10 +90,10 @@ def test_roles_and_links_become_words():
 def test_colab_installs_the_package_and_is_offered_only_where_it_can(written, works):
     for (name, chapter), notebook in written.items():
         assert f"/github/someone/book/blob/{editions.BRANCH}/{name}/{chapter}.ipynb" in notebook.cells[1].source
-        assert "git+https://github.com/someone/book" in notebook.cells[2].source
+        assert "successor-heads @ git+https://github.com/someone/book@main" in notebook.cells[2].source
+    assert editions.in_colab("", "student", "01") == editions.in_colab("https://example.org/book", "student", "01") == ""
     source = nbformat.read(ROOT / "notebooks" / f"{CHAPTERS[0]}.ipynb", as_version=4)
-    at_home = editions.edition(source, "student", works=works)
-    assert "colab" not in json.dumps(at_home).lower()
+    assert "research.google.com" not in json.dumps(editions.edition(source, "student", works=works))
 
 
 def test_an_exercise_without_a_solution_or_a_stub_is_noticed(works):

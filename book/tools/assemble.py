@@ -17,13 +17,19 @@ from pathlib import Path
 
 import accept
 import cases
+import editions
 import nbformat
 import results
+import slides
 import yaml
 from night import NIGHT
 
 # What the site adds to a chapter's table of facts.
-MEASURED_ROWS = "| Time to run | {time}, measured on {cores} ({processor}), {date} |\n| Peak memory | {memory}, measured in the same run |"
+MEASURED_ROWS = """\
+| Time to run | {time}, measured on {cores} ({processor}), {date} |
+| Peak memory | {memory}, measured in the same run |
+| To take with you | {student} to work in, {instructor} to teach from |"""
+EDITION = "{{download}}`{name} edition <{root}_static/editions/{name}/{chapter}.ipynb>`"
 
 
 def duration(seconds):
@@ -55,12 +61,29 @@ def add_measured_rows(notebook):
                 cores="1 core" if run["threads"] == 1 else f"{run['threads']} cores",
                 processor=run["machine"]["processor"],
                 date=run["started"][:10],
+                **{name: edition(name, run["chapter"], root="../book/") for name in editions.NAMES},
             )
             lines = cell.source.splitlines()
             last_row = max(place for place, line in enumerate(lines) if line.lstrip().startswith("|"))
             cell.source = "\n".join([*lines[: last_row + 1], rows, *lines[last_row + 1 :]])
             return
     raise ValueError(f"notebooks/{run['chapter']}.ipynb needs a table in a markdown cell tagged 'glance'.")
+
+
+def edition(name, chapter, *, root):
+    """A link to download an edition of a chapter, from a page that sees the folder book as `root`."""
+    return EDITION.format(name=name, chapter=chapter, root=root)
+
+
+def editions_table(notebooks, url):
+    """Every chapter's two editions to download, and to open in Colab where the book is published from GitHub at `url`."""
+    rows = ["| Chapter | To work in | To teach from | In Colab |", "|---|---|---|---|"]
+    for notebook in notebooks:
+        chapter = notebook.metadata["successor_heads"]["chapter"]
+        opened = editions.in_colab(url, "student", chapter)
+        links = [edition(name, chapter, root="../") for name in editions.NAMES]
+        rows.append("| " + " | ".join([title(notebook), *links, f"[student edition]({opened})" if opened else "once published"]) + " |")
+    return "\n".join(rows)
 
 
 def hide_repeated_parameters(notebook):
@@ -216,16 +239,23 @@ def assemble(site, *, notebook_paths, record_paths, repository):
     # One copy for all attention views. It is 1.3 MB, so it comes from the installed package rather than from git.
     shutil.copy(str(files("circuitsvis") / "dist" / "cdn" / "iife.js"), site / "book/_static/circuitsvis.js")
 
+    settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository)
+    published = settings.get("repository", {})
+    editions.write(site / "book/_static/editions", **published, site=settings["html"].get("baseurl", ""))
+    # The lecture is on the first chapter.
+    (site / "book/_static/slides").mkdir()
+    (site / "book/_static/slides" / f"{notebook_paths[0].stem}.html").write_text(slides.slides(notebooks[0], works=editions.references()))
+
     records = [json.loads(path.read_text()) for path in record_paths]
     night = json.loads(NIGHT.read_text(encoding="utf8")) if NIGHT.exists() else {"results": []}
     rows = list(status(notebooks, records, night))
     (site / "book/_static/status.csv").write_text(status_csv(rows))
     runs, used = status_tables(rows)
-    settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository)
     settings["parse"]["myst_substitutions"] = {
         **findings(records),
         "results": results.write(site, [results.STORED, "_build/records"], subject=records[0]["model"]),
         "winning_cases": cases.write(site, record_paths),
+        "editions": editions_table(notebooks, published.get("url", "")),
         "status_runs": runs,
         "status_versions": used,
         "status_night": night_section(night),

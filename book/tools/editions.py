@@ -1,6 +1,6 @@
 """Two editions of every chapter, for readers who leave the book: one to work in, one to teach from.
 
-    python book/tools/editions.py _build/editions --repository owner/name
+    python book/tools/editions.py _build/editions
 
 writes student/NN-name.ipynb, with a stub for every answer, its hint and its check, and instructor/NN-name.ipynb, with
 the solution in place of the stub. The chapters are the only source. Both editions are plain notebooks: what only the
@@ -8,15 +8,16 @@ book understands (exercises, terms, citations, links to its pages) is written as
 """
 
 import argparse
-import os
 import re
 from pathlib import Path
 
+import colab
 import nbformat
 from pybtex.database import parse_file
 
 NAMES = ("student", "instructor")
 UNANSWERED = "answer = ..."
+FOLDED = {"hide-input", "remove-input", "remove-cell"}
 # The branch on which the published editions lie, for Colab opens notebooks from GitHub only.
 BRANCH = "editions"
 
@@ -31,13 +32,6 @@ GREETING = {
     "student": "*Student edition: put your answers in place of the dots. Each check says whether you are right and, often, what went wrong.*",
     "instructor": "*Instructor edition: every answer is filled in. The student edition has the same exercises with stubs.*",
 }
-# Colab has no copy of the package; at home it is there, and nothing happens.
-INSTALL = """\
-# Where the book's package is missing, as on Colab, this installs it.
-import importlib.util
-
-if importlib.util.find_spec("successor_heads") is None:
-    %pip install --quiet git+{url}"""
 
 
 def references():
@@ -78,8 +72,11 @@ def solutions(notebook):
     return {match.group(1): (match.group(2).rstrip(), match.group(3).strip()) for match in found if match}
 
 
-def edition(notebook, name, *, works, repository="", site="", stem=""):
-    """A copy of a chapter as the edition `name`. Raises ValueError where an exercise has no solution or no stub."""
+def edition(notebook, name, *, works, url="", branch="main", site="", stem=""):
+    """A copy of a chapter as the edition `name`. Raises ValueError where an exercise has no solution or no stub.
+
+    `url` and `branch` say where the book is published from, `site` where it can be read; all may be empty.
+    """
     solved, label, number, cells = solutions(notebook), None, 0, []
     for cell in notebook.cells:
         cell = cell.copy()
@@ -101,33 +98,29 @@ def edition(notebook, name, *, works, repository="", site="", stem=""):
             if name == "instructor":
                 cell.source = solved[label][0]
             label = None
+        if cell.get("id") == colab.ID and url:
+            cell.source = colab.cell(url, branch).source
         if cell.cell_type == "markdown":
             cell.source = plain(cell.source, works=works, site=site)
-        elif {"hide-input", "remove-input"} & set(cell.metadata.get("tags", [])):
+        elif FOLDED & set(cell.metadata.get("tags", [])):
             # What the book folds or leaves out is folded in JupyterLab and Colab as well.
             cell.metadata = {**cell.metadata, "jupyter": {"source_hidden": True}, "cellView": "form"}
         cells.append(cell)
-    head = [nbformat.v4.new_markdown_cell(GREETING[name] + (f" {badge(repository, name, stem)}" if repository else ""))]
-    if repository:
-        head.append(nbformat.v4.new_code_cell(INSTALL.format(url=f"https://github.com/{repository}")))
-    for place, added in enumerate(head):
-        added.id = f"edition-{place}"  # else it is drawn by chance, and every build differs
+    opened = in_colab(url, name, stem)
+    button = f" [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({opened})" if opened else ""
+    greeting = nbformat.v4.new_markdown_cell(GREETING[name] + button, id="edition")
     made = notebook.copy()
-    made.cells = [*cells[:1], *head, *cells[1:]]
+    made.cells = [*cells[:1], greeting, *cells[1:]]
     return made
 
 
-def colab(repository, name, stem):
-    """Where Colab opens a published notebook."""
-    return f"https://colab.research.google.com/github/{repository}/blob/{BRANCH}/{name}/{stem}.ipynb"
+def in_colab(url, name, stem):
+    """Where Colab opens a published edition; empty where the book is not published from GitHub."""
+    owner_and_name = url.removesuffix(".git").rstrip("/").partition("github.com/")[2]
+    return f"https://colab.research.google.com/github/{owner_and_name}/blob/{BRANCH}/{name}/{stem}.ipynb" if owner_and_name else ""
 
 
-def badge(repository, name, stem):
-    """Colab's button, in Markdown."""
-    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab(repository, name, stem)})"
-
-
-def write(folder, *, repository="", site=""):
+def write(folder, *, url="", branch="main", site=""):
     """Write both editions of every chapter under `folder`; returns their paths."""
     works, written = references(), []
     for source in sorted(Path("notebooks").glob("[0-9]*.ipynb")):
@@ -135,7 +128,7 @@ def write(folder, *, repository="", site=""):
         for name in NAMES:
             path = folder / name / source.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            nbformat.write(edition(notebook, name, works=works, repository=repository, site=site, stem=source.stem), path)
+            nbformat.write(edition(notebook, name, works=works, url=url, branch=branch, site=site, stem=source.stem), path)
             written.append(path)
     return written
 
@@ -143,11 +136,10 @@ def write(folder, *, repository="", site=""):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("_build/editions"))
-    known = os.environ.get("BOOK_REPOSITORY") or os.environ.get("GITHUB_REPOSITORY", "")
-    parser.add_argument("--repository", default=known, help="owner/name on GitHub: where Colab finds the package and the editions")
     parser.add_argument("--site", default="", help="address of the published book, with a slash at its end")
     arguments = parser.parse_args()
-    written = write(arguments.folder, repository=arguments.repository, site=arguments.site)
+    url, branch = colab.address()
+    written = write(arguments.folder, url=url, branch=branch, site=arguments.site)
     print(f"{len(written)} notebooks in {arguments.folder}")
 
 
