@@ -311,34 +311,45 @@ def other_runs(found):
                "macro": {"value": end["macro"], "low": low, "high": high}}  # fmt: skip
 
 
+def label_shifts(lines, *, points_to_macro=205, apart=12, decades=1.3):
+    """How many points to move each label up, so that no two that are near each other overlap."""
+    placed, shifts = [], []
+    for line in lines:
+        x, y = np.log10(line["parameters"]), points_to_macro * line["macro"]["value"]
+        others = [height for place, height in placed if abs(place - x) < decades]
+        steps = (-4 + sign * apart * step / 2 for step in range(60) for sign in (1, -1))
+        shift = next(shift for shift in steps if all(abs(y + shift - height) >= apart for height in others))
+        placed.append((x, y + shift))
+        shifts.append(shift)
+    return shifts
+
+
 def size_figure(lines, others):
     """Best score against the number of parameters: what the paper's Figure 2 shows, with intervals."""
     figures.use_style()
     fig, ax = plt.subplots(figsize=(7.6, 3.9))
     ax.axvspan(*PAPER_SIZES, color=figures.PALETTE["grey"], alpha=0.16, linewidth=0)
     ax.text(np.sqrt(np.prod(PAPER_SIZES)), 0.05, "the paper's models\n31 million to 12 billion", ha="center", va="bottom", fontsize=9.5)
-    for line, filled in [(line, True) for line in lines if line["parameters"]] + [(line, False) for line in others]:
+    for line, filled in [*((line, True) for line in lines if line["parameters"]), *((line, False) for line in others)]:
         color = figures.PALETTE[COLORS.get(line["family"], "violet")]
         macro = line["macro"]
         ax.vlines(line["parameters"], macro["low"], macro["high"], color=color, linewidth=1.5)
         ax.plot(line["parameters"], macro["value"], "o", color=color, markersize=7 if filled else 5, markerfacecolor=color if filled else "none")
-    placed = []
-    for line in sorted((line for line in lines if line["parameters"]), key=lambda line: line["parameters"]):
-        near = sum(abs(np.log10(line["parameters"] / other)) < 0.6 for other in placed)
-        placed.append(line["parameters"])
-        ax.annotate(line["model"].split("/")[-1] if not line["model"].startswith("grown/") else line["model"], (line["parameters"], line["macro"]["value"]),
-                    xytext=(9, -4 - 13 * near), textcoords="offset points", fontsize=9)  # fmt: skip
+    named = [line for line in lines if line["parameters"]]
+    for line, shift in zip(named, label_shifts(named), strict=True):
+        short = line["model"] if line["model"].startswith("grown/") else line["model"].split("/")[-1]
+        ax.annotate(short, (line["parameters"], line["macro"]["value"]), xytext=(9, shift), textcoords="offset points", fontsize=9)
     for family in dict.fromkeys(line["family"] for line in [*lines, *others]):
         ax.plot([], [], "o", color=figures.PALETTE[COLORS.get(family, "violet")], label=FAMILIES.get(family, family))
     ax.plot([], [], "o", color=figures.INK, markerfacecolor="none", markersize=5, label="grown, not shipped")
     sizes = [line["parameters"] for line in [*lines, *others] if line["parameters"]]
     ax.set(xscale="log", xlim=(min([*sizes, 1e6]) / 2, max([*sizes, PAPER_SIZES[1]]) * 2), ylim=(0, 1.04), xlabel="parameters", ylabel="macro of the best head")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=4, columnspacing=1.2, handletextpad=0.3)
-    named = ", ".join(f"{line['model']} {line['macro']['value']:.2f}" for line in lines if line["parameters"])
-    inside = sum(PAPER_SIZES[0] <= line["parameters"] <= PAPER_SIZES[1] for line in lines if line["parameters"])
+    told = ", ".join(f"{line['model']} {line['macro']['value']:.2f}" for line in named)
+    inside = sum(PAPER_SIZES[0] <= line["parameters"] <= PAPER_SIZES[1] for line in named)
     return figures.as_html(
         fig,
-        alt=f"Best head's macro against parameters, on a logarithmic scale, with intervals. Models with a record: {named}. "
+        alt=f"Best head's macro against parameters, on a logarithmic scale, with intervals. Models with a record: {told}. "
         f"{len(others)} more grown models, from {min(size_ for size_ in sizes) / 1e6:.1f} million parameters on. A grey band marks the sizes of the paper's models.",
         caption=f"The best head's macro and its 95% interval. Full discs are models with a record on this page, rings other runs of chapter 6 that read the same text. "
         f"The grey band holds the sizes of the paper's models; its Figure 2 shows their scores, whose values we could not recover. "
