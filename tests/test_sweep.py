@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
+from importlib.util import find_spec
 
 import nbformat
 import pytest
@@ -250,3 +252,61 @@ def test_the_projects_own_models_can_be_planned(device):
         for chapter in entry["chapters"] if entry.get("remote") else []:
             text = "".join(cell.source for cell in nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4).cells)
             assert "\nREMOTE = False" in text
+
+
+# A cluster of one machine: it notes how it was asked and starts the job at once.
+SLURM = {
+    "sbatch": """
+        n = len(list(jobs.glob("*.args"))) + 1
+        (jobs / f"{n}.args").write_text(" ".join(word for word in sys.argv[1:] if not word.startswith("--wrap")))
+        (wrapped,) = [word.removeprefix("--wrap=") for word in sys.argv if word.startswith("--wrap=")]
+        told = f"({wrapped}) > {jobs}/{n}.log 2>&1; echo $? > {jobs}/{n}.part; mv {jobs}/{n}.part {jobs}/{n}.status"
+        environment = {**os.environ, "SLURM_JOB_ID": str(n), "SLURM_JOBID": str(n)}
+        nothing = subprocess.DEVNULL
+        subprocess.Popen(["sh", "-c", told], env=environment, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing)
+        print(n)
+    """,
+    "sacct": """
+        for asked in jobs.glob("*.args"):
+            status = asked.with_suffix(".status")
+            state = "RUNNING" if not status.exists() else "COMPLETED" if status.read_text() == "0\\n" else "FAILED"
+            print(f"{asked.stem}|{state}")
+    """,
+    "srun": """
+        command = sys.argv[1:]
+        while command[0].startswith("-"):
+            command = command[1:] if "=" in command[0] or len(command[0]) > 2 else command[2:]
+        os.execvp(command[0], command)
+    """,
+    "sinfo": "print('PARTITION main*')",
+    **dict.fromkeys(("squeue", "scontrol", "scancel", "sacctmgr", "sshare"), ""),
+}
+
+
+def test_on_slurm_each_job_asks_for_what_its_model_needs(scratch):
+    if not find_spec("snakemake_executor_plugin_slurm"):
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("snakemake-executor-plugin-slurm is not installed: run `make setup`.")
+    jobs, programs = scratch.folder / "jobs", scratch.folder / "bin"
+    jobs.mkdir()
+    programs.mkdir()
+    for name, script in SLURM.items():
+        head = f"#!{sys.executable}\nimport os, subprocess, sys\nfrom pathlib import Path\njobs = Path({str(jobs)!r})\n"
+        (programs / name).write_text(head + textwrap.dedent(script))
+        (programs / name).chmod(0o755)
+    shutil.copytree(ROOT / "profiles", scratch.folder / "profiles")
+    profile = scratch.folder / "profiles/slurm/config.yaml"
+    profile.write_text(profile.read_text().replace("latency-wait: 60", "latency-wait: 5\nslurm-init-seconds-before-status-checks: 1"))
+    scratch.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
+    scratch.notebook("01-first", MISFORTUNE)
+    larger = {"run": "chapters", "gpus": 2, "memory_gb": 45, "minutes": 90}
+    scratch.models({"name": "grown/good", "memory_gb": 2}, {"name": "grown/raises", "memory_gb": 5000, "run": "score", "gpu": larger})
+    done, ran = scratch.build("--profile", "profiles/slurm", "--device", "cuda", "--cores", "3")
+    assert (done.returncode, ran) == (1, ["01-first"]), done.stderr
+    assert "FAILED  01-first on grown/raises, cell 3: ValueError: planted" in done.stdout
+    asked = {("raises" in text): text.split() for text in (path.read_text() for path in jobs.glob("*.args"))}
+    for raises, memory, minutes in ((False, "2000", "60"), (True, "45000", "90")):
+        words = asked[raises]
+        assert words[words.index("--mem") + 1] == memory and words[words.index("-t") + 1] == minutes
+        assert "--cpus-per-task=3" in words
+        assert ("--gpus=2" in words) == raises
+    assert 'DEVICE = \\"auto\\"' in scratch.executed("01-first", "grown__raises").with_suffix(".failed.ipynb").read_text()
