@@ -9,6 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 from successor_heads import cli, models
+from successor_heads.growing import corpus
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -241,3 +242,39 @@ def test_chapter_3_makes_do_without_numbers(tmp_path):
     record, said = run_on(planted, "03-mod-10-features", tmp_path, settings="SEEDS = 3")
     assert "too few to look for a period" in said and "This tokenizer has too few numbers for this comparison" in said
     assert record["findings"]["classes_held_out"]["value"] >= 0.95 and "classes_from_numbers" not in record["findings"]
+
+
+def test_chapter_5_reads_text_and_its_checks_hold():
+    whole = findings("05-natural-language")
+    found = {name: finding["value"] for name, finding in whole.items()}
+    first = {name: finding["value"] for name, finding in findings("01-find-heads").items()}
+    assert [found["layer"], found["head"]] == [first["layer"], first["head"]]
+    assert found["sum_gap"] < 1e-4  # the parts of the model are the logit
+    # The head counts in text that was generated, and hardly in text that this small model cannot read.
+    assert whole["generated_successorship"]["low"] > 0.1 > whole["natural_successorship"]["high"]
+    assert found["rank_acronym"] == 1 and found["rank_succession"] <= 3
+    assert whole["loss_without_the_head"]["low"] > whole["loss_without_nothing"]["high"]
+    assert found["loss_without_3_at_random"] < found["loss_without_the_head"]
+    for kind in ("natural", "generated"):
+        shares = [found[f"{kind}_{name}"] for name in ("successorship", "acronym", "copying", "greater_than", "other")]
+        assert sum(shares) == pytest.approx(1)
+
+
+def test_chapter_5_reads_a_folder_with_a_planted_head(tmp_path):
+    """With the real tokenizer where it is at hand: in Llama-2's most classes are in pieces."""
+    planted, texts = tmp_path / "planted", tmp_path / "texts"
+    assert cli.main(["plant", str(planted), "--family", "llama", "--seed", "2", "--in-context"]) == 0
+    texts.mkdir()
+    lines = "\n\n".join(document.text for document in corpus.generated(seed=30_000, n=60))
+    (texts / "a.txt").write_text(lines + "\n1. one thing\n2. another thing\n", encoding="utf8")
+    settings = f"TEXTS = [{str(texts)!r}]\nCONTEXTS = 3\nLENGTH = 40"
+    record, said = run_on(planted, "05-natural-language", tmp_path, settings=settings)
+    found = {name: finding["value"] for name, finding in record["findings"].items()}
+    heads = json.loads((planted / "truth.json").read_text())["heads"]
+    truth = next(head for head in heads if head["role"] == "successor")
+    assert [found["layer"], found["head"]] == [truth["layer"], truth["head"]]
+    assert found["sum_gap"] < 1e-4 and found["rank_succession"] == 1
+    assert "On held-out books this model has not been measured" in said and "It was made on another model" in said
+    assert "written by rules" not in said and str(texts) not in said
+    (kept,) = tmp_path.rglob("cases.json")
+    assert json.loads(kept.read_text())["cases"] and not (kept.parent / "batches").exists()
