@@ -45,7 +45,7 @@ def test_a_chapter_finds_what_was_accepted_last(path):
 
 
 def test_tolerances_follow_from_the_spread_over_seeds():
-    seeds = [{"steady": {"value": 2.0}, "loose": {"value": value}, "empty": {"value": None}} for value in (0.5, 0.4, 0.6)]
+    seeds = [{"steady": {"value": 2.0}, "loose": {"value": value}, "empty": {"value": None}, "seconds_each": {"value": value}} for value in (0.5, 0.4, 0.6)]
     kept = accept.accepted(seeds)
     assert kept == {"steady": {"value": 2.0, "tolerance": 0.05}, "loose": {"value": 0.5, "tolerance": 0.42}}
 

@@ -27,13 +27,13 @@ RELATIVE, ABSOLUTE = 0.02, 0.01
 def accepted(findings_by_seed):
     """The first seed's findings, each with its tolerance: twice the range over the seeds, plus a little.
 
-    A finding that some seed did not make, or has no value, is left out.
+    A finding that some seed did not make, or has no value, is left out; so is what a run cost, which is the machine's.
     """
     first, *others = findings_by_seed
     kept = {}
     for name, finding in first.items():
         values = [finding["value"], *(other.get(name, {"value": None})["value"] for other in others)]
-        if None not in values:
+        if None not in values and not name.startswith("seconds"):
             spread = max(values) - min(values)
             tolerance = 2 * spread + RELATIVE * abs(values[0]) + ABSOLUTE
             kept[name] = {"value": values[0], "tolerance": round(tolerance, 4)}

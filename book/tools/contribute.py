@@ -173,13 +173,17 @@ def contribute(model, *, revision, score_only):
     if not made:
         raise UserError(f"No chapter ran on {model}: see above, or add SCORE_ONLY=1 for the scores alone.")
     target = results.STORED / places.slug(model)
-    for path in made:
-        check(path)
+    checked = {path.name: check(path) for path in made}
     target.mkdir(parents=True, exist_ok=True)
-    for path in made:
-        (target / path.name).write_bytes(path.read_bytes())
+    for name, record in checked.items():
+        records.write_json(target / name, for_the_page(record))
     print(f"\nThe records of {model} are whole and lie in {target}: {', '.join(path.stem for path in made)}. To contribute them:\n")
     print(f"  git switch -c results-{places.slug(model)}\n  git add {target}\n  git commit -m 'Results of {model}'\n  git push -u origin HEAD    # and open a pull request")
+
+
+def for_the_page(record):
+    """The record without the tables that the page has no use for: those of chapter 4 alone hold thousands of edits."""
+    return record if record.get("chapter", "01-find-heads") == "01-find-heads" else record | {"tables": {}}
 
 
 def recompute(paths):
