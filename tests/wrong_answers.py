@@ -116,6 +116,28 @@ WRONG = {
         ('answer = {"kinds": ("counting",), "macro": 0.5}', "One of your kinds is a list"),
         ('answer = {"kinds": ("sermons",), "macro": 0.5}', "One of your kinds does not exist"),
     ],
+    # Chapter 5
+    "ex-wild-rule": [
+        ("answer = ('successorship', 'other')", "Right words, wrong order"),
+        ("answer = ('successorship', 'successorship')", "With one token the rule does not see"),
+        ("answer = ('other', 'greater-than')", "Greater-than is asked last"),
+    ],
+    "ex-wild-intervals": [
+        ("answer = right_widths[::-1]", "Right numbers, wrong order"),
+        ("answer = (right_widths[0] / 2, right_widths[1] / 2)", "These are half the widths"),
+        ("answer = (right_widths[0], right_widths[0])", "Twice the same"),
+        ("answer = ((0.7, 0.75), (0.69, 0.77))", "Give the two widths"),
+    ],
+    "ex-wild-zero": [
+        ("answer = divmod(int(gain.argmin()), parts.n_heads)", "That head loses most"),
+        ("answer = divmod(int(gain.argmax()), parts.n_heads)[::-1]", "Right numbers, wrong order"),
+        ("answer = (parts.n_layers, 0)", "There is no such head"),
+    ],
+    "ex-wild-own": [
+        ("answer = 'a comma after a comma'", "Answer with a function"),
+        ("answer = lambda read, answer: read == 'Thursday' and answer == 'March'", "It holds for fewer than 3%"),
+        ("answer = lambda read, answer: True", "It holds about as often"),
+    ],
     # Chapter 7
     "ex-thirty": [
         ("answer = 1.0", "That is the share that was seen"),
@@ -142,4 +164,6 @@ WRONG = {
 OUT_OF_REACH = {
     "ex-copy": ["Right numbers, wrong order"],  # here the copying head has the same number as its layer
     "ex-roman": ["This tokenizer splits the numerals"],
+    "ex-wild-zero": ["That head wins most under zero"],  # here it is the same head
+    "ex-wild-own": ["The head has no unnamed winning cases"],
 }
