@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bs4 import BeautifulSoup
 from tokenizers.processors import TemplateProcessing
 
-from successor_heads import anatomy, tracing, wild
+from successor_heads import anatomy, figures, tracing, wild
 from successor_heads.errors import UserError
 from successor_heads.planted import calibrate, words
 from successor_heads.planted.plant import Plan, plant
@@ -495,6 +496,17 @@ def test_numbered_lists_are_items_that_count_on():
 
 
 # --- what is stored --------------------------------------------------------------------------------
+
+
+def test_passages_show_what_stands_in_the_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "display", shown.append)
+    rows = [("a < b", ["<b>", "\n", " x"], [0.9, 0.005, 0.5], "</div>")]
+    figures.passages(rows, alt='a "quoted" word', caption="c")
+    page = BeautifulSoup(shown[0].data, "html.parser")
+    assert [span.text for span in page.select("span")] == ["<b>", " x"]  # below a hundredth there is no shade
+    assert page.select_one("small").text == "a < b" and page.select_one("strong").text == "</div>"
+    assert "⏎" in page.text and page.select_one("[role=group]")["aria-label"] == 'a "quoted" word'
 
 
 def test_blind_cases_are_fifty_and_their_rules_are_todays():

@@ -302,7 +302,8 @@ def shuffled_effects(
         rows = []
         for context, prefix in places.tolist():
             row = contexts[context, : prefix + 1].numpy().copy()
-            rng.shuffle(row[:-1])
+            # A token that starts every text stays at the start.
+            rng.shuffle(row[int(row[0] == model.tokenizer.bos_token_id) : -1])
             rows.append(row.tolist())
         total = total + tracing.direct_effects_at_end(model, rows, answers, mean=mean)
     return total / n_shuffles
