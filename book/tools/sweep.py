@@ -317,5 +317,8 @@ def main():
 if __name__ == "__main__":
     try:
         main()
+    except KeyboardInterrupt:
+        print("The sweep was stopped. What was done is kept: the next call goes on from there.", file=sys.stderr)
+        sys.exit(130)
     except OSError as error:
         sys.exit(f"The sweep could not go on ({error}): see that its folder can be written to and has room, and call it again.")
