@@ -88,18 +88,25 @@ def live(shelves: Mapping[str, Shelf]):
     scale = widgets.FloatSlider(min=0, max=LARGEST_SCALE, step=0.1, description="scale k", continuous_update=True)
     answer = widgets.HTML()
 
+    def choose(dropdown, options):
+        kept = dropdown.value
+        dropdown.options = options
+        values = [value for _, value in options]
+        dropdown.value = kept if kept in values else values[0]
+
     def fill_sources(_=None):
         shelf = shelves[task.value]
-        source.options = [(shelf.resolved.words[m], m) for m in sources_of(shelf)]
+        choose(source, [(shelf.resolved.words[m], m) for m in sources_of(shelf)])
         scale.value = shelf.scale
         fill_residues()
 
     def fill_residues(_=None):
-        residue.options = residues_of(shelves[task.value], source.value)
-        answer_anew()
+        if source.value is not None:  # between two sets of options
+            choose(residue, residues_of(shelves[task.value], source.value))
+            answer_anew()
 
     def answer_anew(_=None):
-        if residue.value is not None:
+        if (source.value, residue.value) in shelves[task.value].edits:
             answer.value = bars(shelves[task.value], source.value, residue.value, scale.value, directions=directions.value)
 
     task.observe(fill_sources, "value")
