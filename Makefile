@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: accept address colab contribute help setup book sweep test editions lab serve clean lock benchmark grown
+.PHONY: accept address colab contribute help setup book sweep test editions pdf lab serve clean lock benchmark grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
@@ -41,6 +41,7 @@ help:
 	@echo "make accept   accept what the chapters find now, and show it before and after"
 	@echo "make contribute MODEL=…  measure a model for the page of results  (SCORE_ONLY=1 for its scores alone)"
 	@echo "make editions write the student's and the teacher's notebooks to _build/editions"
+	@echo "make pdf      print the built book as one PDF, with Chromium or Chrome"
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make grown    grow the models of chapter 6 whose record is missing, hours on 2 cores  (BOOKS=a folder of books to read as well)"
 	@echo "make serve    show the built site on http://localhost:$(PORT)"
@@ -81,6 +82,9 @@ colab: $(STAMP)
 # Makes the records that are missing, and goes on where it stopped. To make one again, remove it first.
 grown: $(STAMP)
 	$(BUILD) --books "$(BOOKS)" grown
+
+pdf: book
+	$(BIN)/python book/tools/pdf.py _build/site/_build/html
 
 editions: $(STAMP)
 	$(BIN)/python book/tools/editions.py _build/editions

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,10 @@ import yaml
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "book" / "tools"))
+
+import pdf  # noqa: E402
+
 SITE = ROOT / "_build" / "site" / "_build" / "html"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -92,6 +97,30 @@ def test_pages_say_what_a_preview_of_them_should(pages):
             assert said["og:title"] in page.find("h1").get_text(), path
             assert 20 < len(said["og:description"]) <= 203 and said["description"] == said["og:description"], path
     assert (SITE / "_static" / "preview.png").exists()  # named with its whole address where that is known
+
+
+def test_the_whole_book_fits_on_paper(pages):
+    """What is printed: every page once, names of its own, and each link within the book leads to a place in it."""
+    order = pdf.pages_of(yaml.safe_load((ROOT / "_build/site/_toc.yml").read_text()))
+    articles = [pdf.chapter(SITE, page, order) for page in order]
+    names = [tag["id"] for article in articles for tag in article.select("[id]") if not tag.find_parent("svg")]
+    names += [article["id"] for article in articles]
+    assert len(set(order)) == len(order) and len(names) >= len(set(names)) > 100
+    lost = [a["href"] for article in articles for a in article.select("a[href^='#']") if a["href"] != "#" and unquote(a["href"][1:]) not in names]
+    assert not lost
+    assert not [a["href"] for article in articles for a in article.select("a[href]") if a["href"][0] != "#" and not urlsplit(a["href"]).scheme]
+
+
+def test_a_link_to_the_pdf_is_made_only_with_the_pdf(pages, tmp_path):
+    index = pages[SITE / "book" / "index.html"]
+    assert bool(index.select_one("a.sh-pdf")) == (SITE / pdf.NAME).exists()
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "page.html").write_text(f"<p>{pdf.PLACE}</p>")
+    printed = tmp_path / pdf.NAME
+    printed.parent.mkdir()
+    printed.write_bytes(b"0" * 2_000_000)
+    pdf.link(tmp_path, printed)
+    assert 'href="../_static/successor-heads.pdf">The book as a PDF</a> (2 MB)' in (tmp_path / "book" / "page.html").read_text()
 
 
 def test_figures_have_a_caption_and_words_for_those_who_cannot_see_them(pages):

@@ -99,6 +99,28 @@ WRONG = {
         ("answer = (0.2, 0.0)", "Modulus 7 should succeed"),
         ("answer = (1.0, 0.9)", "Modulus 10 should fail here"),
     ],
+    # Chapter 5
+    "ex-wild-rule": [
+        ('answer = ("successorship", "other")', "Right words, wrong order"),
+        ('answer = ("successorship", "successorship")', "With one token the rule does not see the year"),
+        ('answer = ("other", "greater-than")', "Greater-than is asked last"),
+    ],
+    "ex-wild-intervals": [
+        ("answer = right_widths[::-1]", "Right numbers, wrong order"),
+        ("answer = (right_widths[0] / 2, right_widths[1] / 2)", "These are half the widths"),
+        ("answer = (right_widths[0], right_widths[0])", "Twice the same"),
+        ("answer = ((0.1, 0.2), (0.1, 0.3))", "Give the two widths"),
+    ],
+    "ex-wild-zero": [
+        ("answer = divmod(int(gain.argmin()), parts.n_heads)", "That head loses most"),
+        ("answer = divmod(int(gain.argmax()), parts.n_heads)[::-1]", "Right numbers, wrong order"),
+        ("answer = (parts.n_layers, 0)", "There is no such head"),
+    ],
+    "ex-wild-own": [
+        ("answer = True", "Answer with a function"),
+        ("answer = lambda read, answer: False", "It holds for fewer than 3%"),
+        ("answer = lambda read, answer: True", "It holds about as often"),
+    ],
     # Chapter 6
     "ex-random-loss": [
         ("answer = 12.0", "That is in bits"),
@@ -114,7 +136,6 @@ WRONG = {
     ],
     "ex-recipe": [
         ('answer = {"kinds": ("counting",), "macro": 0.5}', "One of your kinds is a list"),
-        ('answer = {"kinds": ("sermons",), "macro": 0.5}', "One of your kinds does not exist"),
     ],
     # Chapter 5
     "ex-wild-rule": [
@@ -163,6 +184,9 @@ WRONG = {
 # What a check says on other models only.
 OUT_OF_REACH = {
     "ex-copy": ["Right numbers, wrong order"],  # here the copying head has the same number as its layer
+    "ex-wild-own": ["The head has no unnamed winning cases here"],
+    "ex-wild-zero": ["That head wins most under zero ablation"],  # here it gains most, too
+    "ex-recipe": ["One of your kinds does not exist"],  # the check trains on it first
     "ex-roman": ["This tokenizer splits the numerals"],
     "ex-wild-zero": ["That head wins most under zero"],  # here it is the same head
     "ex-wild-own": ["The head has no unnamed winning cases"],

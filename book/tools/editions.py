@@ -8,6 +8,7 @@ book understands (exercises, terms, citations, links to its pages) is written as
 """
 
 import argparse
+import os
 import re
 from pathlib import Path
 
@@ -139,6 +140,10 @@ def main():
     parser.add_argument("--site", default="", help="address of the published book, with a slash at its end")
     arguments = parser.parse_args()
     url, branch = colab.address()
+    # On GitHub a fork's own address goes before what _config.yml says, as on its pages.
+    here = os.environ.get("BOOK_REPOSITORY") or os.environ.get("GITHUB_REPOSITORY", "")
+    if here:
+        url = here if "://" in here else f"https://github.com/{here}"
     written = write(arguments.folder, url=url, branch=branch, site=arguments.site)
     print(f"{len(written)} notebooks in {arguments.folder}")
 
