@@ -56,7 +56,7 @@ COLUMNS = (
         Column(f"won_{name}", f"in text: {title}", f"share of these winning cases that are {what}", "05-natural-language", f"natural_{name}")
         for name, title, what in (
             ("successorship", "successor", "successions"), ("acronym", "acronym", "acronyms"), ("copying", "copying", "copies"),
-            ("greater_than", "greater-than", "of the kind {term}`greater-than`"), ("other", "other", "none of these"),
+            ("greater_than", "greater-than", "of the kind *greater-than*"), ("other", "other", "none of these"),
         )
     ),
 )  # fmt: skip
