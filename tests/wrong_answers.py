@@ -19,6 +19,7 @@ WRONG = {
         ("answer = (0.0, 1 / 7)", "`argmax` breaks ties by position"),
     ],
     "ex-roman": [
+        ("answer = float(len(roman.source))", "A score is a share"),
         ("answer = 0.123456", "This tokenizer expresses"),
     ],
     # Chapter 2
@@ -48,7 +49,7 @@ WRONG = {
     # Chapter 3
     "ex-multiples": [
         ("answer = 1 / 12", "That is somebody who knows nothing"),
-        ("answer = 1 / 2", "He knows one bit"),
+        ("answer = 1 / 2", "They know one bit"),
         ("answer = 10 / 12", "Knowing one of ten things"),
     ],
     "ex-five": [
