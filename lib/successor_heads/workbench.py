@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from IPython.display import HTML, display
 from jaxtyping import Float, Int
 from torch import Tensor
