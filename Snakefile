@@ -53,7 +53,7 @@ PAGES = files_under("book") + ["_config.yml", "_toc.yml", "requirements.lock"]
 # What the pages of results and of the status tell of other models, and of the last night.
 TOLD = ["models.yml", "benchmarks/results/score.json", "_build/sweep/night.json"]
 OTHERS = [path for path in TOLD if Path(path).exists()] + files_under("tests/accepted")
-OTHERS += [path for path in files_under("_build/records") if Path(path).parent.name != SLUG]
+OTHERS += [path for path in files_under("_build/records") if SLUG not in Path(path).parts]
 LIBRARY_DIGEST = digest(LIBRARY)
 # GitHub sets the first; whoever publishes from elsewhere sets the second. Without either the site has no launch buttons.
 REPOSITORY = os.environ.get("BOOK_REPOSITORY") or os.environ.get("GITHUB_REPOSITORY", "")
