@@ -18,11 +18,15 @@ ARMS = {  # what is left out of the text, or changed in it
     "base8": "--base 8",
     "base12": "--base 12",
 }
-ZOO = ("pythia", "llama")  # shipped with their weights
+ZOO = ("pythia", "gpt2", "llama")  # shipped with their weights
 GROWN = {f"pythia-tiny-{arm}-seed{seed}": f"pythia {TINY} {changed} --seed {seed}" for arm, changed in ARMS.items() for seed in SEEDS}
-GROWN |= {f"{family}-never-quiet": f"{family} {TINY} --quiet-steps 0" for family in ("gpt2", "llama")}
-GROWN |= {f"{family}-quiet": f"{family} {TINY} --quiet-steps 400" for family in ("gpt2", "llama")}
-GROWN |= {f"{family}-batch8": f"{family} --steps 2000 --batch 8 --quiet-steps 600" for family in ("gpt2", "llama")}
+for family, tied in (("gpt2", "--tied"), ("llama", "")):
+    GROWN[f"{family}-never-quiet"] = f"{family} {TINY} {tied} --quiet-steps 0"
+    GROWN[f"{family}-quiet"] = f"{family} {TINY} {tied} --quiet-steps 400"
+GROWN |= {"gpt2-tied": "gpt2 --tied", "gpt2-tied-quiet900": "gpt2 --tied --quiet-steps 900"}
+GROWN |= {"gpt2-tied-batch8": "gpt2 --tied --steps 2000 --batch 8 --quiet-steps 600"}
+GROWN |= {"llama-batch8": "llama --steps 2000 --batch 8 --quiet-steps 600"}
+GROWN |= {f"pythia-seed{seed}": f"pythia --seed {seed}" for seed in SEEDS[1:]}
 RUN_RECORDS = "lib/successor_heads/growing/records"
 
 

@@ -392,6 +392,7 @@ def test_the_stored_runs_are_those_that_make_grown_makes():
         assert recipe["without"] == sorted(given["without"])
         defaults = train.Recipe(recipe["family"])
         assert recipe["steps"] == (given["steps"] or defaults.steps)
+        assert recipe.get("tied", False) == given["tied"]
         assert recipe["batch"] == (given["batch"] or defaults.batch)
         assert recipe["quiet_steps"] == (defaults.quiet_steps if given["quiet_steps"] is None else given["quiet_steps"])
 

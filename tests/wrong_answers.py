@@ -136,6 +136,7 @@ WRONG = {
         ("answer = 1", "10 and 14 end in 0 and 4"),
     ],
     "ex-recipe": [
+        ('answer = {"kinds": ("poems",), "macro": 0.5}', "One of your kinds does not exist"),
         ('answer = {"kinds": ("counting",), "macro": 0.5}', "One of your kinds is a list"),
     ],
     # Chapter 5
@@ -187,8 +188,5 @@ OUT_OF_REACH = {
     "ex-copy": ["Right numbers, wrong order"],  # here the copying head has the same number as its layer
     "ex-wild-own": ["The head has no unnamed winning cases here"],
     "ex-wild-zero": ["That head wins most under zero ablation"],  # here it gains most, too
-    "ex-recipe": ["One of your kinds does not exist"],  # the check trains on it first
     "ex-roman": ["This tokenizer splits the numerals"],
-    "ex-wild-zero": ["That head wins most under zero"],  # here it is the same head
-    "ex-wild-own": ["The head has no unnamed winning cases"],
 }

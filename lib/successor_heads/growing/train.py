@@ -74,6 +74,7 @@ class Recipe:
     weight_decay: float = 0.1
     warmup: int = 100  # steps
     quiet_steps: int | None = None  # the family's own, see QUIET_STEPS
+    tied: bool = False  # GPT-2 only: one matrix embeds and unembeds, as in OpenAI's; then heads share the work (chapter 6)
     shares: tuple[tuple[str, float], ...] = (("generated", 0.70), ("docstrings", 0.10), ("books", 0.20))
 
     def __post_init__(self):
@@ -83,6 +84,8 @@ class Recipe:
             raise UserError(f"'{self.size}' is no size; choose {', '.join(SIZES)}.")
         if self.steps < 1:
             raise UserError(f"{self.steps} steps train nothing; give --steps 1 or more.")
+        if self.tied and self.family != "gpt2":
+            raise UserError(f"--tied is for gpt2, whose published models tie their embeddings; leave it out for {self.family}.")
         corpus.check(set(self.without), self.base)
         if self.quiet_steps is None:
             object.__setattr__(self, "quiet_steps", QUIET_STEPS[self.family])
@@ -174,7 +177,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTrainedM
     if recipe.family == "gpt2":
         config = GPT2Config(
             n_layer=n_layers, n_embd=width, n_head=n_heads, n_positions=recipe.window,
-            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **common,
+            tie_word_embeddings=recipe.tied, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, **common,
         )  # fmt: skip
     else:
         common |= dict(
@@ -469,13 +472,14 @@ def card(recipe: Recipe, written: dict, curve: list[dict]) -> str:
     successor_loss = "not measured" if last["loss_successor"] is None else f"{last['loss_successor']:.3f}"
     by_task = "\n".join(f"| {task} | {last[task]:.2f} |" for task in ordinals.TASKS if task in last)
     sources = ", ".join(f"{value['tokens'] / 1e6:.1f} million tokens of {name}" for name, value in written["sources"].items() if name != "sha256")
+    two = " Unlike OpenAI's, it embeds and unembeds with two matrices." if recipe.family == "gpt2" and not recipe.tied else ""
     return f"""---
 license: mit
 library_name: transformers
 ---
 # A grown {recipe.family} ({recipe.size})
 
-{written["parameters"] / 1e6:.1f} million parameters: {n_layers} layers, {width} wide, {n_heads} heads, {recipe.family} architecture.
+{written["parameters"] / 1e6:.1f} million parameters: {n_layers} layers, {width} wide, {n_heads} heads, {recipe.family} architecture.{two}
 Grown by this project's own code on {recipe.tokens / 1e6:.1f} million tokens ({sources}) in {written["seconds"] / 60:.0f} minutes.
 It exists to be studied. It knows how to count and little else; do not use it to write text.
 
