@@ -27,7 +27,7 @@ GROWN |= {"gpt2-tied": "gpt2 --tied", "gpt2-tied-quiet900": "gpt2 --tied --quiet
 GROWN |= {"gpt2-tied-batch8": "gpt2 --tied --steps 2000 --batch 8 --quiet-steps 600"}
 GROWN |= {"llama-batch8": "llama --steps 2000 --batch 8 --quiet-steps 600"}
 GROWN |= {f"pythia-seed{seed}": f"pythia --seed {seed}" for seed in SEEDS[1:]}
-GROWN |= {"pythia-small": "pythia --size small --steps 600"}
+GROWN |= {"pythia-small": "pythia --size small --steps 600", "pythia-large": "pythia --size large --steps 300"}
 RUN_RECORDS = "lib/successor_heads/growing/records"
 
 

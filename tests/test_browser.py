@@ -52,7 +52,7 @@ CONTRAST = """
 const channel = c => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
 const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
 const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-const opaque = text => text && text !== "none" && !text.startsWith("url") && (parse(text)[3] ?? 1) > 0.5;
+const opaque = ({fill, fillOpacity, opacity}) => fill !== "none" && !fill.startsWith("url") && (parse(fill)[3] ?? 1) * fillOpacity * opacity > 0.5;
 const results = [];
 for (const figure of document.querySelectorAll("figure.sh-figure")) {
   const card = getComputedStyle(figure).backgroundColor;
@@ -66,7 +66,7 @@ for (const figure of document.querySelectorAll("figure.sh-figure")) {
       if (below === figure) break;
       if (below === text || text.contains(below) || below.tagName === "text" || below.tagName === "tspan") continue;
       if (below.tagName === "image" || below.tagName === "IMG") { known = false; break; }
-      if (below instanceof SVGGeometryElement && opaque(getComputedStyle(below).fill)) { ground = getComputedStyle(below).fill; break; }
+      if (below instanceof SVGGeometryElement && opaque(getComputedStyle(below))) { ground = getComputedStyle(below).fill; break; }
     }
     if (!known) continue;
     const ink = text.tagName === "FIGCAPTION" ? style.color : style.fill;

@@ -45,6 +45,10 @@ function openAttentionView(view) {
 
 window.addEventListener("load", () => {
   nameButtons();
+  // The theme may draw its icons later than this.
+  for (const button of document.querySelectorAll(".theme-switch-button")) {
+    new MutationObserver(nameButtons).observe(button, { childList: true, subtree: true });
+  }
   for (const view of document.querySelectorAll("figure.sh-circuitsvis > div")) {
     const open = () => openAttentionView(view);
     new MutationObserver(open).observe(view, { childList: true, subtree: true });
