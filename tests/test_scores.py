@@ -13,6 +13,7 @@ from successor_heads.scores import (
     CONVENTIONS,
     TIE,
     HeadScores,
+    clustered_wilson,
     macro_interval,
     permutation_null,
     score_heads,

@@ -74,7 +74,6 @@ WRONG = {
     ],
     # Chapter 4
     "ex-crossing": [
-        ("answer = first_win(by_hand[0])", "That is where it wins against the whole class"),
         ("answer = -crossing(by_hand[0])", "The sign is wrong"),
         ("answer = 1 / crossing(by_hand[0])", "Upside down"),
         ("answer = None", "The two lines do cross"),
@@ -92,8 +91,8 @@ WRONG = {
     ],
     "ex-tens": [
         ("answer = moved_tens(1.0)", "That is scale 1"),
-        ("answer = moved_tens(2.0, wrong=True)", "You moved it down"),
-        ("answer = 3", "A share is between 0 and 1"),
+        ("answer = moved_tens(-2.0)", "You moved it down"),
+        ("answer = 9 * moved_tens(2.0)", "That is the sum over the members"),
     ],
     "ex-seven-edits": [
         ("answer = on_sevens()[::-1]", "Right numbers, wrong order"),
@@ -185,6 +184,7 @@ WRONG = {
 
 # What a check says on other models only.
 OUT_OF_REACH = {
+    "ex-crossing": ["That is where it wins against the whole class"],  # here the first edit never does
     "ex-copy": ["Right numbers, wrong order"],  # here the copying head has the same number as its layer
     "ex-wild-own": ["The head has no unnamed winning cases here"],
     "ex-wild-zero": ["That head wins most under zero ablation"],  # here it gains most, too
