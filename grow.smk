@@ -14,6 +14,7 @@ TINY = "--size tiny --steps 1200 --batch 8 --without prose"
 ARMS = {  # what is left out of the text, or changed in it
     "full": "",
     "no-decimals": "--without decimals",
+    "no-crossrefs": "--without crossrefs",
     "no-crossrefs-no-interchange": "--without crossrefs --without interchange",
     "base8": "--base 8",
     "base12": "--base 12",
