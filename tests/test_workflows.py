@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / "book" / "tools"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 NIGHTLY = ROOT / ".github" / "workflows" / "nightly.yml"
+PUBLISH = ROOT / ".github" / "workflows" / "publish.yml"
 
 
 def read(path):
@@ -71,9 +72,9 @@ def test_only_these_jobs_may_write():
     granted = {("nightly", "publish", right) for _, _, right in publishing}
     assert writing == {("nightly", "records", "contents"), ("nightly", "issue", "issues")} | publishing | granted
     # What can write runs nothing that came from elsewhere: neither the book nor its environment.
-    for name in ("records", "issue"):
-        scripts = " ".join(step.get("run", "") for step in read(NIGHTLY)["jobs"][name]["steps"])
-        assert "make" not in scripts and ".venv" not in scripts
+    for path, name in ((NIGHTLY, "records"), (NIGHTLY, "issue"), (PUBLISH, "editions"), (PUBLISH, "deploy")):
+        scripts = " ".join(step.get("run", "") for step in read(path)["jobs"][name]["steps"])
+        assert not any(word in scripts for word in ("make", ".venv", "pip install"))
 
 
 def test_scripts_take_nothing_but_variables_and_are_whole(workflow):

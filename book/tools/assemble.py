@@ -180,7 +180,7 @@ def status_tables(rows):
 def night_section(night):
     """What came of the last nightly run, in Markdown: how it ended, each failure with its cell and error, and what was skipped."""
     if not night["results"]:
-        return "No nightly run is known to this build: `make book` looks for it in the branch that the nightly job writes, and did not find it."
+        return "No nightly run is known to this build. The workflow that publishes the book fetches the last one from the branch `records` first; a build on your machine has it after `python book/tools/night.py fetch`."
     results = Counter(row["result"] for row in night["results"])
     told = [f"On {night['date'][:16].replace('T', ' ')} UTC, {results['ok']} of {results['ok'] + results['failed']} chapters that should have run ran well"
             f" ({results['failed']} failed, {results['skipped']} skipped).", "", "| Model | Chapter | Result | Cell | Error, or why it was skipped |", "|---" * 5 + "|"]  # fmt: skip
