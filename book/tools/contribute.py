@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 
 import places
@@ -150,9 +149,8 @@ def score(model, revision, path, *options):
 
 
 def completed(record):
-    """A record of scores with what the page needs on top: date, versions, and the number of parameters."""
-    made = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": {package: version(package) for package in records.PACKAGES}}
-    return record | made | {"parameters": count_parameters(record["model"], record["revision"])}
+    """A record of scores with what the page needs on top: the number of parameters."""
+    return record | {"parameters": count_parameters(record["model"], record["revision"])}
 
 
 def count_parameters(model, revision):

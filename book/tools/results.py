@@ -97,7 +97,7 @@ def listed():
 def from_score(record):
     """A record of `successor-heads score --json` in the form of a chapter's, as far as that goes.
 
-    Contributed ones say when they were made, with which versions, and how many parameters the model has.
+    Contributed ones say how many parameters the model has; for the others models.yml does.
     """
     best, pairs = record["heads"][0], record["pairs"]
     n = sum(pairs.values())
@@ -108,8 +108,8 @@ def from_score(record):
     return {
         "schema": record["schema"],
         "model": record["model"],
-        "created": record.get("created"),
-        "versions": record.get("versions", {}),
+        "created": record["created"],
+        "versions": record["versions"],
         "findings": {
             "layer": records.finding(best["layer"]),
             "head": records.finding(best["head"]),
@@ -141,7 +141,7 @@ def row(model, chapters):
     score = score_of(chapters)
     found = score["findings"]
     about = score["tables"]["model"][0]
-    newest = max(chapters.values(), key=lambda record: record["created"] or "")
+    newest = max(chapters.values(), key=lambda record: record["created"])
     return {
         "model": model if not Path(model).is_absolute() else Path(model).name,
         "revision": about["revision"],
@@ -155,7 +155,7 @@ def row(model, chapters):
         "control": {
             column.key: chapters.get(column.chapter, {}).get("findings", {}).get(column.control, NOTHING) for column in COLUMNS if column.control
         },
-        "date": (newest["created"] or "–")[:10],
+        "date": newest["created"][:10],
         "versions": newest["versions"],
     }
 

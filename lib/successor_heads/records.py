@@ -58,6 +58,7 @@ def score_record(
         "schema": SCHEMA,
         "model": model_name,
         "revision": revision,
+        **_made(),
         "family": anatomy.family,
         "n_layers": anatomy.n_layers,
         "n_heads": anatomy.n_heads,
@@ -98,10 +99,17 @@ def chapter_record(
         "schema": SCHEMA,
         "model": model_name,
         "chapter": chapter,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {package: version(package) for package in PACKAGES},
+        **_made(),
         "findings": dict(findings),
         "tables": dict(tables or {}),
+    }
+
+
+def _made() -> dict[str, Any]:
+    """When a record is made, and with which versions."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {package: version(package) for package in PACKAGES},
     }
 
 
