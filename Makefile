@@ -63,7 +63,7 @@ sweep: $(STAMP)
 # The browser tests read the built book, so it is built first. What is up to date is not built again.
 test: $(STAMP)
 	$(BUILD)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
 
 # Runs the chapters whose last record is not what was accepted, from three seeds each.
 accept: $(STAMP)

@@ -7,6 +7,9 @@ import os
 
 # Before anything of Hugging Face is imported: no test looks for a model on the hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Before torch is imported, here and in the kernels: tests that run side by side would wait for each other's threads.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import beartype  # noqa: F401  nnsight hangs a method on `object`, after which beartype does not import
 from jaxtyping import install_import_hook
