@@ -305,6 +305,17 @@ def test_dealt_answers_keep_the_answers_and_lose_the_order():
     assert chance["successorship"] == pytest.approx(3 / 16, abs=0.03)
 
 
+def test_answers_dealt_within_a_context_keep_what_it_is_about():
+    days = [([" Monday"], " Tuesday"), ([" Tuesday"], " Wednesday")] * 10
+    letters = [([" Window"], "W")] * 20
+    cases = pd.DataFrame(days + letters + [([" 7"], "8")], columns=["read", "answer"])
+    cases["context"] = [0] * 20 + [1] * 20 + [2]
+    chance = wild.dealt_shares(cases, top=1, seed=0, n_deals=200, within="context")
+    assert chance["acronym"] == 1 / 2  # the context holds nothing else, and the case that is alone is left out
+    assert chance["successorship"] == pytest.approx(9 / 19 / 2, abs=0.02)  # one of the nine others with this answer
+    assert chance["copying"] == pytest.approx(5 / 19 / 2, abs=0.02)
+
+
 def test_shuffled_effects_keep_words_and_last_token_and_lose_the_order(neox, contexts):
     reference = reference_of(neox, contexts)
     places = torch.tensor([[0, 7], [3, 1], [2, 5]])

@@ -420,14 +420,25 @@ def winning_cases(
     return pd.DataFrame(rows, columns=columns)
 
 
-def dealt_shares(cases: pd.DataFrame, *, top: int, seed: int, n_deals: int = 20) -> dict[str, float]:
-    """Share of each behaviour when the answers are dealt out at random among the cases: what chance does."""
+def dealt_shares(
+    cases: pd.DataFrame, *, top: int, seed: int, n_deals: int = 20, within: str | None = None
+) -> dict[str, float]:
+    """Share of each behaviour when the answers are dealt out at random among the cases: what chance does.
+
+    With `within`, a column such as "context", answers stay in their group and none stays with its own case:
+    then what a context is about counts as chance, too. A case that is alone in its group is left out.
+    """
     rng = np.random.default_rng(seed)
     counts = dict.fromkeys(BEHAVIOURS, 0)
-    for _ in range(n_deals):
-        for read, answer in zip(cases["read"], rng.permutation(cases["answer"].to_numpy())):
-            counts[behaviour(read[:top], answer)] += 1
-    n = n_deals * len(cases)
+    groups = [cases] if within is None else [group for _, group in cases.groupby(within) if len(group) > 1]
+    for group in groups:
+        read, answers = group["read"].tolist(), group["answer"].to_numpy()
+        for _ in range(n_deals):
+            order = rng.permutation(len(group))
+            own = np.arange(len(group)) if within is None else np.roll(order, 1)
+            for place, other in zip(own, order):
+                counts[behaviour(read[place][:top], answers[other])] += 1
+    n = sum(counts.values())
     return {name: count / n if n else float("nan") for name, count in counts.items()}
 
 
