@@ -45,6 +45,15 @@ def test_chapters_follow_the_skeleton(notebook):
         assert heading.lower() in text.lower(), heading
 
 
+def test_equations_are_numbered_and_those_referred_to_are_there(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells)
+    numbers = [int(number) for number in re.findall(r"\\qquad \((\d+)\)", text)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    # Of another chapter's equations the chapter is named behind them.
+    referred = re.findall(r"[Ee]quations? \((\d+)\)(?: and \((\d+)\))?(?! of \[?chapter)", text)
+    assert {int(number) for pair in referred for number in pair if number} <= set(numbers)
+
+
 def test_exercises_are_whole(notebook):
     text = "\n".join(cell.source for cell in notebook.cells)
     exercises = re.findall(r"exercise-start\}\n:label: (\S+)\n```\n(.*?)exercise-end", text, re.DOTALL)
