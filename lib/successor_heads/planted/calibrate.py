@@ -32,7 +32,6 @@ from successor_heads import anatomy, arithmetic, features, ordinals, ov_circuit,
 from successor_heads.anatomy import Anatomy
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.planted import FAMILIES, HIDDEN_FAMILY, hidden, shapes, words
-from successor_heads.planted.known import macro
 from successor_heads.planted.plant import ATTENTIVE, DECOYS, Plan, Planted, plant
 from successor_heads.planted.prompts import prompts
 from successor_heads.planted.shapes import Shape
@@ -59,25 +58,7 @@ CONVENTIONS = {
 
 def under_conventions(parts: Anatomy, classes: dict[str, ResolvedClass]) -> dict[str, Float[Tensor, "layer head"]]:
     """Macro of every head under each of CONVENTIONS."""
-    token_ids = torch.cat([resolved.token_ids for resolved in classes.values()])
-    embedded, mlp0 = parts.embed(token_ids), ov_circuit.head_input(parts, token_ids)
-    unembed = parts.unembed(token_ids)
-    result: dict[str, list[Tensor]] = {convention: [] for convention in CONVENTIONS}
-    for layer in range(parts.n_layers):
-        w_v, w_o = parts.w_v(layer), parts.w_o(layer)
-        normed = parts.head_norm(layer)(embedded + mlp0)
-        write = w_o @ unembed
-        read = {
-            "canonical": mlp0 @ w_v,
-            "with residual": (embedded + mlp0) @ w_v,
-            "embedding alone": embedded @ w_v,
-            "norm and bias": normed @ w_v + parts.b_v(layer)[:, None],
-        }
-        for convention, value in read.items():
-            result[convention].append(macro(value @ write, classes))
-        result["final norm"].append(macro(parts.final_norm(read["canonical"] @ w_o) @ unembed, classes))
-        result["joint"].append(macro(read["canonical"] @ write, classes, joint=True))
-    return {convention: torch.stack(layers) for convention, layers in result.items()}
+    return {name: scores.score_heads(parts, classes, **scores.CONVENTIONS[name]).macro for name in CONVENTIONS}
 
 
 def find(plan: Plan, tokenizer) -> dict:
