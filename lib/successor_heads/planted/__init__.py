@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", type=float, help="what in MLP0 is not make-up, in lengths of one direction (0.3)")
     parser.add_argument("--in-context", action="store_true",
                         help="let the head attend to ordinals, and add an acronym head and a copying head")  # fmt: skip
-    parser.add_argument("--hidden", action="store_true", help="plant the head that no single instrument sees (gpt_neox)")
+    parser.add_argument("--hidden", action="store_true", help="plant a head that writes in code and has a twin: no score and no single ablation shows it (gpt_neox)")
     parser.add_argument("--tokenizer", default="auto",
                         help="a folder, 'words' for a small one made here, or 'auto' (default): the family's own if found")  # fmt: skip
 
