@@ -137,7 +137,7 @@ WRONG = {
     "ex-wild-own": [
         ("answer = 'a comma after a comma'", "Answer with a function"),
         ("answer = lambda read, answer: read == 'Thursday' and answer == 'March'", "It holds for fewer than 3%"),
-        ("answer = lambda read, answer: True", "It holds about as often"),
+        ("answer = lambda read, answer: True", "It holds less than twice as often"),
     ],
     # Chapter 7
     "ex-thirty": [
