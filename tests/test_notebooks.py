@@ -237,7 +237,7 @@ def test_chapter_3_finds_seven_and_no_ten_in_a_model_that_counts_in_sevens(tmp_p
     assert probes[7] >= 0.95 and value["probe_ten"] < 0.2 and value["sae_excess_ten"] < 0.05 < value["sae_excess_coprime"]
     assert value["circle_seven"] > 0.9 and abs(value["circle_ten"]) < 0.4
     assert value["in_text_from_weights"] < 0.2 and value["classes_from_numbers_neighbour"] >= 0.95
-    for claim in ("The ten cannot be read here", "does not stand out as the paper says", "Not shown to be enough", "Neurons of ten are not shown"):
+    for claim in ("The ten cannot be read here", "The ten does not stand out", "Not shown to be enough", "Neurons of ten are not shown"):
         assert claim in said, claim
     for claim in ("The ten can be read", "So the classes share directions", "are enough", "a helix, though"):
         assert claim not in said, claim
