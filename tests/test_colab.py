@@ -45,7 +45,7 @@ def test_the_address_is_set_by_one_command(tmp_path, monkeypatch, capsys):
     for repository, branch, wanted in (
         ("someone/fork", "next", "successor-heads @ git+https://github.com/someone/fork@next"),
         ("https://example.org/a/b", "main", "successor-heads @ git+https://example.org/a/b@main"),
-        ("", "main", f"successor-heads=={PROJECT['version']}"),
+        ("", "main", ""),
     ):
         monkeypatch.setattr(sys, "argv", ["colab.py", "--repository", repository, "--branch", branch])
         colab.main()
@@ -65,6 +65,16 @@ def test_the_cell_installs_what_is_missing_and_nothing_else(is_missing, monkeypa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if is_missing else object())
     shell.run_cell(colab.cell("https://example.org/a/b", "main").source).raise_error()
     assert asked == (['install --quiet "successor-heads @ git+https://example.org/a/b@main"'] if is_missing else [])
+
+
+def test_without_an_address_the_cell_says_so_and_installs_nothing(monkeypatch):
+    asked = []
+    shell = InteractiveShell()
+    shell.register_magic_function(asked.append, magic_name="pip")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="does not know where the book is published.*make address REPOSITORY=owner/name"):
+        shell.run_cell(colab.cell("", "main").source).raise_error()
+    assert asked == []
 
 
 def test_what_colab_has_loaded_satisfies_the_package():

@@ -4,12 +4,12 @@
     python book/tools/colab.py --repository owner/name      say first where the book is published from, in _config.yml
 
 `make address REPOSITORY=owner/name` does the latter. _config.yml is the one place that knows the address and the branch:
-the launch buttons and the cells come from there. While it is empty, the cell asks PyPI for the version of this book.
+the launch buttons and the cells come from there. While it is empty, the cell installs nothing and says why: PyPI has no
+package of this name that is known to be the book's.
 """
 
 import argparse
 import re
-import tomllib
 from pathlib import Path
 
 import nbformat
@@ -22,6 +22,11 @@ from importlib.util import find_spec
 
 SOURCE = "{source}"
 if find_spec("successor_heads") is None:
+    if not SOURCE:
+        raise ModuleNotFoundError(
+            "The book's package is missing, and this copy does not know where the book is published: "
+            "run `make setup` in the book's folder, or have `make address REPOSITORY=owner/name` write the address here."
+        )
     %pip install --quiet "{{SOURCE}}"
 """
 
@@ -33,10 +38,8 @@ def address():
 
 
 def source(url, branch):
-    """What pip is asked for: the branch that the notebook lies on, or the book's version."""
-    if url:
-        return f"successor-heads @ git+{url}@{branch}"
-    return f"successor-heads=={tomllib.loads(Path('pyproject.toml').read_text(encoding='utf8'))['project']['version']}"
+    """What pip is asked for: the branch that the notebook lies on; nothing where no address is known."""
+    return f"successor-heads @ git+{url}@{branch}" if url else ""
 
 
 def cell(url, branch):
@@ -74,7 +77,7 @@ def main():
     made = cell(*address())
     for path in sorted(Path("notebooks").glob("*.ipynb")):
         write(path, made)
-        print(f"{path}: {source(*address())}")
+        print(f"{path}: {source(*address()) or 'no address'}")
 
 
 if __name__ == "__main__":

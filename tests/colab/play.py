@@ -11,6 +11,7 @@ already: then the reader would have to restart.
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,9 @@ def execute(notebook, folder):
     folder.mkdir(parents=True)
     shutil.copy(notebook, folder)
     alone = nbformat.read(folder / notebook.name, as_version=4)
+    # From the local build, wherever the book may be published.
+    install = next(cell for cell in alone.cells if cell.get("id") == "install")
+    install.source = re.sub(r'^SOURCE = ".*"$', f'SOURCE = "{NAME}"', install.source, flags=re.MULTILINE)
     marks, error = [], None
 
     def mark(**_):
