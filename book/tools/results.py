@@ -63,7 +63,7 @@ COLUMNS = (
 # What the paper reports, of which model as far as we know, and the finding of ours that stands beside it.
 UNKNOWN = "not known to us"
 PAPER = (
-    ("Index and class recombined, held-out pairs", "1.00", UNKNOWN, "03-mod-10-features", "subspace_nearest"),
+    ("Index and class recombined: the paper on pairs left out, we on tokens left out", "1.00", UNKNOWN, "03-mod-10-features", "subspace_nearest"),
     ("Index mod 10 of words, probed with their class held out", "94 of 102", UNKNOWN, "03-mod-10-features", "classes_held_out"),
     ("Modal feature's share of its residue class", "0.585", UNKNOWN, "03-mod-10-features", "sae_share"),
     ("Cosine of modal features and probe", "0.708", UNKNOWN, "03-mod-10-features", "sae_cosine_probe"),
