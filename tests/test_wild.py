@@ -368,6 +368,17 @@ def test_contexts_are_cut_from_the_text_and_from_nothing_else(tokenizer):
     assert len(fewer) == 2 and (fewer == wild.cut(tokenizer, some_text(days, days), n=2, length=4, seed=0)).all()
 
 
+def test_contexts_come_from_as_many_documents_as_there_are(tokenizer):
+    words = [" Monday", " Tuesday", " Wednesday", " Thursday"]
+    lengths = (39, 7, 3, 7)  # with the end behind each, whole contexts of four
+    documents = some_text(*(word * length for word, length in zip(words, lengths)))
+    of = {tokenizer(word)["input_ids"][0]: word for word in words}
+    for n, counts in ((4, [1, 1, 1, 1]), (7, [2, 2, 1, 2])):  # not most of them of the long one
+        for seed in range(5):
+            begins = [of[row[0].item()] for row in wild.cut(tokenizer, documents, n=n, length=4, seed=seed)]
+            assert [begins.count(word) for word in words] == counts
+
+
 def test_a_tokenizer_that_begins_texts_begins_contexts(tokenizer):
     beginning = copy.deepcopy(tokenizer)
     beginning.bos_token = "<unk>"

@@ -18,8 +18,10 @@ import os
 import random
 import re
 import sysconfig
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import distributions
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,29 +146,38 @@ def cut(tokenizer, text: Text, *, n: int, length: int, seed: int) -> Int[Tensor,
     """`n` contexts of `length` tokens from all over the text, fewer if there is no more of it.
 
     Documents stand one after the other, with the end-of-text token between them if there is one; a
-    tokenizer that starts texts with a token of its own starts contexts with it. Raises UserError when the
-    text is shorter than one context.
+    tokenizer that starts texts with a token of its own starts contexts with it. Contexts of one document
+    are alike, so no document starts a second one while another has started none. Raises UserError when
+    the text is shorter than one context.
     """
     if length < 2:
         raise UserError(f"A context of {length} tokens has no prefix with a next token: choose 2 or more.")
     bare, usual = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
     start = usual[:1] if len(usual) > len(bare) and usual[0] == tokenizer.bos_token_id else []
     end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+    room = length - len(start)
     stream: list[int] = []
-    for document in text.documents:
-        # Twice as many windows as are asked for, so that there is something to choose from.
-        if len(stream) >= 2 * n * length:
+    origin: list[int] = []  # of each token, the number of its document
+    for number, document in enumerate(text.documents):
+        # Twice as many windows and documents as are asked for, so that there is something to choose from.
+        if len(stream) >= 2 * n * length and number >= 2 * n:
             break
         if document.strip():
             stream += tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"] + end
-    room = length - len(start)
+            origin += [number] * (len(stream) - len(origin))
     if len(stream) < room:
         raise UserError(
             f"The text '{text.name}' holds {len(stream)} tokens, fewer than the {length} of one context: "
             "give more text, or choose shorter contexts."
         )
     windows = torch.tensor(stream[: len(stream) // room * room]).view(-1, room)
-    chosen = torch.randperm(len(windows), generator=torch.Generator().manual_seed(seed))[:n].sort().values
+    turns: list[tuple[int, int]] = []  # of each window in random order, how many of its document came before it
+    before: Counter[int] = Counter()
+    for window in torch.randperm(len(windows), generator=torch.Generator().manual_seed(seed)).tolist():
+        document = origin[window * room]
+        turns.append((before[document], window))
+        before[document] += 1
+    chosen = torch.tensor([window for _, window in sorted(turns, key=itemgetter(0))[:n]]).sort().values
     return torch.cat([torch.tensor(start, dtype=torch.long).expand(len(chosen), -1), windows[chosen]], 1)
 
 
