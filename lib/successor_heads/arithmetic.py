@@ -128,8 +128,10 @@ def pushed_outcome(
     head: int,
 ) -> EditOutcome:
     """What one head's effective OV circuit answers when each edit adds its push to the source's vector."""
-    edited = head_input(anatomy, resolved.token_ids)[edits.source] + pushes
-    return EditOutcome(edits, effective_ov_logits(anatomy, edited, resolved.token_ids, layer=layer)[head])
+    x = head_input(anatomy, resolved.token_ids)
+    edited = x[edits.source] + pushes.to(x.device)
+    logits = effective_ov_logits(anatomy, edited, resolved.token_ids, layer=layer)[head]
+    return EditOutcome(edits, logits.cpu())  # beside the edits, wherever the model is
 
 
 def edit_outcome(
@@ -158,9 +160,9 @@ def random_directions(
     With `span` they are random mixtures of these tokens around their mean, which hold as much of what tells
     tokens apart as any direction among them does: the harder control.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator, like = torch.Generator().manual_seed(seed), like.cpu()
     if span is None:
         rows = torch.randn(like.shape, generator=generator)
     else:
-        rows = torch.randn(len(like), len(span), generator=generator) @ (span - span.mean(0))
+        rows = torch.randn(len(like), len(span), generator=generator) @ (span - span.mean(0)).cpu()
     return rows * (like.norm(dim=1) / rows.norm(dim=1))[:, None]

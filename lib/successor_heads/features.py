@@ -5,7 +5,8 @@
     fourier_spectrum(x, numbers.index, seed=0)               # share of the variance by period, with null
     saes = train_saes(x, seeds=range(100), width=64, sparsity=0.1)
 
-All three are blind to a rotation of the space: they look for directions, not for neurons.
+All three are blind to a rotation of the space: they look for directions, not for neurons. Tensors may lie on any
+device; what is found comes back on the CPU.
 """
 
 from collections.abc import Sequence
@@ -191,6 +192,7 @@ def residue_share(
 
     By chance about (modulus - 1) / (tokens - 1); 0 for a value that does not vary.
     """
+    values = values.cpu()
     residues = torch.nn.functional.one_hot(index % modulus, modulus).to(values.dtype)
     means = residues.T @ values / residues.sum(0).clamp(min=1)[:, None]
     spread = (values - values.mean(0)).square().sum(0)
@@ -232,14 +234,16 @@ class SparseAutoencoders:
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "seed token feature"]:
         """Activations on any tokens."""
-        x = (x.float() - self.mean) / self.scale
-        return _activations(x, self.encoder, self.encoder_bias, self.decoder_bias, self.top_k)
+        return _activations(self._scaled(x), self.encoder, self.encoder_bias, self.decoder_bias, self.top_k)
 
     def explained_on(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, " seed"]:
         """Share of the variance of these tokens that the reconstruction keeps: 1 - |x - x'|² / |x - mean|²."""
         rebuilt = self.encode(x) @ self.features + self.decoder_bias
-        x = (x.float() - self.mean) / self.scale
+        x = self._scaled(x)
         return 1 - (x - rebuilt).square().sum((1, 2)) / x.square().sum()
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return (x.cpu().float() - self.mean) / self.scale
 
 
 def train_saes(
@@ -260,6 +264,7 @@ def train_saes(
     `batch_size` of them drawn by the seed. Nothing passes from one seed to another: a seed's result is
     the same alone and in company, up to rounding.
     """
+    x = x.cpu()
     mean, centred = x.float().mean(0), torch.from_numpy(_unit_scale(x)).float()
     decoder = torch.stack([_random_rows(seed, width, x.shape[1]) for seed in seeds])
     encoder = decoder.transpose(1, 2).clone()
@@ -338,7 +343,7 @@ def matched_cosines(
     if len(found) < len(truth):
         raise ValueError(f"{len(found)} directions cannot be matched to {len(truth)}")
     normalize = torch.nn.functional.normalize
-    cosines = normalize(truth, dim=-1) @ normalize(found, dim=-1).T
+    cosines = normalize(truth.cpu(), dim=-1) @ normalize(found.cpu(), dim=-1).T
     _, place = linear_sum_assignment(cosines.numpy(), maximize=True)
     place = torch.from_numpy(place)
     return cosines.gather(1, place[:, None])[:, 0], place
@@ -346,7 +351,8 @@ def matched_cosines(
 
 def _unit_scale(x: Tensor) -> np.ndarray:
     """x around its mean, scaled so that the mean squared length of a token is 1."""
-    centred = x.double().numpy() - x.double().numpy().mean(0)
+    x = x.cpu().double().numpy()
+    centred = x - x.mean(0)
     return centred / np.sqrt((centred**2).sum(1).mean())
 
 

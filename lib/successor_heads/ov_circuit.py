@@ -70,7 +70,7 @@ def effective_ov_logits(
     # Both brackets go through d_head, so no d_model × d_model matrix is ever built.
     read = torch.einsum("td,hdk->htk", x, w_v)
     if head_norm:
-        read = read + anatomy.b_v(layer)[:, None]
+        read = read + anatomy.b_v(layer)[:, None].to(read.device)  # zeros, where there is none, know no device
     if final_norm:
         return anatomy.final_norm(read @ w_o) @ unembed
     return read @ (w_o @ unembed.to(w_o.device))
