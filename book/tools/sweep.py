@@ -59,6 +59,8 @@ def read_models(path, *, device=""):
         if device == "cuda" and on_gpu:
             entry |= on_gpu
             entry["device"] = "cuda" if entry["gpus"] == 1 else "auto"
+        elif device == "cuda":
+            entry.setdefault("device", "cpu")  # or its chapters would take a GPU that was given to another entry
         entries.append(entry)
     return entries
 
@@ -299,6 +301,9 @@ def main():
         return
     for sentence_of in dict.fromkeys(f"skipped {row['model']}: {row['reason']}" for row in skipped):
         print(sentence_of, flush=True)
+    if not any(described["gpus"] or "device" in described["settings"] for described in plan.values()):
+        # A chapter takes the GPU that it finds, but what models.yml says of memory and minutes was for the CPU.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     lock = take_lock()
     if lock is None:
         sys.exit("Another build is running in this folder: wait for it to end, or stop it.")

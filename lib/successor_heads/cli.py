@@ -56,7 +56,7 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
     parser.add_argument("--dtype", default="float32", help="float32 (default), float16 or bfloat16 in memory")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, mps")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; the GPU where there is one, else cpu, if left out")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--stream",
@@ -98,7 +98,9 @@ def _scored(args: argparse.Namespace) -> tuple:
     from successor_heads import models, ordinals, scores, streaming
 
     if args.stream or (
-        args.stream is None and not args.remote and streaming.would_not_fit(args.model, revision=args.revision, dtype=args.dtype)
+        args.stream is None
+        and not args.remote
+        and streaming.would_not_fit(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
     ):
         checkpoint = streaming.Checkpoint(
             args.model, revision=args.revision, dtype=args.dtype, device=args.device

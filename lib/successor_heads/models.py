@@ -51,13 +51,14 @@ def load(
     *,
     revision: str | None = None,
     dtype: str | torch.dtype = torch.float32,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
     remote: bool | Literal["local"] = False,
 ) -> "nnsight.TransformersModel":
     """The model, frozen and in evaluation mode, with eager attention so that its patterns can be read.
 
     Only safetensors are read and no code that comes with a model is run. `revision` is the hub's:
-    a branch, tag or commit. The device "auto" spreads the weights over the GPUs that are there. With `remote` the weights stay on NDIF, which runs the model in its own dtype;
+    a branch, tag or commit. Without a device it is the GPU where torch finds one, else the CPU; "auto" spreads
+    the weights over the GPUs that are there. With `remote` the weights stay on NDIF, which runs the model in its own dtype;
     "local" plays that through on this machine. Raises UserError for whatever keeps the model from loading.
     """
     if remote is True:
@@ -189,8 +190,13 @@ def usable_dtype(dtype: str | torch.dtype) -> torch.dtype:
     return DTYPES.get(dtype, dtype)
 
 
-def usable_device(device: str | torch.device) -> torch.device:
-    """The device by its name. Raises UserError when this machine has none of that name."""
+def usable_device(device: str | torch.device | None) -> torch.device:
+    """The device by its name; for None, the GPU where torch finds one, else the CPU.
+
+    Raises UserError when this machine has none of that name.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         # An item has to come back from the device, which "meta" for one cannot do.
         torch.zeros(1, device=device).item()

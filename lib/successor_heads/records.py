@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from successor_heads.anatomy import Anatomy
@@ -94,12 +95,16 @@ def chapter_record(
     findings: Mapping[str, dict],
     tables: Mapping[str, "pandas.DataFrame"] | None = None,
 ) -> dict[str, Any]:
-    """What a chapter found on a model: named findings, and tables as lists of rows."""
+    """What a chapter found on a model: named findings, and tables as lists of rows.
+
+    `gpu` is the name of the GPU that this process used, None if it used none.
+    """
     return {
         "schema": SCHEMA,
         "model": model_name,
         "chapter": chapter,
         **_made(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_initialized() else None,
         "findings": dict(findings),
         "tables": dict(tables or {}),
     }

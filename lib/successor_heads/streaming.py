@@ -52,12 +52,21 @@ HUB_THREADS, HUB_AHEAD_BYTES = 16, 64 << 20
 ATTEMPTS, LONGEST_WAIT_SECONDS = 6, 8.0
 
 
-def would_not_fit(name: str, *, revision: str | None = None, dtype: str = "float32") -> bool:
-    """Whether the weights in that dtype are more than the memory that is free. Raises UserError as `load` does."""
+def would_not_fit(
+    name: str, *, revision: str | None = None, dtype: str = "float32", device: str | torch.device | None = None
+) -> bool:
+    """Whether the weights in that dtype are more than the memory that is free, here or on the GPU.
+
+    Raises UserError as `load` does.
+    """
     folder, config, _ = models.read_all_but_weights(name, revision=revision)
     stored = getattr(config, "dtype", None) or torch.float32
     n_bytes = sum(file.size for file in _open_files(name, folder).values())
-    return n_bytes / stored.itemsize * models.usable_dtype(dtype).itemsize > 0.8 * psutil.virtual_memory().available
+    free = psutil.virtual_memory().available
+    # Of a model that is to be spread over several, no one GPU has to hold all.
+    if device != models.SPREAD and (target := models.usable_device(device)).type == "cuda":
+        free = min(free, torch.cuda.mem_get_info(target)[0])
+    return n_bytes / stored.itemsize * models.usable_dtype(dtype).itemsize > 0.8 * free
 
 
 class Disconnected(UserError):
@@ -289,7 +298,7 @@ class Checkpoint:
         *,
         revision: str | None = None,
         dtype: str | torch.dtype = torch.float32,
-        device: str | torch.device = "cpu",
+        device: str | torch.device | None = None,
     ):
         self.name, self.asked_revision = name, revision
         self.dtype, self.device = models.usable_dtype(dtype), models.usable_device(device)

@@ -330,8 +330,7 @@ class Trainer:
                 parameter.copy_(master)
                 if f"step/{name}" in tensors:  # a quiet parameter has no moments yet
                     self.optimizer.state[master] = {
-                        "step": tensors[f"step/{name}"].cpu(),
-                        **{key: tensors[f"{key}/{name}"].to(master.device) for key in ("exp_avg", "exp_avg_sq")},
+                        key: tensors[f"{key}/{name}"].to(master.device) for key in ("step", "exp_avg", "exp_avg_sq")
                     }
 
 

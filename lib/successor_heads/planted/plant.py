@@ -81,10 +81,10 @@ class Planted:
         raise KeyError(role)
 
     def open(self) -> TransformersModel:
-        """The plant as any reader would get it: written to disk, and loaded for tracing."""
+        """The plant as any reader would get it: written to disk, and loaded for tracing; on the CPU, like the module."""
         with tempfile.TemporaryDirectory() as folder:
             self.save(Path(folder) / "plant")
-            return models.load(str(Path(folder) / "plant"))
+            return models.load(str(Path(folder) / "plant"), device="cpu")
 
     def save(self, out: Path) -> None:
         """Write a complete checkpoint and `truth.json`, the whole folder or nothing.
