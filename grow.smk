@@ -15,12 +15,15 @@ ARMS = {  # what is left out of the text, or changed in it
     "full": "",
     "no-decimals": "--without decimals",
     "no-crossrefs": "--without crossrefs",
+    "no-interchange": "--without interchange",
     "no-crossrefs-no-interchange": "--without crossrefs --without interchange",
     "base8": "--base 8",
     "base12": "--base 12",
 }
+SHARING = ("full", "no-crossrefs", "no-interchange", "no-crossrefs-no-interchange")  # a smaller effect: more seeds
 ZOO = ("pythia", "gpt2", "llama")  # shipped with their weights
 GROWN = {f"pythia-tiny-{arm}-seed{seed}": f"pythia {TINY} {changed} --seed {seed}" for arm, changed in ARMS.items() for seed in SEEDS}
+GROWN |= {f"pythia-tiny-{arm}-seed{seed}": f"pythia {TINY} {ARMS[arm]} --seed {seed}" for arm in SHARING for seed in (3, 4)}
 for family, tied in (("gpt2", "--tied"), ("llama", "")):
     GROWN[f"{family}-never-quiet"] = f"{family} {TINY} {tied} --quiet-steps 0"
     GROWN[f"{family}-quiet"] = f"{family} {TINY} {tied} --quiet-steps 400"
