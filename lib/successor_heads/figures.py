@@ -153,19 +153,23 @@ def _ink_on_cells(ax: Axes) -> None:
 
 def pipeline(steps: list[tuple[str, str]], *, highlight: int | None = None) -> Figure:
     """A row of boxes joined by arrows: (symbol, what it holds), one of them drawn in colour."""
-    fig, ax = plt.subplots(figsize=(1.75 * len(steps), 1.35))
+    # In inches: each step takes what its symbol or the words under it take, so that there is room for every arrow.
+    widths = [max(0.11 * len(re.sub(r"[$_\\]", "", symbol)) + 0.4, *(0.08 * len(line) for line in meaning.split("\n"))) for symbol, meaning in steps]
+    centres = [sum(widths[:place]) + 0.35 * place + width / 2 for place, width in enumerate(widths)]
+    length = sum(widths) + 0.35 * (len(steps) - 1)
+    fig = plt.figure(figsize=(length, 1.1))
+    ax = fig.add_axes((0, 0, 1, 1), xlim=(0, length), ylim=(-1.0, 0.6))
+    ax.axis("off")
     previous = None
-    for place, (symbol, meaning) in enumerate(steps):
+    for place, ((symbol, meaning), centre) in enumerate(zip(steps, centres)):
         color = PALETTE["orange"] if place == highlight else INK
-        box = ax.text(place, 0.12, symbol, ha="center", va="center", fontsize=13, color=color,
+        box = ax.text(centre, 0.12, symbol, ha="center", va="center", fontsize=13, color=color,
                       bbox={"boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color, "linewidth": 1.4})  # fmt: skip
-        ax.text(place, -0.5, meaning, ha="center", va="top", fontsize=9.5)
+        ax.text(centre, -0.5, meaning, ha="center", va="top", fontsize=9.5)
         if previous is not None:
             arrow = {"arrowstyle": "->", "color": INK, "patchA": previous.get_bbox_patch(), "patchB": box.get_bbox_patch(), "shrinkA": 5, "shrinkB": 5}
-            ax.annotate("", (place, 0.12), (place - 1, 0.12), arrowprops=arrow)
+            ax.annotate("", (centre, 0.12), (centres[place - 1], 0.12), arrowprops=arrow)
         previous = box
-    ax.set(xlim=(-0.55, len(steps) - 0.45), ylim=(-1.0, 0.6))
-    ax.axis("off")
     return fig
 
 
