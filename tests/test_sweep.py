@@ -253,6 +253,8 @@ def test_the_projects_own_models_can_be_planned(device):
     assert max(job["timeout_minutes"] for job in jobs) <= 360, "longer than GitHub lets a job run"
     for entry in entries:
         assert entry["parameters"] > 0 and entry["memory_gb"] > 0
+        # Nothing takes a GPU that it has not asked for.
+        assert not device or entry["device"] == {0: "cpu", 1: "cuda"}.get(entry.get("gpus", 0), "auto")
         assert set(entry.get("chapters", [])) <= set(CHAPTERS)
         width = 2 if entry.get("dtype") in ("float16", "bfloat16") else 4
         if entry.get("run") != "score" and not entry.get("remote"):
