@@ -54,6 +54,13 @@ def test_the_score_record_keeps_the_contract(model, tokenizer, tmp_path):
         assert head["by_task"]["days"] == scores.success["days"][place].double().mean()
 
 
+def test_what_is_not_installed_has_no_version(neox, tokenizer, monkeypatch):
+    monkeypatch.setattr(records, "PACKAGES", ("numpy", "a-package-that-nobody-has"))
+    classes, parts = ordinals.resolve(tokenizer), anatomy.of(neox)
+    record = records.score_record("m", None, parts, classes, score_heads(parts, classes), 1.0)
+    assert record["versions"] == {"numpy": np.__version__}
+
+
 def test_a_task_without_pairs_has_no_share(neox, tokenizer):
     classes = ordinals.resolve(tokenizer)
     empty = torch.empty(0, dtype=torch.long)

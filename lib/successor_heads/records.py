@@ -12,7 +12,7 @@ import resource
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt
 
@@ -111,11 +111,9 @@ def chapter_record(
 
 
 def _made() -> dict[str, Any]:
-    """When a record is made, and with which versions."""
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {package: version(package) for package in PACKAGES},
-    }
+    """When a record is made, and with which versions of what is installed: a streamed score needs no nnsight."""
+    installed = {name: package.version for name in PACKAGES for package in distributions(name=name)}
+    return {"created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": installed}
 
 
 def path_of(model_name: str, chapter: str) -> Path:
