@@ -382,7 +382,7 @@ def growth_figure(benchmark):
         fig,
         alt=f"Six small line charts: megabytes read and seconds of a streamed score against layers, width and heads. {told}.",
         caption=f"A streamed score of random models of the Pythia family, one property changed at a time from 12 layers, width 1024 and 8 heads: {told}. "
-        f"Bytes are exact. Times were taken on {html.escape(benchmark['machine'])}, {benchmark['date']}, while other work ran there: they show the trend and no more.",
+        f"Bytes are exact. Times were taken on {html.escape(benchmark['machine'])}, {benchmark['date']}, the fastest of three runs each.",
     )
 
 
@@ -434,13 +434,22 @@ def paper_table(subject, chapters):
 def cost(benchmark):
     """What the scores of two large shapes took, measured by the benchmark."""
     ours, large = benchmark["peer"]["contestants"]["ours"], benchmark["large"]
+    factored, materialised = (benchmark["peer"]["ratios"][peer] for peer in ("factored", "materialised"))
+    differing, n_heads = factored["heads_with_another_score"], benchmark["peer"]["n_heads"]
     return (
         f"A streamed score of a random checkpoint of Pythia-1.4B's shape took {ours['seconds']:.0f} s and {ours['peak_bytes'] / 1e9:.2f} GB of memory at most; "
         f"of its {benchmark['peer']['reading']['bytes_in_checkpoint'] / 1e9:.1f} GB, {ours['bytes_read'] / 1e9:.2f} GB were read. "
+        f"TransformerLens {benchmark['versions']['transformer-lens']}, which loads the whole model, took {times(factored)} as long and {factored['peak_bytes']:.0f} times the memory with the same algebra, "
+        f"and {times(materialised)} as long where the matrix `W_V W_O` of each head is formed first; {'no' if differing == 0 else differing} score of {n_heads} heads differs. "
         f"Of Llama-2-7B's shape it took {large['seconds']:.0f} s and {large['peak_bytes'] / 1e9:.2f} GB, and {large['reading']['bytes_read'] / 1e9:.1f} of "
         f"{large['reading']['bytes_in_checkpoint'] / 1e9:.1f} GB were read. Imports are included. "
-        f"Measured on {benchmark['machine']}, {benchmark['date']}, while other work ran there; `make benchmark` measures it again."
+        f"Measured on {benchmark['machine']}, {benchmark['date']}; `make benchmark` measures it again."
     )
+
+
+def times(ratio):
+    """How many times as long, with the range over rounds."""
+    return f"{ratio['seconds']:.1f} times ({min(ratio['rounds_seconds']):.1f} to {max(ratio['rounds_seconds']):.1f})"
 
 
 def write(site, folders, *, subject):
