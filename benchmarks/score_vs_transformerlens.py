@@ -44,11 +44,15 @@ PACKAGES = ("successor-heads", "torch", "transformers", "transformer-lens", "saf
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, default=Path("_build/benchmark"), help="where checkpoints are written and removed")
+    parser.add_argument(
+        "--work", type=Path, default=Path("_build/benchmark"), help="where checkpoints are written and removed"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "score.json")
     parser.add_argument("--tokenizer", default="lib/successor_heads/zoo/pythia", help="folder with a tokenizer")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--part", choices=["peer", "large", "growth"], help="run this part alone and keep the others' results")
+    parser.add_argument(
+        "--part", choices=["peer", "large", "growth"], help="run this part alone and keep the others' results"
+    )
     parser.add_argument("--child", nargs="+", metavar="STEP", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -102,7 +106,9 @@ def peer(args: argparse.Namespace) -> dict:
         name: {
             "seconds": statistics.median(round_[name]["seconds"] / round_["ours"]["seconds"] for round_ in rounds),
             "rounds_seconds": [round_[name]["seconds"] / round_["ours"]["seconds"] for round_ in rounds],
-            "cpu_seconds": statistics.median(round_[name]["cpu_seconds"] / round_["ours"]["cpu_seconds"] for round_ in rounds),
+            "cpu_seconds": statistics.median(
+                round_[name]["cpu_seconds"] / round_["ours"]["cpu_seconds"] for round_ in rounds
+            ),
             "peak_bytes": table[name]["peak_bytes"] / table["ours"]["peak_bytes"],
             "heads_with_another_score": sum(heads[name][head] != heads["ours"][head] for head in heads["ours"]),
         }
@@ -333,7 +339,11 @@ def _heads(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _processor() -> str:
-    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    models = [
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return models[0] if models else platform.processor()
 
 

@@ -66,7 +66,9 @@ def main() -> None:
     print(f"ours                     {ours_rate:10,.0f} tokens a second (median of {ROUNDS} rounds)")
     print(f"transformers + autocast  {theirs_rate:10,.0f} tokens a second")
     print(f"paired ratio             {statistics.median(ratios):10.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
-    print(f"arithmetic of a step     {operations / 1e9:10.0f} GFLOP, {ours_rate / tokens * operations / peak:.0%} of the {peak / 1e9:.0f} GFLOP/s of a large product")
+    print(
+        f"arithmetic of a step     {operations / 1e9:10.0f} GFLOP, {ours_rate / tokens * operations / peak:.0%} of the {peak / 1e9:.0f} GFLOP/s of a large product"
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 import zstandard
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 from nnsight.modeling.huggingface import _ID_CACHE
+
 from successor_heads import models, ordinals, ov_circuit, scores, tracing
 
 scratch, *checkpoints = sys.argv[1:]

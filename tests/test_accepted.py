@@ -33,7 +33,9 @@ def findings_now(model, chapter):
 def test_every_chapter_and_every_grown_model_has_accepted_findings():
     chapters = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
     accepted = {(path.parent.name, path.stem) for path in STORED}
-    wanted = {(places.slug(places.DEFAULT_MODEL), chapter) for chapter in chapters} | {(places.slug(model), FIRST) for model in models.grown_models()}
+    wanted = {(places.slug(places.DEFAULT_MODEL), chapter) for chapter in chapters} | {
+        (places.slug(model), FIRST) for model in models.grown_models()
+    }
     assert wanted <= accepted, f"accept {sorted(wanted - accepted)} with `make accept`"
 
 
@@ -41,11 +43,21 @@ def test_every_chapter_and_every_grown_model_has_accepted_findings():
 def test_a_chapter_finds_what_was_accepted_last(path):
     stored = json.loads(path.read_text(encoding="utf8"))
     different = accept.differences(findings_now(stored["model"], stored["chapter"]), stored["findings"])
-    assert not different, "; ".join(different) + f": if this is meant, accept it with `make accept MODEL={stored['model']}`"
+    assert not different, (
+        "; ".join(different) + f": if this is meant, accept it with `make accept MODEL={stored['model']}`"
+    )
 
 
 def test_tolerances_follow_from_the_spread_over_seeds():
-    seeds = [{"steady": {"value": 2.0}, "loose": {"value": value}, "empty": {"value": None}, "seconds_each": {"value": value}} for value in (0.5, 0.4, 0.6)]
+    seeds = [
+        {
+            "steady": {"value": 2.0},
+            "loose": {"value": value},
+            "empty": {"value": None},
+            "seconds_each": {"value": value},
+        }
+        for value in (0.5, 0.4, 0.6)
+    ]
     kept = accept.accepted(seeds)
     assert kept == {"steady": {"value": 2.0, "tolerance": 0.05}, "loose": {"value": 0.5, "tolerance": 0.42}}
 
@@ -66,10 +78,17 @@ def test_what_is_accepted_is_shown_before_and_after(tmp_path, monkeypatch, capsy
     for name in ("01-same", "02-other", "03-new"):
         (folder / f"{name}.ipynb").touch()
     found = {"01-same": 0.5, "02-other": 0.9, "03-new": 0.7}
-    monkeypatch.setattr(accept, "findings_of", lambda notebook, model, seed: {"share": {"value": found[notebook.stem]}, "steady": {"value": 1.0}})
+    monkeypatch.setattr(
+        accept,
+        "findings_of",
+        lambda notebook, model, seed: {"share": {"value": found[notebook.stem]}, "steady": {"value": 1.0}},
+    )
     for name in ("01-same", "02-other"):
         for path, findings in (
-            (accept.accepted_path("grown/pythia", name), {"share": {"value": 0.5, "tolerance": 0.02}, "steady": {"value": 1.0, "tolerance": 0.03}}),
+            (
+                accept.accepted_path("grown/pythia", name),
+                {"share": {"value": 0.5, "tolerance": 0.02}, "steady": {"value": 1.0, "tolerance": 0.03}},
+            ),
             (Path(places.record("grown__pythia", name)), {"share": {"value": found[name]}, "steady": {"value": 1.0}}),
         ):
             path.parent.mkdir(parents=True, exist_ok=True)

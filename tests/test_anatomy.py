@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CONFIGS, MORE_CONFIGS, random_module
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertLMHeadModel, Gemma3Config, GPT2Config, GPTNeoXConfig, LlamaConfig
 from transformers.activations import ACT2FN
 
+from conftest import CONFIGS, MORE_CONFIGS, random_module
 from successor_heads import anatomy
 from successor_heads.errors import UserError
 
@@ -202,8 +202,12 @@ def test_activations_are_those_of_transformers(name):
 def test_the_language_model_inside_gemma_3_is_read():
     """From 4B on Gemma 3 also sees; its language model is the one of the smaller ones, under longer names."""
     alone = random_module(MORE_CONFIGS["gemma3"])
-    vision = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=8, patch_size=4)
-    both = random_module(Gemma3Config(text_config=MORE_CONFIGS["gemma3"].to_dict(), vision_config=vision, mm_tokens_per_image=4))
+    vision = dict(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=8, patch_size=4
+    )
+    both = random_module(
+        Gemma3Config(text_config=MORE_CONFIGS["gemma3"].to_dict(), vision_config=vision, mm_tokens_per_image=4)
+    )
     both.model.language_model.load_state_dict(alone.model.state_dict())
     both.lm_head.load_state_dict(alone.lm_head.state_dict())
     parts, expected = anatomy.of(both), anatomy.of(alone)
@@ -212,7 +216,9 @@ def test_the_language_model_inside_gemma_3_is_read():
     assert torch.equal(parts.mlp0(parts.embed(TOKENS[0])), x)
     assert torch.equal(parts.w_v(1), expected.w_v(1)) and torch.equal(parts.w_o(1), expected.w_o(1))
     assert torch.equal(parts.unembed(TOKENS[0]), expected.unembed(TOKENS[0]))
-    assert torch.equal(parts.head_norm(1)(x), expected.head_norm(1)(x)) and torch.equal(parts.final_norm(x), expected.final_norm(x))
+    assert torch.equal(parts.head_norm(1)(x), expected.head_norm(1)(x)) and torch.equal(
+        parts.final_norm(x), expected.final_norm(x)
+    )
 
 
 @st.composite
@@ -248,9 +254,9 @@ def test_on_one_token_attention_is_the_sum_of_its_ov_circuits(config):
     x = torch.randn(parts.d_model, generator=torch.Generator().manual_seed(1))
     seen = {}
     parts.attention(0).register_forward_pre_hook(
-        lambda _, args, kwargs: ((x[None, None], *args[1:]), kwargs)
-        if args
-        else (args, kwargs | {"hidden_states": x[None, None]}),
+        lambda _, args, kwargs: (
+            ((x[None, None], *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": x[None, None]})
+        ),
         with_kwargs=True,
     )
     parts.output_projection(0).register_forward_pre_hook(lambda _, args: seen.update(heads=args[0][0, 0]))

@@ -40,7 +40,9 @@ def test_notebooks_are_stored_without_outputs(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebooks_have_the_cells_that_the_build_needs(path):
-    tags = [tag for cell in json.loads(path.read_text(encoding="utf8"))["cells"] for tag in cell["metadata"].get("tags", [])]
+    tags = [
+        tag for cell in json.loads(path.read_text(encoding="utf8"))["cells"] for tag in cell["metadata"].get("tags", [])
+    ]
     assert tags.count("parameters") == 1
     assert tags.count("glance") == 1
 
@@ -93,7 +95,10 @@ def test_pages_load_nothing_from_elsewhere(pages):
 def test_pages_say_what_a_preview_of_them_should(pages):
     for path, page in pages.items():
         if path.parent.name in ("book", "notebooks"):
-            said = {tag.get("property") or tag.get("name"): tag["content"] for tag in page.select("meta[property], meta[name]")}
+            said = {
+                tag.get("property") or tag.get("name"): tag["content"]
+                for tag in page.select("meta[property], meta[name]")
+            }
             assert said["og:title"] in page.find("h1").get_text(), path
             assert 20 < len(said["og:description"]) <= 203 and said["description"] == said["og:description"], path
     assert (SITE / "_static" / "preview.png").exists()  # named with its whole address where that is known
@@ -106,9 +111,19 @@ def test_the_whole_book_fits_on_paper(pages):
     names = [tag["id"] for article in articles for tag in article.select("[id]") if not tag.find_parent("svg")]
     names += [article["id"] for article in articles]
     assert len(set(order)) == len(order) and len(names) >= len(set(names)) > 100
-    lost = [a["href"] for article in articles for a in article.select("a[href^='#']") if a["href"] != "#" and unquote(a["href"][1:]) not in names]
+    lost = [
+        a["href"]
+        for article in articles
+        for a in article.select("a[href^='#']")
+        if a["href"] != "#" and unquote(a["href"][1:]) not in names
+    ]
     assert not lost
-    assert not [a["href"] for article in articles for a in article.select("a[href]") if a["href"][0] != "#" and not urlsplit(a["href"]).scheme]
+    assert not [
+        a["href"]
+        for article in articles
+        for a in article.select("a[href]")
+        if a["href"][0] != "#" and not urlsplit(a["href"]).scheme
+    ]
 
 
 def test_a_link_to_the_pdf_is_made_only_with_the_pdf(pages, tmp_path):
@@ -120,7 +135,10 @@ def test_a_link_to_the_pdf_is_made_only_with_the_pdf(pages, tmp_path):
     printed.parent.mkdir()
     printed.write_bytes(b"0" * 2_000_000)
     pdf.link(tmp_path, printed)
-    assert 'href="../_static/successor-heads.pdf">The book as a PDF</a> (2 MB)' in (tmp_path / "book" / "page.html").read_text()
+    assert (
+        'href="../_static/successor-heads.pdf">The book as a PDF</a> (2 MB)'
+        in (tmp_path / "book" / "page.html").read_text()
+    )
 
 
 def test_figures_have_a_caption_and_words_for_those_who_cannot_see_them(pages):
@@ -139,7 +157,9 @@ def test_exercises_come_with_their_solution(pages):
 
 
 def test_no_number_of_the_run_is_left_unfilled(pages):
-    assert not [path.name for path, page in pages.items() if any("{{ " in text.get_text() for text in page.select("article"))]
+    assert not [
+        path.name for path, page in pages.items() if any("{{ " in text.get_text() for text in page.select("article"))
+    ]
 
 
 def test_the_pages_do_not_tell_where_they_were_built():

@@ -125,7 +125,8 @@ def chrome(tmp_path_factory):
 
 def show(chrome, page, width):
     chrome.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
     )
     chrome.get(page.as_uri() if isinstance(page, Path) else page)
     WebDriverWait(chrome, 60).until(lambda b: b.execute_script("return document.readyState") == "complete")
@@ -135,7 +136,9 @@ def show(chrome, page, width):
 
 
 def set_theme(chrome, theme):
-    chrome.execute_script("document.documentElement.dataset.theme = document.documentElement.dataset.mode = arguments[0]", theme)
+    chrome.execute_script(
+        "document.documentElement.dataset.theme = document.documentElement.dataset.mode = arguments[0]", theme
+    )
     time.sleep(0.3)  # colours fade from one theme to the other
 
 
@@ -276,10 +279,17 @@ def test_a_table_is_sorted_by_its_headings(chrome, visits):
     show(chrome, SITE / "book" / "results.html", WIDTHS["desktop"])
     table = chrome.find_element(By.CSS_SELECTOR, "table.sh-sortable")
     headings = {button.text.split("\n")[0]: button for button in table.find_elements(By.CSS_SELECTOR, "thead button")}
-    rows = "return [...arguments[0].tBodies[0].rows].map(r => [r.cells[0].textContent, Number(r.cells[4].dataset.sort)])"
+    rows = (
+        "return [...arguments[0].tBodies[0].rows].map(r => [r.cells[0].textContent, Number(r.cells[4].dataset.sort)])"
+    )
     before = chrome.execute_script(rows, table)
     assert len(before) >= 2
-    for name, column, largest_first in (("Model", 0, False), ("Model", 0, True), ("Macro", 1, True), ("Macro", 1, False)):
+    for name, column, largest_first in (
+        ("Model", 0, False),
+        ("Model", 0, True),
+        ("Macro", 1, True),
+        ("Macro", 1, False),
+    ):
         headings[name].send_keys(Keys.ENTER)
         shown = [row[column] for row in chrome.execute_script(rows, table)]
         assert shown == sorted(shown, reverse=largest_first) and len(shown) == len(before)
@@ -298,7 +308,10 @@ def test_winning_cases_are_searched_filtered_and_read_with_the_keyboard(chrome):
     effects = [float(text.split("effect ")[1].split()[0]) for text in facts()]
     assert effects == sorted(effects, reverse=True)
 
-    search, behaviour = chrome.find_element(By.CSS_SELECTOR, "#sh-cases input"), chrome.find_elements(By.CSS_SELECTOR, "#sh-cases select")[0]
+    search, behaviour = (
+        chrome.find_element(By.CSS_SELECTOR, "#sh-cases input"),
+        chrome.find_elements(By.CSS_SELECTOR, "#sh-cases select")[0],
+    )
     behaviour.send_keys("succ")
     wanted = sum(case["behaviour_3"] == "successorship" for case in data)
     assert count().startswith(f"{wanted} of") and all(text.startswith("successorship") for text in facts())
@@ -311,6 +324,9 @@ def test_winning_cases_are_searched_filtered_and_read_with_the_keyboard(chrome):
     body.send_keys("n").perform()
     assert f"shown are {min(21, len(data))}" in count() or len(data) <= 20
     ActionChains(chrome).send_keys("j").send_keys("j").perform()
-    assert chrome.execute_script("return [...document.querySelectorAll('#sh-cases li')].indexOf(document.activeElement)") == 1
+    assert (
+        chrome.execute_script("return [...document.querySelectorAll('#sh-cases li')].indexOf(document.activeElement)")
+        == 1
+    )
     ActionChains(chrome).send_keys("/").perform()
     assert chrome.execute_script("return document.activeElement.type") == "search"

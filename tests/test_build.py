@@ -36,7 +36,9 @@ class Scratch:
     def __init__(self, folder):
         self.folder = folder
         shutil.copy(ROOT / "Snakefile", folder)
-        shutil.copytree(ROOT / "book" / "tools", folder / "book" / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / "book" / "tools", folder / "book" / "tools", ignore=shutil.ignore_patterns("__pycache__")
+        )
         (folder / "lib").mkdir()
         (folder / "notebooks").mkdir()
         for name in ("requirements.lock", "_config.yml", "_toc.yml", "lib/code.py"):
@@ -244,7 +246,9 @@ while not pathlib.Path({str(scratch.folder / "go")!r}).exists():
 
 
 def test_a_second_build_at_the_same_time_is_refused(scratch):
-    scratch.notebook("01-first", f"import pathlib, time; pathlib.Path({str(scratch.folder / 'on')!r}).touch(); time.sleep(60)")
+    scratch.notebook(
+        "01-first", f"import pathlib, time; pathlib.Path({str(scratch.folder / 'on')!r}).touch(); time.sleep(60)"
+    )
     scratch.start()
     wait_until((scratch.folder / "on").exists)
     done, _ = scratch.build()

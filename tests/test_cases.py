@@ -17,10 +17,23 @@ TOKENS = ["The", " Window", "\n", "</script>", " {{ x }}", " *a*", " `b`", " <|e
 def made(n):
     """Data of `n` cases on nasty tokens, as chapter 5 writes it."""
     rows = [
-        {"text": 0, "context": 0, "prefix": 7, "effect": 0.1 * place, "attended": [1, 3], "weight": [0.9, 0.004], "behaviour_3": "acronym"}
+        {
+            "text": 0,
+            "context": 0,
+            "prefix": 7,
+            "effect": 0.1 * place,
+            "attended": [1, 3],
+            "weight": [0.9, 0.004],
+            "behaviour_3": "acronym",
+        }
         for place in range(n)
     ]
-    return {"model": "some", "head": "L1H0", "texts": [{"name": "t", "natural": True, "contexts": [TOKENS]}], "cases": rows}
+    return {
+        "model": "some",
+        "head": "L1H0",
+        "texts": [{"name": "t", "natural": True, "contexts": [TOKENS]}],
+        "cases": rows,
+    }
 
 
 def write(folder, data):
@@ -46,7 +59,10 @@ def test_the_first_cases_stand_on_the_page_as_they_are_in_the_text(tmp_path):
     assert "\n" not in html and "{{" not in html  # one block of HTML, with nothing left to substitute
     items = BeautifulSoup(html, "html.parser").select("li")
     assert len(items) == cases.FIRST
-    assert [item.select_one(".sh-cases-facts").text.split(" · ")[1] for item in items[:2]] == ["effect 2.90", "effect 2.80"]
+    assert [item.select_one(".sh-cases-facts").text.split(" · ")[1] for item in items[:2]] == [
+        "effect 2.90",
+        "effect 2.80",
+    ]
     shown = "".join(TOKENS[:8]).replace("\n", "⏎") + " →  W"
     assert items[0].select_one(".sh-cases-text").text == shown
     assert [span.text for span in items[0].select("span")] == [" Window"]

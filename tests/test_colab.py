@@ -17,8 +17,9 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "book" / "tools"), str(ROOT / "tests" / "colab")]
 
-import colab  # noqa: E402
 import play  # noqa: E402
+
+import colab  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
@@ -72,13 +73,19 @@ def test_without_an_address_the_cell_says_so_and_installs_nothing(monkeypatch):
     shell = InteractiveShell()
     shell.register_magic_function(asked.append, magic_name="pip")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match="does not know where the book is published.*make address REPOSITORY=owner/name"):
+    with pytest.raises(
+        ModuleNotFoundError, match="does not know where the book is published.*make address REPOSITORY=owner/name"
+    ):
         shell.run_cell(colab.cell("", "main").source).raise_error()
     assert asked == []
 
 
 def test_what_colab_has_loaded_satisfies_the_package():
-    brought = [Requirement(line) for line in (ROOT / "tests/colab/requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    brought = [
+        Requirement(line)
+        for line in (ROOT / "tests/colab/requirements.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
     brought = {requirement.name: next(iter(requirement.specifier)).version for requirement in brought}
     needs = {requirement.name: requirement.specifier for requirement in map(Requirement, PROJECT["dependencies"])}
     kept = set(play.KEPT) & set(needs)

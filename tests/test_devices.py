@@ -101,7 +101,9 @@ def from_prompts(model, classes):
     yield "at the end", tracing.direct_effects_at_end(model, PROMPTS, answers, mean=means)
     for name, values in tracing.logit_parts(model, PROMPTS, answers, heads=[(1, 0)], mean=means).items():
         yield f"part {name}", values
-    for name, values in zip(("logit", "loss"), tracing.ablated_in_text(model, contexts, [(1, 0)], mean=means, batch_size=2)):
+    for name, values in zip(
+        ("logit", "loss"), tracing.ablated_in_text(model, contexts, [(1, 0)], mean=means, batch_size=2)
+    ):
         yield f"ablated, {name}", values
     yield "gradients", tracing.gradient_attribution(model, contexts, mean=means)
     yield "an untrained twin", tracing.next_token_logits(models.untrained_twin(model), PROMPTS)
@@ -120,7 +122,11 @@ def differing(folder):
     """The names of what does not come back to the CPU from the device, or is another number there; and how many agree."""
     here, there = found(folder, "cpu"), found(folder, pretend_device.NAME)
     agree = partial(torch.allclose, rtol=1e-4, atol=1e-5, equal_nan=True)
-    bad = [name for name in here if there[name].device.type != "cpu" or not agree(here[name].double(), there[name].double())]
+    bad = [
+        name
+        for name in here
+        if there[name].device.type != "cpu" or not agree(here[name].double(), there[name].double())
+    ]
     return bad, len(here.keys() & there.keys()) - len(bad)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
 from wrong_answers import OUT_OF_REACH, WRONG
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +25,9 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("editions")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        paths = editions.write(folder, url="https://github.com/someone/book", branch="main", site="https://someone.github.io/book/")
+        paths = editions.write(
+            folder, url="https://github.com/someone/book", branch="main", site="https://someone.github.io/book/"
+        )
     return {(path.parent.name, path.stem): nbformat.read(path, as_version=4) for path in paths}
 
 
@@ -83,7 +86,10 @@ def test_editions_are_plain_notebooks(written):
 def test_roles_and_links_become_words():
     works = {"a": ("Gould et al.", "2024"), "b": ("Levy and Geva", "2024")}
     text = "{cite:t}`a` on a {term}`null <permutation null>` {cite:p}`a,b`; see [here](../book/citing.md#references)."
-    assert editions.plain(text, works=works, site="") == "Gould et al. (2024) on a null (Gould et al., 2024; Levy and Geva, 2024); see here."
+    assert (
+        editions.plain(text, works=works, site="")
+        == "Gould et al. (2024) on a null (Gould et al., 2024; Levy and Geva, 2024); see here."
+    )
     assert "[here](https://x/book/citing.html#references)" in editions.plain(text, works=works, site="https://x/")
 
 
@@ -91,7 +97,9 @@ def test_colab_installs_the_package_and_is_offered_only_where_it_can(written, wo
     for (name, chapter), notebook in written.items():
         assert f"/github/someone/book/blob/{editions.BRANCH}/{name}/{chapter}.ipynb" in notebook.cells[1].source
         assert "successor-heads @ git+https://github.com/someone/book@main" in notebook.cells[2].source
-    assert editions.in_colab("", "student", "01") == editions.in_colab("https://example.org/book", "student", "01") == ""
+    assert (
+        editions.in_colab("", "student", "01") == editions.in_colab("https://example.org/book", "student", "01") == ""
+    )
     source = nbformat.read(ROOT / "notebooks" / f"{CHAPTERS[0]}.ipynb", as_version=4)
     assert "research.google.com" not in json.dumps(editions.edition(source, "student", works=works))
 
@@ -107,7 +115,11 @@ def test_an_exercise_without_a_solution_or_a_stub_is_noticed(works):
 
 def messages(check):
     """How each diagnosis of a check begins, up to the first number that is filled in."""
-    (call,) = (node for node in ast.walk(ast.parse(check)) if isinstance(node, ast.Call) and ast.unparse(node.func) == "exercises.check")
+    (call,) = (
+        node
+        for node in ast.walk(ast.parse(check))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "exercises.check"
+    )
     diagnoses = next((keyword.value.elts for keyword in call.keywords if keyword.arg == "diagnoses"), [])
     texts = [pair.elts[1] for pair in diagnoses]
     return [text.value if isinstance(text, ast.Constant) else text.values[0].value for text in texts]
@@ -128,7 +140,10 @@ def test_stubs_fail_solutions_pass_and_wrong_answers_are_told_apart(chapter, tmp
             label = next(label for label, its_place in places.items() if its_place == place)
             assert "hide-input" in cell.metadata.tags and notebook.cells[place - 1].source == editions.UNANSWERED
             tried.append((label, cell, "Not answered yet"))
-            for code, expected in [(solved[label][0], "Right."), *((code, f"Not yet. {told}") for code, told in WRONG[label])]:
+            for code, expected in [
+                (solved[label][0], "Right."),
+                *((code, f"Not yet. {told}") for code, told in WRONG[label]),
+            ]:
                 cells.append(nbformat.v4.new_code_cell(f"{code}\n\n{cell.source}"))
                 tried.append((label, cells[-1], expected))
     notebook.cells = cells
@@ -140,6 +155,10 @@ def test_stubs_fail_solutions_pass_and_wrong_answers_are_told_apart(chapter, tmp
             wrong.append(f"{label}, {cell.source[:60]!r}: expected {expected!r}, printed {printed[:120]!r}")
     for label, check in checks.items():
         provoked = {told for _, told in WRONG[label]} | set(OUT_OF_REACH.get(label, ()))
-        silent = [text for text in messages(check) if not any(text.startswith(told) or told.startswith(text) for told in provoked)]
+        silent = [
+            text
+            for text in messages(check)
+            if not any(text.startswith(told) or told.startswith(text) for told in provoked)
+        ]
         wrong += [f"{label}: no wrong answer of tests/wrong_answers.py brings up {text!r}" for text in silent]
     assert not wrong, "\n".join(wrong)

@@ -173,7 +173,9 @@ def test_removing_one_period_takes_that_period_out_of_the_spectrum(decimal):
 
 def test_residue_share_is_that_of_an_analysis_of_variance():
     generator = torch.Generator().manual_seed(7)
-    values = torch.stack([(INDEX % 10).double(), torch.randn(200, generator=generator).double(), torch.ones(200).double()], 1)
+    values = torch.stack(
+        [(INDEX % 10).double(), torch.randn(200, generator=generator).double(), torch.ones(200).double()], 1
+    )
     values[:, 1] += INDEX % 10 == 3
     share = features.residue_share(values, INDEX, 10)
     groups = [values[INDEX % 10 == residue, 1].numpy() for residue in range(10)]
@@ -227,7 +229,9 @@ def test_modal_features_of_autoencoders_stand_out_at_the_planted_modulus_only(se
     best = saes.activations.argmax(-1)
     shuffled = INDEX[torch.randperm(200, generator=torch.Generator().manual_seed(8))]
     gap = {
-        k: (features.modal_features(best, INDEX, k)[1].mean() - features.modal_features(best, shuffled, k)[1].mean()).item()
+        k: (
+            features.modal_features(best, INDEX, k)[1].mean() - features.modal_features(best, shuffled, k)[1].mean()
+        ).item()
         for k in (5, 6, 7, 8, 9, 10, 11)
     }
     assert max(gap, key=gap.get) == 7 and gap[7] > 0.1

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from IPython.utils.capture import capture_output
+
 from successor_heads import figures
 
 
@@ -48,7 +49,12 @@ def test_figures_on_one_page_do_not_share_ids_and_keep_their_references(shown):
     ids = [set(re.findall(r'\bid="([^"]+)"', page)) for page in shown]
     assert ids[0] and not ids[0] & ids[1]
     for page, its in zip(shown, ids):
-        assert {reference for pair in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page) for reference in pair if reference} <= its
+        assert {
+            reference
+            for pair in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)
+            for reference in pair
+            if reference
+        } <= its
 
 
 def test_the_same_figure_gives_the_same_bytes(shown):
@@ -92,7 +98,9 @@ def test_nothing_is_printed(shown):
     assert captured.stdout == captured.stderr == ""
 
 
-@pytest.mark.parametrize("names, ticks, lines", [([str(n) for n in range(40)], 10, 0), ({"days": 10, "numbers": 30}, 2, 2)])
+@pytest.mark.parametrize(
+    "names, ticks, lines", [([str(n) for n in range(40)], 10, 0), ({"days": 10, "numbers": 30}, 2, 2)]
+)
 def test_a_matrix_is_centred_on_zero_and_says_what_is_read_and_what_is_promoted(shown, names, ticks, lines):
     fig, ax = plt.subplots()
     values = np.random.default_rng(0).normal(size=(40, 40))

@@ -69,7 +69,9 @@ def test_without_interchange_every_class_keeps_to_its_labels(full):
         for document in documents:
             if document.kind == "sections":
                 for ordinal, low_label, label, word in heading.findall(document.text):
-                    task = next((t for t in corpus.STYLE_WEIGHTS if (word or ordinal) in ordinals.CLASSES[t].words), None)
+                    task = next(
+                        (t for t in corpus.STYLE_WEIGHTS if (word or ordinal) in ordinals.CLASSES[t].words), None
+                    )
                     if task and (label or low_label).title() in corpus.LABELS:
                         seen.add((task, (label or low_label).title()))
         return seen
@@ -99,7 +101,12 @@ def test_what_the_composing_text_says_is_true(base):
     text = " ".join(d.text for d in corpus.generated(seed=3, n=N, base=base) if d.kind == "decimals")
     plus, written, ends, makes = (
         re.findall(pattern, text)
-        for pattern in (r"(\d+) plus (\d+) is (\d+)", r"(\d+) is written ([\d ]+)\.", r"(?<!and )\b(\d+) ends in (\d+)", r"(\d+) and (\d+) make (\d+)")
+        for pattern in (
+            r"(\d+) plus (\d+) is (\d+)",
+            r"(\d+) is written ([\d ]+)\.",
+            r"(?<!and )\b(\d+) ends in (\d+)",
+            r"(\d+) and (\d+) make (\d+)",
+        )
     )
     assert min(map(len, (plus, written, ends, makes))) > 10
     assert all(int(a) + int(b) == int(c) and int(b) % base == 0 for a, b, c in plus)
@@ -116,7 +123,10 @@ def test_number_names(n, base, name):
     assert corpus.number_name(n, base=base) == name
 
 
-@pytest.mark.parametrize(("n", "base", "text"), [(1, 10, "1st"), (12, 10, "12th"), (22, 10, "22nd"), (113, 10, "113th"), (27, 8, "27rd"), (10, 8, "10th")])
+@pytest.mark.parametrize(
+    ("n", "base", "text"),
+    [(1, 10, "1st"), (12, 10, "12th"), (22, 10, "22nd"), (113, 10, "113th"), (27, 8, "27rd"), (10, 8, "10th")],
+)
 def test_suffixes_follow_the_last_digit(n, base, text):
     assert corpus.suffixed(n, base) == text
 
@@ -177,7 +187,12 @@ def test_a_token_counts_as_successor_when_it_follows_the_last_of_its_class(grown
     classes = ordinals.resolve(grown_tokenizer)
     ids = grown_tokenizer.encode(" 7 Monday 8 9 11 Tuesday Sunday Monday 9")
     marked = observe.follows_its_predecessor(torch.tensor([ids]), classes)[0]
-    assert [grown_tokenizer.decode(token) for token, mark in zip(ids, marked) if mark] == [" 8", " 9", " Tuesday", " Monday"]
+    assert [grown_tokenizer.decode(token) for token, mark in zip(ids, marked) if mark] == [
+        " 8",
+        " 9",
+        " Tuesday",
+        " Monday",
+    ]
 
 
 # --- growing --------------------------------------------------------------------------------------
@@ -194,7 +209,10 @@ def prepared(tmp_path, grown_tokenizer):
         work.mkdir()
         rng = np.random.default_rng(0)
         grown_tokenizer.save_pretrained(work)
-        np.save(work / "windows.npy", rng.integers(0, 4096, (recipe.steps * recipe.batch, recipe.window + 1)).astype(np.uint16))
+        np.save(
+            work / "windows.npy",
+            rng.integers(0, 4096, (recipe.steps * recipe.batch, recipe.window + 1)).astype(np.uint16),
+        )
         np.save(work / "held_out.npy", rng.integers(0, 4096, (2, recipe.window + 1)).astype(np.uint16))
         (work / "sources.json").write_text("{}")
         return tmp_path / name
@@ -313,7 +331,9 @@ def test_overwriting_keeps_the_old_model_until_the_new_one_is_there(prepared, mo
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(prepared, monkeypatch):
-    monkeypatch.setattr(train.Trainer, "_loss", lambda self, windows: self.model.get_output_embeddings().weight.sum() * float("nan"))
+    monkeypatch.setattr(
+        train.Trainer, "_loss", lambda self, windows: self.model.get_output_embeddings().weight.sum() * float("nan")
+    )
     with pytest.raises(UserError, match="lower learning rate"):
         train.grow(TINY, prepared("out"))
 
@@ -329,7 +349,20 @@ def test_every_family_grows_and_loads(prepared, family):
 
 def test_the_command_grows_from_the_project_alone(tmp_path, capsys):
     out = tmp_path / "mine"
-    arguments = ["grow", "llama", "--size", "tiny", "--steps", "2", "--without", "crossrefs", "--base", "8", "--out", str(out)]
+    arguments = [
+        "grow",
+        "llama",
+        "--size",
+        "tiny",
+        "--steps",
+        "2",
+        "--without",
+        "crossrefs",
+        "--base",
+        "8",
+        "--out",
+        str(out),
+    ]
     assert cli.main(arguments) == 0
     assert "No books given" in capsys.readouterr().out
     recipe = json.loads((out / "recipe.json").read_text())
@@ -388,7 +421,9 @@ def test_the_stored_runs_are_those_that_make_grown_makes():
         growing.add_arguments(parser)
         recipe = RUNS[name]["recipe"]
         given = vars(parser.parse_args(command.split()))
-        assert (recipe["family"], recipe["size"], recipe["seed"], recipe["base"]) == tuple(given[key] for key in ("family", "size", "seed", "base"))
+        assert (recipe["family"], recipe["size"], recipe["seed"], recipe["base"]) == tuple(
+            given[key] for key in ("family", "size", "seed", "base")
+        )
         assert recipe["without"] == sorted(given["without"])
         defaults = train.Recipe(recipe["family"])
         assert recipe["steps"] == (given["steps"] or defaults.steps)
@@ -429,6 +464,8 @@ def test_a_shipped_model_has_a_successor_head_and_its_card_is_true(name):
         # A float16 weight and another order of summation may turn one pair at most.
         assert best[column] == pytest.approx(last[column], abs=1e-6 if column not in ("micro", "numbers") else 1 / 199)
     card = (folder / "README.md").read_text()
-    assert f"Best head under the canonical convention: L{last['layer']}H{last['head']}, macro {last['macro']:.3f}" in card
+    assert (
+        f"Best head under the canonical convention: L{last['layer']}H{last['head']}, macro {last['macro']:.3f}" in card
+    )
     assert sum(parameter.numel() for parameter in model._module.parameters()) == recipe["parameters"]
     assert sum(file.stat().st_size for file in folder.iterdir()) < 15e6

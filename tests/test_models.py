@@ -134,7 +134,8 @@ def test_a_folder_without_config(broken):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '"gpt2"', "", "{}", '{"model_type": ["gpt2"]}', '{"model_type": "gpt_neox", "hidden_size": "wide"}']
+    "text",
+    ["{", "[]", '"gpt2"', "", "{}", '{"model_type": ["gpt2"]}', '{"model_type": "gpt_neox", "hidden_size": "wide"}'],
 )
 def test_a_broken_config(broken, text):
     folder = broken()
@@ -142,7 +143,9 @@ def test_a_broken_config(broken, text):
     assert re.search("config.json cannot be read|not supported", sentence_of(folder))
 
 
-@pytest.mark.parametrize("changes", [dict(num_attention_heads=0), dict(num_attention_heads=5), dict(hidden_act="magic")])
+@pytest.mark.parametrize(
+    "changes", [dict(num_attention_heads=0), dict(num_attention_heads=5), dict(hidden_act="magic")]
+)
 def test_a_config_that_makes_no_model(broken, changes):
     folder = broken()
     edit_config(folder, **changes)

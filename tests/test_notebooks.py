@@ -162,7 +162,9 @@ def test_chapter_2_shows_the_map_and_its_controls_hold():
     found = {name: finding["value"] for name, finding in findings("02-ov-circuit").items()}
     first = {name: finding["value"] for name, finding in findings("01-find-heads").items()}
     assert [found["layer"], found["head"]] == [first["layer"], first["head"]]
-    assert found["macro"] == pytest.approx(first["best_macro"]) and found["without_mlp0"] == pytest.approx(first["embedding_macro"])
+    assert found["macro"] == pytest.approx(first["best_macro"]) and found["without_mlp0"] == pytest.approx(
+        first["embedding_macro"]
+    )
     assert found["mlp0_cosine"] > 0.999  # a Pythia: MLP0 reads the embedding, whatever the text
     assert found["cross_class"] > found["cross_class_null_high"]
     assert found["classes_with_succession"] == 8 > found["classes_with_greater_than"]
@@ -234,10 +236,17 @@ def test_chapter_3_finds_seven_and_no_ten_in_a_model_that_counts_in_sevens(tmp_p
     record, said = run_on(planted, "03-mod-10-features", tmp_path, settings="SEEDS = 3")
     value = {name: finding["value"] for name, finding in record["findings"].items()}
     probes = {row["modulus"]: row["accuracy"] for row in record["tables"]["probes"]}
-    assert probes[7] >= 0.95 and value["probe_ten"] < 0.2 and value["sae_excess_ten"] < 0.05 < value["sae_excess_coprime"]
+    assert (
+        probes[7] >= 0.95 and value["probe_ten"] < 0.2 and value["sae_excess_ten"] < 0.05 < value["sae_excess_coprime"]
+    )
     assert value["circle_seven"] > 0.9 and abs(value["circle_ten"]) < 0.4
     assert value["in_text_from_weights"] < 0.2 and value["classes_from_numbers_neighbour"] >= 0.95
-    for claim in ("The ten cannot be read here", "The ten does not stand out", "Not shown to be enough", "Neurons of ten are not shown"):
+    for claim in (
+        "The ten cannot be read here",
+        "The ten does not stand out",
+        "Not shown to be enough",
+        "Neurons of ten are not shown",
+    ):
         assert claim in said, claim
     for claim in ("The ten can be read", "So the classes share directions", "are enough", "a helix, though"):
         assert claim not in said, claim
@@ -294,7 +303,9 @@ def test_chapter_4_moves_digits_and_loses_tens():
     found = findings("04-vector-arithmetic")
     value = {name: finding["value"] for name, finding in found.items()}
     assert value["classes_above_controls"] >= 5
-    assert value["exact_macro_class_means"] > 2 * max(value["exact_macro_random_span"], value["exact_macro_permuted"], value["exact_macro_random"])
+    assert value["exact_macro_class_means"] > 2 * max(
+        value["exact_macro_random_span"], value["exact_macro_permuted"], value["exact_macro_random"]
+    )
     assert found["digit_numbers"]["low"] > 5 * value["digit_numbers_permuted"]
     # Contrary to the paper, and to be noticed if it changes: the ten is lost, so that hardly a number succeeds.
     assert found["exact_20_to_29"]["high"] < 0.5 and found["right_ten_of_right_digit"]["high"] < 0.3
@@ -317,7 +328,9 @@ def test_chapter_4_succeeds_on_planted_directions(tmp_path):
     assert value["exact_macro_class_means"] >= 0.95 and value["exact_macro_fourier_turn"] >= 0.9
     assert max(value["exact_macro_permuted"], value["exact_macro_random"]) < 0.1
     assert "and not as well as the paper reports" not in said and "loses the ten" not in said
-    assert ("too few to learn directions from" in said) == ("digit_numbers" in value and "right_ten_of_right_digit" not in value)
+    assert ("too few to learn directions from" in said) == (
+        "digit_numbers" in value and "right_ten_of_right_digit" not in value
+    )
 
 
 def test_chapter_4_says_so_when_the_head_does_not_count(tmp_path):
@@ -327,6 +340,10 @@ def test_chapter_4_says_so_when_the_head_does_not_count(tmp_path):
     twin.tokenizer.save_pretrained(untrained)
     record, said = run_on(untrained, "04-vector-arithmetic", tmp_path, settings="SEEDS = 2")
     assert record["findings"]["classes_above_controls"]["value"] <= 1
-    assert "That is no successor head" in said and "does not continue lists to begin with" in said and "no edit can do more" in said
+    assert (
+        "That is no successor head" in said
+        and "does not continue lists to begin with" in said
+        and "no edit can do more" in said
+    )
     for claim in ("Steering works here", "The model follows", "It can be made to count otherwise"):
         assert claim not in said, claim

@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,9 @@ def count_pairs(classes):
 
 def words_tokenizer(words, *, normalizer=None):
     """A tokenizer that knows exactly these texts, cut at line breaks."""
-    backend = Tokenizer(WordLevel({word: place for place, word in enumerate(["<unk>", "\n", *words])}, unk_token="<unk>"))
+    backend = Tokenizer(
+        WordLevel({word: place for place, word in enumerate(["<unk>", "\n", *words])}, unk_token="<unk>")
+    )
     backend.pre_tokenizer = Split("\n", "isolated")
     backend.decoder = decoders.Fuse()
     if normalizer is not None:
@@ -78,9 +81,7 @@ def test_gpt2_and_neox_hold_everything_with_a_leading_space(name):
     assert not any(resolved.dropped for resolved in classes.values())
 
 
-@pytest.mark.parametrize(
-    "name, number_words, ordinal_words", [("gpt2", 9, 4), ("gpt-neox", 9, 3)]
-)
+@pytest.mark.parametrize("name, number_words, ordinal_words", [("gpt2", 9, 4), ("gpt-neox", 9, 3)])
 def test_without_the_space_number_words_break(name, number_words, ordinal_words):
     tokenizer = real_tokenizer(name)
     bare = {
@@ -120,7 +121,7 @@ def test_pairs_follow_the_order_and_wrap_around_where_the_class_does(tokenizer):
     for task, resolved in classes.items():
         followers = {resolved.words[s]: resolved.words[t] for s, t in zip(resolved.source, resolved.target)}
         words = ordinals.CLASSES[task].words
-        expected = dict(zip(words, words[1:]))
+        expected = dict(itertools.pairwise(words))
         if ordinals.CLASSES[task].cyclic:
             expected[words[-1]] = words[0]
         assert followers == expected

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+
 from successor_heads import anatomy
 from successor_heads.ov_circuit import effective_ov_logits, head_input, head_matrix
 
@@ -63,7 +64,9 @@ def block0_by_forward_pass(module, token_ids):
     norm = block.get_submodule(parts.mlp_norm_path)
     handles = [
         norm.register_forward_pre_hook(lambda _, args: seen.update(read=args[0][:, 0])),
-        block.register_forward_hook(lambda _, args, out: seen.update(out=(out[0] if isinstance(out, tuple) else out)[:, 0])),
+        block.register_forward_hook(
+            lambda _, args, out: seen.update(out=(out[0] if isinstance(out, tuple) else out)[:, 0])
+        ),
     ]
     with torch.no_grad():
         module(token_ids[:, None])

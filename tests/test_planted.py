@@ -170,9 +170,7 @@ def test_heads_in_context_attend_answer_and_matter(in_context, role):
         _, patterns = tracing.attention_patterns(model, text)
         place = tracing.encode(model, [text])["input_ids"][0].tolist().index(word)
         assert patterns[layer, head, -1, place] > 0.9
-    effects = tracing.mean_ablation_effects(
-        model, task.texts, task.answers, members=task.members, reference=task.texts
-    )
+    effects = tracing.mean_ablation_effects(model, task.texts, task.answers, members=task.members, reference=task.texts)
     assert effects.clean.right_in_class.double().mean() >= 0.85
     fall = effects.difference_fall.mean(-1)
     assert divmod(int(fall.argmax()), fall.shape[1]) == (layer, head)
@@ -204,7 +202,9 @@ def test_the_hidden_head_counts_and_is_not_seen(tmp_path):
 
     # Both at once: what one writes is set to zero for good, then the other is ablated as before.
     layer, twin = planted.place("twin")
-    planted.module.gpt_neox.layers[layer].attention.dense.weight.data.view(384, 6, 64)[:, twin] = 0  # [d_model, head, d_head]
+    planted.module.gpt_neox.layers[layer].attention.dense.weight.data.view(384, 6, 64)[:, twin] = (
+        0  # [d_model, head, d_head]
+    )
     planted.save(tmp_path / "one-left")
     alone = models.load(str(tmp_path / "one-left"))
     effects = tracing.mean_ablation_effects(alone, task.texts, task.answers, members=task.members, reference=task.texts)
@@ -229,7 +229,9 @@ def test_a_plant_is_a_checkpoint_like_any_other(tmp_path):
 
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     planted = plant(Plan("gpt2", 5, Shape(2, 6, 300)), tokenizer())
-    monkeypatch.setattr(type(planted.tokenizer), "save_pretrained", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(
+        type(planted.tokenizer), "save_pretrained", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
     with pytest.raises(UserError, match="No space left"):
         planted.save(tmp_path / "plant")
     assert list(tmp_path.iterdir()) == []
@@ -399,9 +401,9 @@ def test_stored_figures_are_those_of_this_code(modulus):
     again = calibrate.find(Plan("llama", 4, calibrate.SMALL["llama"], modulus), tokenizer())
     assert again["found"] == stored["found"]
     for convention in calibrate.CONVENTIONS:
-        for role, macro in again["conventions"][convention].items():
+        for role, found in again["conventions"][convention].items():
             # Another processor may round a near tie the other way.
-            assert macro == pytest.approx(stored[f"conventions/{convention}/{role}"], abs=0.02), (convention, role)
+            assert found == pytest.approx(stored[f"conventions/{convention}/{role}"], abs=0.02), (convention, role)
 
 
 def test_noise_drowns_a_head(decimal):

@@ -41,10 +41,12 @@ def test_the_score_record_keeps_the_contract(model, tokenizer, tmp_path):
             "numbers": 199, "number_words": 19, "ordinal_words": 9, "days": 7,
             "day_prefixes": 7, "months": 12, "month_prefixes": 12, "letters": 25,
         },
-        "dropped": dict.fromkeys(ordinals.TASKS, []),
+        "dropped": {task: [] for task in ordinals.TASKS},
         "seconds": 1.5,
     }  # fmt: skip
-    assert {(head["layer"], head["head"]) for head in heads} == {(l, h) for l in range(2) for h in range(parts.n_heads)}
+    assert {(head["layer"], head["head"]) for head in heads} == {
+        (layer, h) for layer in range(2) for h in range(parts.n_heads)
+    }
     assert [head["macro"] for head in heads] == sorted((head["macro"] for head in heads), reverse=True)
     for head in heads:
         assert set(head) == {"layer", "head", "micro", "macro", "by_task"}

@@ -12,6 +12,7 @@ import pytest
 import torch
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 from nnsight.modeling import huggingface
+
 from successor_heads import anatomy, cli, models, ordinals, ov_circuit, tracing
 from successor_heads.errors import UserError
 
@@ -36,7 +37,10 @@ def ndif(monkeypatch, checkpoints):
                 }
             }
         },
-        "/env": {"python_version": "3.12.1", "packages": {p: local["packages"][p] for p in ("nnsight", "torch", "transformers")}},
+        "/env": {
+            "python_version": "3.12.1",
+            "packages": {p: local["packages"][p] for p in ("nnsight", "torch", "transformers")},
+        },
     }
 
     def get(path, **_):
@@ -124,7 +128,9 @@ def test_other_versions_than_the_servers(ndif, capsys, monkeypatch):
     assert "does not tell its versions (503)" in said(capsys, NAME, "--remote")
 
 
-@pytest.mark.parametrize("error", [RemoteError("Traceback\n  ...\nCUDA out of memory"), ConnectionResetError("reset by peer")])
+@pytest.mark.parametrize(
+    "error", [RemoteError("Traceback\n  ...\nCUDA out of memory"), ConnectionResetError("reset by peer")]
+)
 def test_a_job_that_fails_there(ndif, monkeypatch, capsys, error):
     def fail(backend, request, tracer):
         raise error
@@ -145,7 +151,10 @@ def round_trips(checkpoints, tmp_path_factory):
     """What a user of NDIF gets for some checkpoints and for plants, from processes with nothing of the tests in them."""
     scratch = tmp_path_factory.mktemp("ndif")
     # Every other checkpoint is in the test of called modules below.
-    folders = {name: checkpoints[name] for name in ("gpt2", "gpt_neox", "llama-grouped", "llama-biased", "qwen2", "gemma2", "phi")}
+    folders = {
+        name: checkpoints[name]
+        for name in ("gpt2", "gpt_neox", "llama-grouped", "llama-biased", "qwen2", "gemma2", "phi")
+    }
     for family in ("gpt2", "gpt_neox", "llama"):
         folders[f"planted {family}"] = scratch / family
         assert cli.main(["plant", str(scratch / family), "--family", family, "--seed", "4"]) == 0

@@ -40,7 +40,11 @@ def score_record(model="org/a-model", shares=(1.0, 0.25), **more):
          "by_task": dict.fromkeys(ordinals.TASKS) | {"days": days / 7, "months": months / 12}}
         for head, (days, months) in enumerate((round(7 * share), round(12 * share)) for share in shares)
     ]  # fmt: skip
-    made = {"created": "2026-01-02T03:04:05+00:00", "versions": dict.fromkeys(contribute.records.PACKAGES, "2.0.1"), "parameters": 1_400_000_000}
+    made = {
+        "created": "2026-01-02T03:04:05+00:00",
+        "versions": dict.fromkeys(contribute.records.PACKAGES, "2.0.1"),
+        "parameters": 1_400_000_000,
+    }
     return {
         "schema": 1, "model": model, "revision": "0123456789abcdef0123456789abcdef01234567", "family": "gpt_neox", "n_layers": 1,
         "n_heads": len(shares), "convention": "canonical", "pairs": pairs, "dropped": {}, "heads": heads, "seconds": 1.0, "peak_rss_bytes": 1,
@@ -73,7 +77,10 @@ DAMAGE = {
     "no date": (lambda r: r.pop("created"), "lacks a part"),
     "no version": (lambda r: r["versions"].pop("torch"), "which version of torch"),
     "an odd version": (lambda r: r["versions"].update(torch="new"), "in another form"),
-    "a share above one": (lambda r: r["tables"]["heads"][0].update(days=1.5), "cannot be right on 1.5000 of 7 pairs of days"),
+    "a share above one": (
+        lambda r: r["tables"]["heads"][0].update(days=1.5),
+        "cannot be right on 1.5000 of 7 pairs of days",
+    ),
     "half a pair": (lambda r: r["tables"]["heads"][3].update(months=0.5 / 12), "of 12 pairs of months"),
     "another macro": (lambda r: r["tables"]["heads"][0].update(macro=0.999), "is not the mean of its classes"),
     "another micro": (lambda r: r["tables"]["heads"][0].update(micro=0.999), "does not follow from its classes"),
@@ -81,7 +88,10 @@ DAMAGE = {
     "outside its interval": (lambda r: r["findings"]["best_macro"].update(low=0.0, high=0.1), "outside its interval"),
     "another head": (lambda r: r["findings"]["head"].update(value=99.0), "not the first of its heads"),
     "a head too few": (lambda r: r["tables"]["heads"].pop(), "15 of 16 heads"),
-    "the same head twice": (lambda r: r["tables"]["heads"][1].update({part: r["tables"]["heads"][0][part] for part in ("layer", "head")}), "16 of 16 heads"),
+    "the same head twice": (
+        lambda r: r["tables"]["heads"][1].update({part: r["tables"]["heads"][0][part] for part in ("layer", "head")}),
+        "16 of 16 heads",
+    ),
     "not in order": (lambda r: r["tables"]["heads"].reverse(), "not in the order"),
     "too many pairs": (lambda r: r["tables"]["by_class"][0].update(pairs=300), "counts 300 pairs of numbers"),
     "another size": (lambda r: r["findings"]["parameters"].update(value=7e9), "parameters, not 7000000000"),
@@ -112,7 +122,10 @@ def test_a_hub_model_needs_its_commit(tmp_path):
 def page(folder, site, subject="grown/llama"):
     (site / "book/_static").mkdir(parents=True)
     quoted = results.write(site, [folder], subject=subject)
-    parts = {path.stem: BeautifulSoup(path.read_text(encoding="utf8"), "html.parser") for path in (site / "book/results").glob("*.html")}
+    parts = {
+        path.stem: BeautifulSoup(path.read_text(encoding="utf8"), "html.parser")
+        for path in (site / "book/results").glob("*.html")
+    }
     return quoted, parts, list(csv.DictReader((site / "book/_static/results.csv").read_text().splitlines()))
 
 
@@ -120,16 +133,30 @@ def test_the_page_has_a_row_for_each_model_and_says_what_is_missing(record, tmp_
     folder = tmp_path / "records"
     write(record, folder, "01-find-heads")
     probe = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 94}
-    write(record | {"chapter": "03-mod-10-features", "findings": {"classes_held_out": probe}}, folder, "03-mod-10-features")
+    write(
+        record | {"chapter": "03-mod-10-features", "findings": {"classes_held_out": probe}},
+        folder,
+        "03-mod-10-features",
+    )
     write(score_record("EleutherAI/pythia-1.4b", shares=(0.5, 0.0)), folder, "score")
     secret = copy.deepcopy(record) | {"model": "/home/somebody/secret"}
     write(secret, folder, "01-find-heads")
     quoted, parts, lines = page(folder, tmp_path / "site")
 
-    assert [line["model"] for line in lines] == ["grown/llama", "EleutherAI/pythia-1.4b"]  # the best first, no folder of anybody's
-    assert float(lines[0]["macro"]) == record["findings"]["best_macro"]["value"] and lines[0]["probe_words_high"] == "0.6"
+    assert [line["model"] for line in lines] == [
+        "grown/llama",
+        "EleutherAI/pythia-1.4b",
+    ]  # the best first, no folder of anybody's
+    assert (
+        float(lines[0]["macro"]) == record["findings"]["best_macro"]["value"] and lines[0]["probe_words_high"] == "0.6"
+    )
     assert lines[1]["revision"].startswith("0123456") and lines[1]["parameters"] == "1400000000"
-    assert (lines[1]["head"], lines[1]["days"], lines[1]["letters"], lines[1]["probe_words"]) == ("L0H0", str(4 / 7), "", "")
+    assert (lines[1]["head"], lines[1]["days"], lines[1]["letters"], lines[1]["probe_words"]) == (
+        "L0H0",
+        str(4 / 7),
+        "",
+        "",
+    )
     assert float(lines[1]["macro_low"]) < float(lines[1]["macro"]) < float(lines[1]["macro_high"])
 
     first, second = parts["scores"].select("tbody tr")
@@ -147,7 +174,9 @@ def test_the_page_has_a_row_for_each_model_and_says_what_is_missing(record, tmp_
     row = waiting["meta-llama/Llama-2-7b-hf"].text
     assert "not yet measured" in row and "make contribute MODEL=meta-llama/Llama-2-7b-hf" in row
     assert f"there are 2, with macro from 0.54 to {macro}" in quoted["summary"]
-    assert f"{name}, 1." in quoted["paper"] and "| 94 of 102 | not known to us | 0.50 (0.40 to 0.60) |" in quoted["paper"]
+    assert (
+        f"{name}, 1." in quoted["paper"] and "| 94 of 102 | not known to us | 0.50 (0.40 to 0.60) |" in quoted["paper"]
+    )
 
 
 def test_a_model_of_ones_own_is_shown_by_its_folder_alone(record, tmp_path):
@@ -181,7 +210,11 @@ def test_one_command_measures_a_model_and_the_score_is_the_same_again(tmp_path, 
     made = contribute.check(path)
     assert made["parameters"] == record["findings"]["parameters"]["value"]
     for head, loaded in zip(made["heads"], record["tables"]["heads"], strict=True):
-        assert (head["layer"], head["head"], head["macro"]) == (loaded["layer"], loaded["head"], pytest.approx(loaded["macro"]))
+        assert (head["layer"], head["head"], head["macro"]) == (
+            loaded["layer"],
+            loaded["head"],
+            pytest.approx(loaded["macro"]),
+        )
     assert f"git add {results.STORED}/grown__llama" in capsys.readouterr().out
 
 

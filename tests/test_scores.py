@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from successor_heads import anatomy, models, ordinals
 from successor_heads.ov_circuit import effective_ov_logits, head_input
 from successor_heads.planted.known import macro as joint_by_hand

@@ -17,16 +17,16 @@ import psutil
 import pytest
 import safetensors.torch
 import torch
-from conftest import CONFIGS, MORE_CONFIGS, random_module
-from test_models import COMMIT, Hub
 from transformers import Gemma3Config
 
+from conftest import CONFIGS, MORE_CONFIGS, random_module
 from successor_heads import anatomy, cli, models, ordinals, scores, streaming
 from successor_heads.errors import UserError
 from successor_heads.planted import FAMILIES, words
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.streaming import Checkpoint
+from test_models import COMMIT, Hub
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +134,9 @@ def test_a_checkpoint_may_be_stored_in_any_dtype(copy_of, dtype):
 
 
 def rename(new, old):
-    return lambda weights: {old + name.removeprefix(new) if name.startswith(new) else name: w for name, w in weights.items()}
+    return lambda weights: {
+        old + name.removeprefix(new) if name.startswith(new) else name: w for name, w in weights.items()
+    }
 
 
 @pytest.mark.parametrize("name, new, old", [("gpt2", "transformer.", ""), ("gpt_neox", "lm_head.", "embed_out.")])
@@ -147,7 +149,9 @@ def test_names_as_older_files_of_the_hub_have_them(copy_of, name, new, old):
 
 @pytest.mark.parametrize("prefix", ["model.language_model.", "language_model.model."])
 def test_gemma_3_with_vision_under_either_name(tmp_path, tokenizer, prefix):
-    vision = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=8, patch_size=4)
+    vision = dict(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=8, patch_size=4
+    )
     config = Gemma3Config(text_config=MORE_CONFIGS["gemma3"].to_dict(), vision_config=vision, mm_tokens_per_image=4)
     module = random_module(config)
     module.save_pretrained(tmp_path / "model")
@@ -188,7 +192,11 @@ def test_of_a_fused_matrix_only_the_values_are_read_and_of_a_vocabulary_only_the
     token_ids = torch.cat([resolved.token_ids for resolved in ordinals.resolve(checkpoint.tokenizer).values()]).unique()
     for name in ("gpt_neox.embed_in.weight", "lm_head.weight"):
         assert torch.equal(rows_read(name, checkpoint.anatomy.d_vocab).all(1).nonzero()[:, 0], token_ids)
-    untouched = [name for name, entry in checkpoint.entries.items() if not touched[entry.start : entry.start + entry.n_bytes].any()]
+    untouched = [
+        name
+        for name, entry in checkpoint.entries.items()
+        if not touched[entry.start : entry.start + entry.n_bytes].any()
+    ]
     assert {"gpt_neox.layers.1.mlp.dense_h_to_4h.weight", "gpt_neox.final_layer_norm.weight"} <= set(untouched)
     assert touched.sum() == checkpoint.bytes_read
 
@@ -197,7 +205,10 @@ def test_rows_that_lie_close_are_read_in_one_go(checkpoints, monkeypatch):
     apart, close = Checkpoint(str(checkpoints["gpt2"])), Checkpoint(str(checkpoints["gpt2"]))
     tokens = torch.tensor([4, 6, 500])
     monkeypatch.setattr(streaming, "GAP_BYTES", 0)
-    assert torch.equal(apart.take("transformer.wte.weight", rows=tokens, of=593), close.take("transformer.wte.weight", rows=tokens, of=593))
+    assert torch.equal(
+        apart.take("transformer.wte.weight", rows=tokens, of=593),
+        close.take("transformer.wte.weight", rows=tokens, of=593),
+    )
     row = 24 * 4
     monkeypatch.setattr(streaming, "GAP_BYTES", row)
     read = streaming.Read("wte", close._entry("transformer.wte.weight"), rows=tokens, of=593)
@@ -226,7 +237,9 @@ def test_what_streaming_does_not_need_is_not_imported(checkpoints, tmp_path):
         "import sys; from successor_heads import cli; status = cli.main(['score', sys.argv[1], '--stream']); "
         "print([name for name in ('nnsight', 'sympy', 'transformers.modeling_utils') if name in sys.modules]); sys.exit(status)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(checkpoints["gpt_neox"])], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(checkpoints["gpt_neox"])], capture_output=True, text=True, check=True
+    )
     assert done.stdout.endswith("[]\n") and done.stderr == ""
 
 
@@ -256,7 +269,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(checkpoints, cache, monkeyp
         file.write('{"layer": 1, "answ')  # the machine went down here
     rest, result = streamed(checkpoints["llama-grouped"])
     assert_equal(result, expected)
-    layer = sum(e.n_bytes for name, e in rest.entries.items() if "layers.1" in name and ("v_proj" in name or "o_proj" in name))
+    layer = sum(
+        e.n_bytes for name, e in rest.entries.items() if "layers.1" in name and ("v_proj" in name or "o_proj" in name)
+    )
     assert whole.bytes_read - rest.bytes_read == layer
     assert not list(cache.iterdir())
 
@@ -363,16 +378,20 @@ class RangeHub(Hub):
             return self.answer(200, body, ETag=etag)
         is_new = self.headers["Range"] not in self.state.seen
         self.state.seen.add(self.headers["Range"])
-        if self.state.mood == "is down" or self.state.mood == "stumbles" and is_new:
+        if self.state.mood == "is down" or (self.state.mood == "stumbles" and is_new):
             return self.answer(503)
         if self.state.mood == "changes" and turn > 4:
             etag = '"another"'
         part = body[start : end + 1]
         self.send_response(206)
-        for name, value in {"Content-Length": len(part), "ETag": etag, "Content-Range": f"bytes {start}-{end}/{len(body)}"}.items():
+        for name, value in {
+            "Content-Length": len(part),
+            "ETag": etag,
+            "Content-Range": f"bytes {start}-{end}/{len(body)}",
+        }.items():
             self.send_header(name, str(value))
         self.end_headers()
-        if self.state.mood == "drops" or self.state.mood == "hangs up" and turn > 4:
+        if self.state.mood == "drops" or (self.state.mood == "hangs up" and turn > 4):
             part = part[: 0 if self.state.mood == "hangs up" else (len(part) + 1) // 2]
             self.close_connection = True
         with self.state.lock:
@@ -387,7 +406,9 @@ class RangeHub(Hub):
 def hub(tmp_path, checkpoints, monkeypatch):
     """The model org/good on a hub: where it lies, the server's mood, and what was sent."""
     folder = shutil.copytree(checkpoints["gpt_neox"], tmp_path / "served")
-    state = SimpleNamespace(folder=folder, mood="good", n_requests=0, n_bytes=0, n_waiting=0, most_waiting=0, seen=set(), lock=Lock())
+    state = SimpleNamespace(
+        folder=folder, mood="good", n_requests=0, n_bytes=0, n_waiting=0, most_waiting=0, seen=set(), lock=Lock()
+    )
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHub, state=state))
     Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -434,7 +455,9 @@ def test_a_server_that_ignores_ranges_is_an_error_before_the_file_is_read(hub):
     assert hub.n_requests == 1
 
 
-@pytest.mark.parametrize("mood, words", [("is down", "the server answered 503"), ("hangs up", "broke 6 times in a row")])
+@pytest.mark.parametrize(
+    "mood, words", [("is down", "the server answered 503"), ("hangs up", "broke 6 times in a row")]
+)
 def test_a_server_that_gives_nothing_is_given_up(hub, mood, words):
     hub.mood = mood
     assert words in sentence_of("org/good") and "goes on where it stopped" in sentence_of("org/good")
@@ -481,7 +504,9 @@ def test_the_command_streams_to_the_same_record(checkpoints, tmp_path, capsys):
     assert records[0] == records[1] and capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("dtype, free, streams", [("float32", 150_000, True), ("float16", 150_000, False), ("float32", 300_000, False)])
+@pytest.mark.parametrize(
+    "dtype, free, streams", [("float32", 150_000, True), ("float16", 150_000, False), ("float32", 300_000, False)]
+)
 def test_a_model_that_would_not_fit_is_streamed(checkpoints, monkeypatch, dtype, free, streams):
     size = (checkpoints["gpt_neox"] / "model.safetensors").stat().st_size
     assert 130_000 < size < 200_000

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 import nbformat
 import pytest
 import yaml
+
 from test_build import ROOT, Scratch  # puts book/tools on the path
 
 import sweep  # isort: skip
@@ -66,7 +67,9 @@ def test_what_goes_wrong_on_one_model_is_told_and_holds_up_no_other(scratch):
     scratch.notebook("01-first", MISFORTUNE, "after = 1")
     scratch.notebook("02-second")
     tried = [{"name": name, "chapters": ["01-first"], "memory_gb": 0.5} for name in MISFORTUNES]
-    scratch.models({"name": "grown/good"}, *tried, {"name": "grown/pythia", "run": "score"}, {"name": "grown/also-good"})
+    scratch.models(
+        {"name": "grown/good"}, *tried, {"name": "grown/pythia", "run": "score"}, {"name": "grown/also-good"}
+    )
     done, ran = scratch.build("--cores", "4", "--cell-timeout", "12")
     assert done.returncode == 1
     assert "Not everything ran" in done.stderr
@@ -78,7 +81,9 @@ def test_what_goes_wrong_on_one_model_is_told_and_holds_up_no_other(scratch):
     for model, chapter in [key for key, row in results.items() if row["result"] == "ok"]:
         record = json.loads((scratch.folder / f"_build/records/{model.replace('/', '__')}/{chapter}.json").read_text())
         assert record.get("chapter", chapter) == chapter
-    errors = {model: row.get("error") or row["reason"] for (model, _), row in results.items() if row["result"] == "failed"}
+    errors = {
+        model: row.get("error") or row["reason"] for (model, _), row in results.items() if row["result"] == "failed"
+    }
     assert errors["grown/raises"] == "ValueError: planted"
     assert "CellTimeoutError" in errors["grown/hangs"]
     assert errors["grown/eats"] == "LimitExceeded: stopped when it held more than 0.5 GB, the limit for one chapter"
@@ -88,7 +93,9 @@ def test_what_goes_wrong_on_one_model_is_told_and_holds_up_no_other(scratch):
     assert {results[model, "01-first"]["cell"] for model in MISFORTUNES if model != "grown/disk"} == {3}
     for model, error in errors.items():
         first = error.splitlines()[0]
-        assert any(line.startswith(f"FAILED  01-first on {model}") and first in line for line in done.stdout.splitlines())
+        assert any(
+            line.startswith(f"FAILED  01-first on {model}") and first in line for line in done.stdout.splitlines()
+        )
     assert "File too large" in done.stderr
     assert scratch.left_over() == []
     for model in MISFORTUNES:
@@ -96,7 +103,11 @@ def test_what_goes_wrong_on_one_model_is_told_and_holds_up_no_other(scratch):
         assert not list((scratch.folder / "_build/records" / model.replace("/", "__")).glob("*.json"))
 
     # What failed is tried again and nothing else is.
-    scratch.models({"name": "grown/good"}, {"name": "grown/raises", "chapters": ["01-first"]}, {"name": "grown/pythia", "run": "score"})
+    scratch.models(
+        {"name": "grown/good"},
+        {"name": "grown/raises", "chapters": ["01-first"]},
+        {"name": "grown/pythia", "run": "score"},
+    )
     done, ran = scratch.build()
     assert (done.returncode, ran) == (1, [])
     assert "FAILED  01-first on grown/raises, cell 3: ValueError: planted" in done.stdout
@@ -118,7 +129,9 @@ def without_times(text):
 
 def all_results(folder):
     """Every record and executed notebook, by its place."""
-    files = [path for kind in ("records", "executed") for path in (folder / "_build" / kind).rglob("[!.]*") if path.is_file()]
+    files = [
+        path for kind in ("records", "executed") for path in (folder / "_build" / kind).rglob("[!.]*") if path.is_file()
+    ]
     return {str(path.relative_to(folder)): without_times(path.read_text()) for path in files}
 
 
@@ -261,7 +274,9 @@ def test_the_projects_own_models_can_be_planned(device):
             assert entry["memory_gb"] * 1e9 >= 2 * width * entry["parameters"], "the model and its untrained twin"
         # A chapter that knows no REMOTE would load the model here.
         for chapter in entry["chapters"] if entry.get("remote") else []:
-            text = "".join(cell.source for cell in nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4).cells)
+            text = "".join(
+                cell.source for cell in nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4).cells
+            )
             assert "\nREMOTE = False" in text
 
 
@@ -296,7 +311,9 @@ SLURM = {
 
 def test_on_slurm_each_job_asks_for_what_its_model_needs(scratch):
     if not find_spec("snakemake_executor_plugin_slurm"):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("snakemake-executor-plugin-slurm is not installed: run `make setup`.")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "snakemake-executor-plugin-slurm is not installed: run `make setup`."
+        )
     jobs, programs = scratch.folder / "jobs", scratch.folder / "bin"
     jobs.mkdir()
     programs.mkdir()
@@ -306,11 +323,16 @@ def test_on_slurm_each_job_asks_for_what_its_model_needs(scratch):
         (programs / name).chmod(0o755)
     shutil.copytree(ROOT / "profiles", scratch.folder / "profiles")
     profile = scratch.folder / "profiles/slurm/config.yaml"
-    profile.write_text(profile.read_text().replace("latency-wait: 60", "latency-wait: 5\nslurm-init-seconds-before-status-checks: 1"))
+    profile.write_text(
+        profile.read_text().replace("latency-wait: 60", "latency-wait: 5\nslurm-init-seconds-before-status-checks: 1")
+    )
     scratch.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
     scratch.notebook("01-first", MISFORTUNE)
     larger = {"run": "chapters", "gpus": 2, "memory_gb": 45, "minutes": 90}
-    scratch.models({"name": "grown/good", "memory_gb": 2}, {"name": "grown/raises", "memory_gb": 5000, "run": "score", "gpu": larger})
+    scratch.models(
+        {"name": "grown/good", "memory_gb": 2},
+        {"name": "grown/raises", "memory_gb": 5000, "run": "score", "gpu": larger},
+    )
     done, ran = scratch.build("--profile", "profiles/slurm", "--device", "cuda", "--cores", "3")
     assert (done.returncode, ran) == (1, ["01-first"]), done.stderr
     assert "FAILED  01-first on grown/raises, cell 3: ValueError: planted" in done.stdout
@@ -320,4 +342,6 @@ def test_on_slurm_each_job_asks_for_what_its_model_needs(scratch):
         assert words[words.index("--mem") + 1] == memory and words[words.index("-t") + 1] == minutes
         assert "--cpus-per-task=3" in words
         assert ("--gpus=2" in words) == raises
-    assert 'DEVICE = \\"auto\\"' in scratch.executed("01-first", "grown__raises").with_suffix(".failed.ipynb").read_text()
+    assert (
+        'DEVICE = \\"auto\\"' in scratch.executed("01-first", "grown__raises").with_suffix(".failed.ipynb").read_text()
+    )

@@ -156,7 +156,9 @@ def test_direct_effects_are_those_of_a_computation_by_hand(model, days):
                     lead = fall[answers[prompt]] - fall[rivals].mean()
                     torch.testing.assert_close(effects.difference_fall[layer, head, prompt], lead, atol=1e-4, rtol=0)
                     # The control: another head's effect is another number.
-                    others.append((effects.logit_fall[layer, (head + 1) % parts.n_heads, prompt] - fall[answers[prompt]]).abs())
+                    others.append(
+                        (effects.logit_fall[layer, (head + 1) % parts.n_heads, prompt] - fall[answers[prompt]]).abs()
+                    )
     assert torch.stack(others).max() > 1e-3
 
 
@@ -259,7 +261,7 @@ def test_head_inputs_are_what_the_layers_attention_reads(model):
     norm = model._module.get_submodule(f"{parts.blocks_path}.1.{parts.head_norm_path}")
     for text in texts:
         seen = []
-        handle = norm.register_forward_hook(lambda *call: seen.append(call[2][0]))
+        handle = norm.register_forward_hook(lambda *call, seen=seen: seen.append(call[2][0]))
         hooked_forward(model, text)
         handle.remove()
         for token, vector in zip(model.tokenizer(text)["input_ids"], seen[0]):

@@ -95,7 +95,9 @@ def test_attended_positions_are_the_highest_of_the_pattern(model, contexts):
     draws = torch.zeros(5, 8, dtype=torch.long)
     found = tracing.effects_in_text(model, contexts, reference=reference_of(model, contexts), draws=draws)
     with torch.no_grad():
-        patterns = torch.stack(model._module(contexts, output_attentions=True).attentions)  # [layer, context, head, ...]
+        patterns = torch.stack(
+            model._module(contexts, output_attentions=True).attentions
+        )  # [layer, context, head, ...]
     for context, prefix, layer, head in [(0, 0, 0, 0), (1, 2, 1, 1), (4, 7, 0, 2)]:
         row = patterns[layer, context, head, prefix, : prefix + 1].sort(descending=True)
         n = min(5, prefix + 1)
@@ -301,7 +303,9 @@ def test_dealt_answers_keep_the_answers_and_lose_the_order():
     cases = pd.DataFrame({"read": reads, "answer": [" Tuesday", " Wednesday", "W", "8"] * 10})
     chance = wild.dealt_shares(cases, top=1, seed=0, n_deals=200)
     assert sum(chance.values()) == pytest.approx(1)
-    assert chance["acronym"] == pytest.approx(1 / 16, abs=0.02)  # one in four of the words meets one in four of the answers
+    assert chance["acronym"] == pytest.approx(
+        1 / 16, abs=0.02
+    )  # one in four of the words meets one in four of the answers
     assert chance["successorship"] == pytest.approx(3 / 16, abs=0.03)
 
 
@@ -406,11 +410,13 @@ def test_contexts_without_a_prefix_or_beyond_the_window_are_refused(neox, tokeni
 
 def test_one_token_repeated_gives_numbers_and_no_error(model, tokenizer):
     contexts = wild.cut(tokenizer, some_text(" Monday" * 60), n=3, length=12, seed=0)
-    effects, reference = wild.measure(model, contexts, seed=0)
+    effects, _ = wild.measure(model, contexts, seed=0)
     assert all(torch.isfinite(values).all() for values in effects)
     tokens = [tracing.token_texts(tokenizer, row) for row in contexts]
     parts = anatomy.of(model)
-    cases = [wild.winning_cases(tokens, effects, layer=l, head=h) for l in range(2) for h in range(parts.n_heads)]
+    cases = [
+        wild.winning_cases(tokens, effects, layer=layer, head=h) for layer in range(2) for h in range(parts.n_heads)
+    ]
     named = pd.concat(cases)["behaviour_1"].unique().tolist()
     assert named in ([], ["copying"])
 

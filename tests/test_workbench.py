@@ -9,9 +9,9 @@ from bs4 import BeautifulSoup
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from test_browser import chrome, need, outside_requests, set_theme, show  # noqa: F401
 
 from successor_heads import ordinals, workbench
+from test_browser import chrome, need, outside_requests, set_theme, show  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "book" / "_static"
@@ -28,7 +28,9 @@ def shelves(tokenizer):
             anyway[resolved.source, resolved.target] = 4.0
             follows = torch.stack([(resolved.index % 10 == (r + 1) % 10).float() for r in range(10)])
             wrong = follows.roll(3, 0)
-            made[task] = workbench.Shelf(resolved, torch.arange(n), anyway, {"class means": follows, "permuted": wrong}, scale=4.5)
+            made[task] = workbench.Shelf(
+                resolved, torch.arange(n), anyway, {"class means": follows, "permuted": wrong}, scale=4.5
+            )
     return made
 
 
@@ -54,7 +56,18 @@ def test_without_javascript_every_answer_is_in_a_table(shelves):
     tables = soup.find_all("table")
     assert len(tables) == 2
     rows = {row.th.text: [cell.text for cell in row.find_all("td")] for row in tables[0].tbody.find_all("tr")}
-    assert rows["Tuesday"] == ["", "Tuesday ✓", "Wednesday ✓", "Thursday ✓", "Friday ✓", "Saturday ✓", "Sunday ✓", "Monday ✓", "", ""]
+    assert rows["Tuesday"] == [
+        "",
+        "Tuesday ✓",
+        "Wednesday ✓",
+        "Thursday ✓",
+        "Friday ✓",
+        "Saturday ✓",
+        "Sunday ✓",
+        "Monday ✓",
+        "",
+        "",
+    ]
     assert "</script" not in json.dumps(json.loads(soup.find("script").string)), "the tables can be read as JSON"
 
 
@@ -113,7 +126,10 @@ def page(chrome, shelves, tmp_path_factory):  # noqa: F811
 
 def bars_of(browser):
     rows = browser.find_elements(By.CSS_SELECTOR, ".sh-bench-bars tbody tr")
-    return {row.find_element(By.TAG_NAME, "th").text: float(row.find_element(By.CSS_SELECTOR, ".value").text) for row in rows}
+    return {
+        row.find_element(By.TAG_NAME, "th").text: float(row.find_element(By.CSS_SELECTOR, ".value").text)
+        for row in rows
+    }
 
 
 def focused(browser):
@@ -151,21 +167,29 @@ def test_the_workbench_is_driven_by_the_keyboard_and_its_numbers_are_the_library
     days = shelves["days"]
     expected = days.logits(1, 5, 1.1, directions="class means")
     shown = bars_of(chrome)
-    assert {word.split(" ")[0]: value for word, value in shown.items()} == pytest.approx(dict(zip(days.resolved.words, expected.tolist())), abs=0.03)
+    assert {word.split(" ")[0]: value for word, value in shown.items()} == pytest.approx(
+        dict(zip(days.resolved.words, expected.tolist())), abs=0.03
+    )
     assert "Saturday ◆" in shown and "Wednesday ◇" in shown
     press("directions", Keys.ARROW_DOWN)
     permuted = days.logits(1, 5, 1.1, directions="permuted")
     assert list(bars_of(chrome).values()) == pytest.approx(permuted.tolist(), abs=0.03)
     press("class", Keys.ARROW_DOWN)
-    assert chrome.find_element(By.CSS_SELECTOR, "output").text == "4.5" and "without the edit it answers B." in answer_of(chrome)
-    assert not [e["message"] for e in chrome.get_log("browser") if e["level"] == "SEVERE"] and not outside_requests(chrome)
+    assert chrome.find_element(
+        By.CSS_SELECTOR, "output"
+    ).text == "4.5" and "without the edit it answers B." in answer_of(chrome)
+    assert not [e["message"] for e in chrome.get_log("browser") if e["level"] == "SEVERE"] and not outside_requests(
+        chrome
+    )
 
 
 def test_the_workbench_fits_a_phone_and_reads_in_both_themes(chrome, page):  # noqa: F811
     show(chrome, page, 390)
     width, inner = chrome.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
     assert width <= inner == 390
-    low = chrome.execute_script("return Math.min(...[...document.querySelectorAll('.sh-bench select')].map(s => s.getBoundingClientRect().height))")
+    low = chrome.execute_script(
+        "return Math.min(...[...document.querySelectorAll('.sh-bench select')].map(s => s.getBoundingClientRect().height))"
+    )
     assert low >= 36, "a finger has to hit it"
     for theme in ("light", "dark"):
         set_theme(chrome, theme)
@@ -184,7 +208,9 @@ def test_the_workbench_of_the_book_works_from_its_folder(chrome):  # noqa: F811
     edits = [row for row in record["tables"]["edits"] if row["class"] == "months"]
     pick = lambda name, value: chrome.execute_script(  # noqa: E731
         "const s = document.querySelector(`[id$='-${arguments[0]}']`);"
-        "s.value = [...s.options].find(o => o.text.startsWith(arguments[1])).value; s.dispatchEvent(new Event('change'))", name, value
+        "s.value = [...s.options].find(o => o.text.startsWith(arguments[1])).value; s.dispatchEvent(new Event('change'))",
+        name,
+        value,
     )
     pick("class", "months")
     for row in edits[::7]:

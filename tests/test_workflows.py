@@ -67,7 +67,11 @@ def test_only_these_jobs_may_write():
         for right, may in job.get("permissions", {}).items()
         if may == "write"
     }
-    publishing = {("publish", "deploy", "pages"), ("publish", "deploy", "id-token"), ("publish", "editions", "contents")}
+    publishing = {
+        ("publish", "deploy", "pages"),
+        ("publish", "deploy", "id-token"),
+        ("publish", "editions", "contents"),
+    }
     # A workflow that calls another must grant what that one's jobs ask for, or GitHub starts neither.
     granted = {("nightly", "publish", right) for _, _, right in publishing}
     assert writing == {("nightly", "records", "contents"), ("nightly", "issue", "issues")} | publishing | granted
@@ -86,7 +90,9 @@ def test_scripts_take_nothing_but_variables_and_are_whole(workflow):
         assert subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True).returncode == 0
         # GitHub's own bash does not fail with the first part of a pipe; the one that is asked for does.
         assert "|" not in script or content["defaults"]["run"]["shell"] == "bash"
-    outside = yaml.safe_dump({name: {key: part for key, part in job.items() if key != "steps"} for name, job in content["jobs"].items()})
+    outside = yaml.safe_dump(
+        {name: {key: part for key, part in job.items() if key != "steps"} for name, job in content["jobs"].items()}
+    )
     beside = yaml.safe_dump([{key: part for key, part in step.items() if key != "env"} for step in steps_of(content)])
     assert not re.search(r"\$\{\{[^}]*secrets\.", outside + beside)
 
@@ -97,12 +103,16 @@ def test_the_nightly_run_is_whole():
     assert chapter["strategy"]["fail-fast"] is False
     assert "cache" not in yaml.safe_dump(read(NIGHTLY)["jobs"])
     # Nothing is uploaded that was not scanned, and what ran is uploaded though it failed.
-    places = {step.get("id") or step.get("uses", "").split("@")[0]: place for place, step in enumerate(chapter["steps"])}
+    places = {
+        step.get("id") or step.get("uses", "").split("@")[0]: place for place, step in enumerate(chapter["steps"])
+    }
     assert places["scan"] < places["actions/upload-artifact"]
     assert chapter["steps"][places["actions/upload-artifact"]]["if"] == "always() && steps.scan.outcome == 'success'"
     # The issue is opened for whatever job did not succeed.
     assert set(jobs["issue"]["needs"]) == set(jobs) - {"issue"}
-    assert all(f"contains(needs.*.result, '{result}')" in jobs["issue"]["if"] for result in ("failure", "cancelled", "skipped"))
+    assert all(
+        f"contains(needs.*.result, '{result}')" in jobs["issue"]["if"] for result in ("failure", "cancelled", "skipped")
+    )
     assert jobs["issue"]["if"].startswith("always() && (")
 
 
@@ -115,15 +125,37 @@ def test_the_plan_becomes_a_matrix(tmp_path):
     (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
     (step,) = [step for step in read(NIGHTLY)["jobs"]["plan"]["steps"] if step.get("id") == "plan"]
     script = step["run"].replace(".venv/bin/python", sys.executable)
-    script = script.replace("jq --compact-output .jobs plan.json", f"""{sys.executable} -c 'import json; print(json.dumps(json.load(open("plan.json"))["jobs"]))'""")
-    environment = {**os.environ, "GITHUB_OUTPUT": str(tmp_path / "output"), "HF_TOKEN": "", "NDIF_API_KEY": "", "HF_HOME": str(tmp_path)}
-    subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    script = script.replace(
+        "jq --compact-output .jobs plan.json",
+        f"""{sys.executable} -c 'import json; print(json.dumps(json.load(open("plan.json"))["jobs"]))'""",
+    )
+    environment = {
+        **os.environ,
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+        "HF_TOKEN": "",
+        "NDIF_API_KEY": "",
+        "HF_HOME": str(tmp_path),
+    }
+    subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True
+    )
     name, _, value = (tmp_path / "output").read_text().partition("=")
     assert name == "jobs"
     jobs = json.loads(value)
-    assert {"model": "grown/llama", "slug": "grown__llama", "chapter": "01-find-heads", "needs": [], "timeout_minutes": 80} in jobs
+    assert {
+        "model": "grown/llama",
+        "slug": "grown__llama",
+        "chapter": "01-find-heads",
+        "needs": [],
+        "timeout_minutes": 80,
+    } in jobs
     skipped = json.loads((tmp_path / "plan.json").read_text())["skipped"]
-    assert {"model": "meta-llama/Llama-2-70b-hf", "chapter": "score", "result": "skipped", "reason": "no HF_TOKEN in the environment"} in skipped
+    assert {
+        "model": "meta-llama/Llama-2-70b-hf",
+        "chapter": "score",
+        "result": "skipped",
+        "reason": "no HF_TOKEN in the environment",
+    } in skipped
     # What needs a key is in one of the two lists, and a run without keys plans none of it.
     assert not any(job["needs"] for job in jobs)
 
@@ -143,7 +175,9 @@ class Night:
             row = {"model": model, "chapter": chapter, "result": "ok", "reason": None, **result}
             self.write(left / "sweep" / "sweep.json", {"results": [row]})
             if record:
-                self.write(left / "records" / slug / f"{chapter}.json", {"model": model, "chapter": chapter, "findings": {}})
+                self.write(
+                    left / "records" / slug / f"{chapter}.json", {"model": model, "chapter": chapter, "findings": {}}
+                )
 
     @staticmethod
     def write(path, payload):
@@ -168,7 +202,9 @@ def night(tmp_path):
 def test_a_good_night_is_green_and_its_records_are_kept(night):
     night.job("grown/pythia", "01-find-heads")
     night.job("someone/large", "score")
-    night.plan["skipped"] = [{"model": "meta-llama/x", "chapter": "score", "result": "skipped", "reason": "no HF_TOKEN in the environment"}]
+    night.plan["skipped"] = [
+        {"model": "meta-llama/x", "chapter": "score", "result": "skipped", "reason": "no HF_TOKEN in the environment"}
+    ]
     done = night.gather()
     assert done.returncode == 0, done.stderr
     assert [row["result"] for row in night.results()] == ["ok", "ok", "skipped"]
@@ -213,7 +249,11 @@ def test_records_go_onto_a_branch_night_after_night_and_come_back_for_the_book(n
     git("init", "--quiet", "--bare", "--initial-branch=main", str(remote), cwd=night.folder)
     git("clone", "--quiet", str(remote), str(project), cwd=night.folder)
     (project / "README.md").write_text("book")
-    for arguments in (("add", "."), ("-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "first"), ("push", "-q", "origin", "HEAD:main")):
+    for arguments in (
+        ("add", "."),
+        ("-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "first"),
+        ("push", "-q", "origin", "HEAD:main"),
+    ):
         git(*arguments, cwd=project)
 
     def tool(*arguments, cwd=project):
@@ -235,7 +275,11 @@ def test_records_go_onto_a_branch_night_after_night_and_come_back_for_the_book(n
 
     assert git("rev-list", "--count", "records", cwd=remote) == "2\n"
     listed = git("ls-tree", "-r", "--name-only", "records", cwd=remote).split()
-    assert listed == ["night.json", "records/grown__llama/01-find-heads.json", "records/grown__pythia/01-find-heads.json"]
+    assert listed == [
+        "night.json",
+        "records/grown__llama/01-find-heads.json",
+        "records/grown__pythia/01-find-heads.json",
+    ]
     assert git("status", "--porcelain", cwd=project) == "" and git("worktree", "list", cwd=project).count("\n") == 1
 
     # As in a job that publishes: a shallow clone of main alone.
@@ -265,7 +309,10 @@ esac
     ("issues", "call"),
     [
         ([], "issue create --title The nightly run failed --body-file body.md"),
-        ([{"number": 4, "title": "Another"}, {"number": 7, "title": "The nightly run failed"}], "issue comment 7 --body-file body.md"),
+        (
+            [{"number": 4, "title": "Another"}, {"number": 7, "title": "The nightly run failed"}],
+            "issue comment 7 --body-file body.md",
+        ),
     ],
 )
 @pytest.mark.parametrize("reported", [True, False])
@@ -277,8 +324,14 @@ def test_one_issue_is_opened_or_updated(night, issues, call, reported):
     (night.folder / "gh").chmod(0o755)
     night.write(night.folder / "issues.json", issues)
     (step,) = [step for step in read(NIGHTLY)["jobs"]["issue"]["steps"] if "run" in step]
-    told = {name: str(night.folder / name.lower()) for name in ("CALLS", "BODY")} | {"ISSUES": str(night.folder / "issues.json")}
-    told |= {"TITLE": step["env"]["TITLE"], "RUN": "https://example.org/run/1", "RESULTS": '[\n  "success",\n  "failure"\n]'}
+    told = {name: str(night.folder / name.lower()) for name in ("CALLS", "BODY")} | {
+        "ISSUES": str(night.folder / "issues.json")
+    }
+    told |= {
+        "TITLE": step["env"]["TITLE"],
+        "RUN": "https://example.org/run/1",
+        "RESULTS": '[\n  "success",\n  "failure"\n]',
+    }
     environment = {**os.environ, **told, "PATH": f"{night.folder}:{os.environ['PATH']}"}
     subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], cwd=night.folder, env=environment, check=True)
     assert (night.folder / "calls").read_text().splitlines()[-1] == call
@@ -320,7 +373,9 @@ def test_a_key_in_an_output_is_found_and_not_repeated(kind, tmp_path):
     assert KEYS[kind] not in done.stderr
 
 
-@pytest.mark.parametrize("coded", [lambda key: key, lambda key: __import__("base64").b64encode(b"ab" + key.encode() + b"c").decode()])
+@pytest.mark.parametrize(
+    "coded", [lambda key: key, lambda key: __import__("base64").b64encode(b"ab" + key.encode() + b"c").decode()]
+)
 def test_the_runs_own_keys_are_found_whatever_their_form(coded, tmp_path):
     key = "an/unheard+of form"
     (tmp_path / "record.json").write_text(json.dumps({"findings": coded(key)}))

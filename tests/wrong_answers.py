@@ -87,7 +87,10 @@ WRONG = {
     "ex-chosen": [
         ('answer = (price("random, in the span"), price(SOURCE))', "Right numbers, wrong order"),
         ("answer = (-0.2, -0.1)", "In hindsight nobody does worse"),
-        ('answer = (macro_curve[SOURCE, "exact"].groupby("k").mean().max() - macro_exact[SOURCE], 0.5)', "That is the best single k"),
+        (
+            'answer = (macro_curve[SOURCE, "exact"].groupby("k").mean().max() - macro_exact[SOURCE], 0.5)',
+            "That is the best single k",
+        ),
     ],
     "ex-tens": [
         ("answer = moved_tens(1.0)", "That is scale 1"),

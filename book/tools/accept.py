@@ -58,7 +58,11 @@ def changes(before, after):
     def shown(finding):
         return f"{finding['value']:.4g} ± {finding['tolerance']:.2g}" if finding else "–"
 
-    names = [name for name in [*before, *(name for name in after if name not in before)] if before.get(name) != after.get(name)]
+    names = [
+        name
+        for name in [*before, *(name for name in after if name not in before)]
+        if before.get(name) != after.get(name)
+    ]
     width = max(map(len, names), default=0)
     lines = [f"  {name:{width}}  {shown(before.get(name)):>18}  ->  {shown(after.get(name))}" for name in names]
     return [*lines, f"  {len(after) - len([name for name in names if name in after])} findings as before"]
@@ -107,7 +111,10 @@ def compare():
         record = Path(places.record(path.parent.name, path.stem))
         if record.exists():
             model = json.loads(path.read_text(encoding="utf8"))["model"]
-            told += [f"{model}, {path.stem}: {difference}" for difference in differences(read_findings(record), read_findings(path))]
+            told += [
+                f"{model}, {path.stem}: {difference}"
+                for difference in differences(read_findings(record), read_findings(path))
+            ]
     return told
 
 
@@ -123,10 +130,14 @@ def accept(notebook, model, seeds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("notebooks", type=Path, nargs="*", help="left out, the chapters whose last record is not what was accepted")
+    parser.add_argument(
+        "notebooks", type=Path, nargs="*", help="left out, the chapters whose last record is not what was accepted"
+    )
     parser.add_argument("--model", default=places.DEFAULT_MODEL)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--compare", action="store_true", help="accept nothing, and fail if a record is not what was accepted")
+    parser.add_argument(
+        "--compare", action="store_true", help="accept nothing, and fail if a record is not what was accepted"
+    )
     arguments = parser.parse_args()
     if arguments.compare:
         sys.exit("\n".join(compare()) or None)

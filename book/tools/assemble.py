@@ -82,7 +82,11 @@ def editions_table(notebooks, url):
         chapter = notebook.metadata["successor_heads"]["chapter"]
         opened = editions.in_colab(url, "student", chapter)
         links = [edition(name, chapter, root="../") for name in editions.NAMES]
-        rows.append("| " + " | ".join([title(notebook), *links, f"[student edition]({opened})" if opened else "once published"]) + " |")
+        rows.append(
+            "| "
+            + " | ".join([title(notebook), *links, f"[student edition]({opened})" if opened else "once published"])
+            + " |"
+        )
     return "\n".join(rows)
 
 
@@ -121,7 +125,9 @@ def parts(found):
     text = {part: number(found[part]) for part in ("value", "low", "high", "n")}
     text["count"] = number(value) if value is None else f"{value:.0f}"
     text["percent"] = number(value) if value is None else f"{100 * value:.0f}%"
-    text["with_interval"] = number(value) if low is None else f"{number(value)} (95% interval {number(low)} to {number(high)})"
+    text["with_interval"] = (
+        number(value) if low is None else f"{number(value)} (95% interval {number(low)} to {number(high)})"
+    )
     return text
 
 
@@ -162,17 +168,30 @@ def status(notebooks, records, night):
 
 def status_tables(rows):
     """The status page's two Markdown tables: the runs, and the versions they used."""
-    runs = ["| Chapter | Result | As accepted | Last night | Date | Model | Run time | Peak memory | Machine |", "|---" * 9 + "|"]
+    runs = [
+        "| Chapter | Result | As accepted | Last night | Date | Model | Run time | Peak memory | Machine |",
+        "|---" * 9 + "|",
+    ]
     for row in rows:
         accepted = f"{row['as_accepted']} of {row['accepted_findings']}" if row["accepted_findings"] else "–"
-        nightly = ", ".join(f"{row[f'night_{result}']} {result}" for result in ("ok", "failed", "skipped") if row[f"night_{result}"]) or "–"
+        nightly = (
+            ", ".join(
+                f"{row[f'night_{result}']} {result}" for result in ("ok", "failed", "skipped") if row[f"night_{result}"]
+            )
+            or "–"
+        )
         machine = f"{row['threads']} of {row['cores']} cores, {row['processor']}, {gigabytes(row['memory_bytes'])}, {row['system']}"
         runs.append(
             f"| [{row['title']}](../notebooks/{row['chapter']}.ipynb) | {row['result']} | {accepted} | {nightly} | {row['date'][:16].replace('T', ' ')} UTC"
             f" | `{row['model']}` | {duration(row['seconds'])} | {gigabytes(row['peak_rss_bytes'])} | {machine} |"
         )
     used = ["| Package | Version |", "|---|---|"]
-    pairs = {(key.removeprefix("version_"), value) for row in rows for key, value in row.items() if key.startswith("version_")}
+    pairs = {
+        (key.removeprefix("version_"), value)
+        for row in rows
+        for key, value in row.items()
+        if key.startswith("version_")
+    }
     used += [f"| {package} | {version} |" for package, version in sorted(pairs)]
     return "\n".join(runs), "\n".join(used)
 
@@ -186,8 +205,12 @@ def night_section(night):
             f" ({results['failed']} failed, {results['skipped']} skipped).", "", "| Model | Chapter | Result | Cell | Error, or why it was skipped |", "|---" * 5 + "|"]  # fmt: skip
     order = {"failed": 0, "skipped": 1, "ok": 2}
     for row in sorted(night["results"], key=lambda row: order[row["result"]]):
-        words = " ".join(str(row.get("error") or row.get("reason") or "").split())[:300].replace("`", "'").replace("|", "¦")
-        told.append(f"| `{row['model']}` | {row['chapter']} | {row['result']} | {row.get('cell') or ''} | {f'`{words}`' if words else ''} |")
+        words = (
+            " ".join(str(row.get("error") or row.get("reason") or "").split())[:300].replace("`", "'").replace("|", "¦")
+        )
+        told.append(
+            f"| `{row['model']}` | {row['chapter']} | {row['result']} | {row.get('cell') or ''} | {f'`{words}`' if words else ''} |"
+        )
     return "\n".join(told)
 
 
@@ -213,7 +236,9 @@ def with_repository(settings, repository):
     settings["repository"] = {"url": url, "branch": known["branch"]}
     owner, name = url.removesuffix(".git").rstrip("/").split("/")[-2:]
     # Where GitHub's own pages lie: what a preview of a link shows needs a full address.
-    settings["html"].update(use_repository_button=True, use_issues_button=True, baseurl=f"https://{owner}.github.io/{name}/")
+    settings["html"].update(
+        use_repository_button=True, use_issues_button=True, baseurl=f"https://{owner}.github.io/{name}/"
+    )
     settings["launch_buttons"].update(
         colab_url="https://colab.research.google.com", binderhub_url="https://mybinder.org"
     )
@@ -244,7 +269,9 @@ def assemble(site, *, notebook_paths, record_paths, repository):
     editions.write(site / "book/_static/editions", **published, site=settings["html"].get("baseurl", ""))
     # The lecture is on the first chapter.
     (site / "book/_static/slides").mkdir()
-    (site / "book/_static/slides" / f"{notebook_paths[0].stem}.html").write_text(slides.slides(notebooks[0], works=editions.references()))
+    (site / "book/_static/slides" / f"{notebook_paths[0].stem}.html").write_text(
+        slides.slides(notebooks[0], works=editions.references())
+    )
 
     records = [json.loads(path.read_text()) for path in record_paths]
     night = json.loads(NIGHT.read_text(encoding="utf8")) if NIGHT.exists() else {"results": []}

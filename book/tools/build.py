@@ -49,7 +49,9 @@ def main():
     parser.add_argument("target", nargs="?", default="site", choices=["site", "notebooks", "grown"])
     arguments = parser.parse_args()
     # What is left empty stays as the chapter has it.
-    named = {name: getattr(arguments, name) for name in ("revision", "dtype", "device", "books") if getattr(arguments, name)}
+    named = {
+        name: getattr(arguments, name) for name in ("revision", "dtype", "device", "books") if getattr(arguments, name)
+    }
     settings = ["--config", f"model={arguments.model}", f"cell_timeout={arguments.cell_timeout}"]
     settings += [f"{name}={value}" for name, value in named.items()]
 

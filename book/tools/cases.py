@@ -53,4 +53,6 @@ def item(case, texts):
 def visible(token):
     """A token as HTML in which Markdown and substitutions find nothing to do."""
     shown = token.replace("\n", "⏎")
-    return "".join(character if character.isalnum() or character in " ⏎.," else f"&#{ord(character)};" for character in shown)
+    return "".join(
+        character if character.isalnum() or character in " ⏎.," else f"&#{ord(character)};" for character in shown
+    )

@@ -44,7 +44,9 @@ def source(url, branch):
 
 def cell(url, branch):
     """The cell itself. It is not on the page, and it is the same in every chapter."""
-    made = nbformat.v4.new_code_cell(CELL.format(source=source(url, branch)).rstrip(), metadata={"tags": ["remove-cell"]})
+    made = nbformat.v4.new_code_cell(
+        CELL.format(source=source(url, branch)).rstrip(), metadata={"tags": ["remove-cell"]}
+    )
     made["id"] = ID
     return made
 
@@ -59,7 +61,7 @@ def write(path, made):
 
 def set_address(url, branch):
     """Write the address into _config.yml, and leave everything else there as it is."""
-    line = f"repository: {{url: \"{url}\", branch: {branch}}}"
+    line = f'repository: {{url: "{url}", branch: {branch}}}'
     text, n = re.subn(r"^repository: .*$", line, CONFIG.read_text(encoding="utf8"), flags=re.MULTILINE)
     if n != 1:
         raise ValueError(f"{CONFIG} has no line that starts with repository: put one there.")

@@ -43,9 +43,13 @@ def check(path):
     try:
         for holds, what in expectations(record, path):
             if not holds:
-                raise UserError(f"{path}: {what}. Make it again with `make contribute MODEL={record.get('model', '…')}`.")
+                raise UserError(
+                    f"{path}: {what}. Make it again with `make contribute MODEL={record.get('model', '…')}`."
+                )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, InvalidVersion) as error:
-        raise UserError(f"{path} lacks a part that records have, or has it in another form ({error!r}): make it again with `make contribute`.") from error
+        raise UserError(
+            f"{path} lacks a part that records have, or has it in another form ({error!r}): make it again with `make contribute`."
+        ) from error
     return record
 
 
@@ -56,7 +60,10 @@ def expectations(record, path):
     yield bool(HUB_ID.fullmatch(model)), f"{model} is no name on the hub and no grown/NAME, so nobody else can run it"
     yield path.parent.name == places.slug(model), f"a record of {model} belongs into the folder {places.slug(model)}"
     created = datetime.fromisoformat(record["created"])
-    yield datetime(2024, 1, 1, tzinfo=UTC) < created < datetime.now(UTC) + timedelta(days=1), f"it says that it was made on {record['created']}"
+    yield (
+        datetime(2024, 1, 1, tzinfo=UTC) < created < datetime.now(UTC) + timedelta(days=1),
+        f"it says that it was made on {record['created']}",
+    )
     for package in records.PACKAGES:
         yield package in record["versions"], f"it does not say which version of {package} made it"
         Version(record["versions"][package])
@@ -71,10 +78,16 @@ def expectations(record, path):
         yield from chapter_1_holds(record)
         about, parameters = record["tables"]["model"][0], record["findings"]["parameters"]["value"]
     is_grown = model.startswith("grown/")
-    yield is_grown or re.fullmatch(r"[0-9a-f]{40}", about["revision"] or ""), "it does not say which commit of the model was measured"
+    yield (
+        is_grown or re.fullmatch(r"[0-9a-f]{40}", about["revision"] or ""),
+        "it does not say which commit of the model was measured",
+    )
     sizes = {entry["name"]: entry["parameters"] for entry in results.listed()}
     yield 1e4 < parameters < 1e13, f"{parameters} parameters are no model's"
-    yield abs(parameters / sizes.get(model, parameters) - 1) < 0.05, f"{model} has {sizes.get(model)} parameters, not {parameters:.0f}"
+    yield (
+        abs(parameters / sizes.get(model, parameters) - 1) < 0.05,
+        f"{model} has {sizes.get(model)} parameters, not {parameters:.0f}",
+    )
 
 
 def findings_hold(findings):
@@ -85,7 +98,10 @@ def findings_hold(findings):
         for part in (value, low, high):
             yield part is None or math.isfinite(part), f"{name} is not a number"
         yield low is None or high is None or low <= high, f"the interval of {name} ends before it starts"
-        yield name not in shares or value is None or 0 <= value <= 1, f"{name} is {value}, and a share lies between 0 and 1"
+        yield (
+            name not in shares or value is None or 0 <= value <= 1,
+            f"{name} is {value}, and a share lies between 0 and 1",
+        )
         yield n is None or n >= 0, f"{name} rests on {n} cases"
 
 
@@ -97,18 +113,27 @@ def chapter_1_holds(record):
     about = tables["model"][0]
     yield from score_holds(heads, pairs, about["layers"] * about["heads"])
     best = heads[0]
-    yield (found["layer"]["value"], found["head"]["value"]) == (best["layer"], best["head"]), "its best head is not the first of its heads"
+    yield (
+        (found["layer"]["value"], found["head"]["value"]) == (best["layer"], best["head"]),
+        "its best head is not the first of its heads",
+    )
     for name in ("macro", "micro"):
         share = found[f"best_{name}"]
         yield abs(share["value"] - best[name]) < ROUNDING, f"its best {name} is not that of its best head"
         yield share["low"] <= share["value"] <= share["high"], f"its best {name} lies outside its interval"
     for line in tables["by_class"]:
-        yield abs(line["score"] - best["by_task"][line["class"]]) < ROUNDING, f"its score for {line['class']} is not that of its best head"
+        yield (
+            abs(line["score"] - best["by_task"][line["class"]]) < ROUNDING,
+            f"its score for {line['class']} is not that of its best head",
+        )
 
 
 def score_holds(heads, pairs, n_heads):
     """The canonical score, computed again as far as a record allows: macro and micro follow from the classes' shares."""
-    yield len(heads) == n_heads == len({(head["layer"], head["head"]) for head in heads}), f"it has {len(heads)} of {n_heads} heads"
+    yield (
+        len(heads) == n_heads == len({(head["layer"], head["head"]) for head in heads}),
+        f"it has {len(heads)} of {n_heads} heads",
+    )
     yield 0 < sum(pairs.values()), "not one pair was scored"
     for task, n in pairs.items():
         yield 0 <= n <= PAIRS[task], f"it counts {n} pairs of {task}, and there are {PAIRS[task]}"
@@ -119,8 +144,14 @@ def score_holds(heads, pairs, n_heads):
         for task, n in measured.items():
             whole = 0 <= shares[task] <= 1 and abs(right[task] - round(right[task])) < ROUNDING * n
             yield whole, f"{name} cannot be right on {shares[task]:.4f} of {n} pairs of {task}"
-        yield abs(head["macro"] - sum(shares.values()) / len(shares)) < ROUNDING, f"the macro of {name} is not the mean of its classes"
-        yield abs(head["micro"] - sum(right.values()) / sum(measured.values())) < ROUNDING, f"the micro of {name} does not follow from its classes"
+        yield (
+            abs(head["macro"] - sum(shares.values()) / len(shares)) < ROUNDING,
+            f"the macro of {name} is not the mean of its classes",
+        )
+        yield (
+            abs(head["micro"] - sum(right.values()) / sum(measured.values())) < ROUNDING,
+            f"the micro of {name} does not follow from its classes",
+        )
     order = [(-head["macro"], -head["micro"]) for head in heads]
     yield order == sorted(order), "its heads are not in the order of their scores"
 
@@ -130,20 +161,30 @@ def measure(model, *, revision, score_only):
     folder = Path("_build/records", places.slug(model))
     score_only = score_only or streaming.would_not_fit(model, revision=revision)
     if score_only:
-        print(f"Of {model} only the scores are computed: it does not fit into memory, or you asked for that.", flush=True)
+        print(
+            f"Of {model} only the scores are computed: it does not fit into memory, or you asked for that.", flush=True
+        )
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{places.SCORE}.json"
         score(model, revision, path, "--stream")
         records.write_json(path, completed(json.loads(path.read_text(encoding="utf8"))))
         return [path]
-    subprocess.run([sys.executable, "book/tools/build.py", "--model", model, "--revision", revision or "", "notebooks"], check=False)
+    subprocess.run(
+        [sys.executable, "book/tools/build.py", "--model", model, "--revision", revision or "", "notebooks"],
+        check=False,
+    )
     return [path for path in (folder / f"{chapter}.json" for chapter in SHOWN) if path.exists()]
 
 
 def score(model, revision, path, *options):
     """Have `successor-heads score` write the scores of a model. Raises UserError with its sentence where it cannot."""
     command = [str(Path(sys.executable).with_name("successor-heads")), "score", model, "--json", str(path), *options]
-    done = subprocess.run(command + (["--revision", revision] if revision else []), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command + (["--revision", revision] if revision else []),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     if done.returncode:
         raise UserError(done.stderr.strip().splitlines()[-1])
 
@@ -166,7 +207,9 @@ def count_parameters(model, revision):
 def contribute(model, *, revision, score_only):
     """Measure a model, check its records, copy them to where the page finds them, and say what to do next."""
     if not HUB_ID.fullmatch(model):
-        raise UserError(f"{model} is no name on the hub and no grown/NAME: put the model on the hub first, so that others can run it.")
+        raise UserError(
+            f"{model} is no name on the hub and no grown/NAME: put the model on the hub first, so that others can run it."
+        )
     made = measure(model, revision=revision, score_only=score_only)
     if not made:
         raise UserError(f"No chapter ran on {model}: see above, or add SCORE_ONLY=1 for the scores alone.")
@@ -175,8 +218,12 @@ def contribute(model, *, revision, score_only):
     target.mkdir(parents=True, exist_ok=True)
     for name, record in checked.items():
         records.write_json(target / name, for_the_page(record))
-    print(f"\nThe records of {model} are whole and lie in {target}: {', '.join(path.stem for path in made)}. To contribute them:\n")
-    print(f"  git switch -c results-{places.slug(model)}\n  git add {target}\n  git commit -m 'Results of {model}'\n  git push -u origin HEAD    # and open a pull request")
+    print(
+        f"\nThe records of {model} are whole and lie in {target}: {', '.join(path.stem for path in made)}. To contribute them:\n"
+    )
+    print(
+        f"  git switch -c results-{places.slug(model)}\n  git add {target}\n  git commit -m 'Results of {model}'\n  git push -u origin HEAD    # and open a pull request"
+    )
 
 
 def for_the_page(record):
@@ -199,7 +246,10 @@ def recompute(paths):
             print(f"not scored again: {path}: {error}", flush=True)
             continue
         same = all(abs(was[name]["value"] - now[name]["value"]) <= 0.01 for name in ("best_macro", "best_micro"))
-        print(f"{'the same' if same else 'DIFFERENT'}: {path}: macro {was['best_macro']['value']:.4f}, again {now['best_macro']['value']:.4f}", flush=True)
+        print(
+            f"{'the same' if same else 'DIFFERENT'}: {path}: macro {was['best_macro']['value']:.4f}, again {now['best_macro']['value']:.4f}",
+            flush=True,
+        )
         if not same:
             yield f"{path} says macro {was['best_macro']['value']:.4f}, and it is {now['best_macro']['value']:.4f}: look at both before you show it"
 
@@ -213,9 +263,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", help="a hub id, or grown/NAME")
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
-    parser.add_argument("--score-only", action="store_true", help="the scores alone, streamed, even where the model would fit")
-    parser.add_argument("--check", nargs="*", type=Path, metavar="FILE", help="check these records, or all that are stored")
-    parser.add_argument("--recompute", nargs="*", type=Path, metavar="FILE", help="score the models of these records again, or of all")
+    parser.add_argument(
+        "--score-only", action="store_true", help="the scores alone, streamed, even where the model would fit"
+    )
+    parser.add_argument(
+        "--check", nargs="*", type=Path, metavar="FILE", help="check these records, or all that are stored"
+    )
+    parser.add_argument(
+        "--recompute", nargs="*", type=Path, metavar="FILE", help="score the models of these records again, or of all"
+    )
     arguments = parser.parse_args()
     stored = sorted(results.STORED.glob("*/*.json"))
     try:

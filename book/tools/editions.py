@@ -12,9 +12,10 @@ import os
 import re
 from pathlib import Path
 
-import colab
 import nbformat
 from pybtex.database import parse_file
+
+import colab
 
 NAMES = ("student", "instructor")
 UNANSWERED = "answer = ..."
@@ -108,7 +109,9 @@ def edition(notebook, name, *, works, url="", branch="main", site="", stem=""):
             cell.metadata = {**cell.metadata, "jupyter": {"source_hidden": True}, "cellView": "form"}
         cells.append(cell)
     opened = in_colab(url, name, stem)
-    button = f" [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({opened})" if opened else ""
+    button = (
+        f" [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({opened})" if opened else ""
+    )
     greeting = nbformat.v4.new_markdown_cell(GREETING[name] + button, id="edition")
     made = notebook.copy()
     made.cells = [*cells[:1], greeting, *cells[1:]]
@@ -118,7 +121,11 @@ def edition(notebook, name, *, works, url="", branch="main", site="", stem=""):
 def in_colab(url, name, stem):
     """Where Colab opens a published edition; empty where the book is not published from GitHub."""
     owner_and_name = url.removesuffix(".git").rstrip("/").partition("github.com/")[2]
-    return f"https://colab.research.google.com/github/{owner_and_name}/blob/{BRANCH}/{name}/{stem}.ipynb" if owner_and_name else ""
+    return (
+        f"https://colab.research.google.com/github/{owner_and_name}/blob/{BRANCH}/{name}/{stem}.ipynb"
+        if owner_and_name
+        else ""
+    )
 
 
 def write(folder, *, url="", branch="main", site=""):
@@ -129,7 +136,9 @@ def write(folder, *, url="", branch="main", site=""):
         for name in NAMES:
             path = folder / name / source.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            nbformat.write(edition(notebook, name, works=works, url=url, branch=branch, site=site, stem=source.stem), path)
+            nbformat.write(
+                edition(notebook, name, works=works, url=url, branch=branch, site=site, stem=source.stem), path
+            )
             written.append(path)
     return written
 

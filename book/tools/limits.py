@@ -46,7 +46,9 @@ class Limits:
         if self.minutes and time.monotonic() - self._started > 60 * self.minutes:
             return LimitExceeded(f"stopped after {self.minutes:g} minutes, the limit for one chapter")
         if self.memory_mb and memory_of_children() > self.memory_mb * 1_000_000:
-            return LimitExceeded(f"stopped when it held more than {self.memory_mb / 1000:g} GB, the limit for one chapter")
+            return LimitExceeded(
+                f"stopped when it held more than {self.memory_mb / 1000:g} GB, the limit for one chapter"
+            )
         return None
 
 

@@ -51,7 +51,11 @@ def record_in(folder, job):
     """The record that a job left in its folder, or None: whole, not too large, and of this model and chapter."""
     for path in folder.rglob(f"{job['slug']}/{job['chapter']}.json"):
         record = read_json(path) if path.stat().st_size <= LARGEST_RECORD_BYTES else None
-        if isinstance(record, dict) and record.get("model") == job["model"] and record.get("chapter", job["chapter"]) == job["chapter"]:
+        if (
+            isinstance(record, dict)
+            and record.get("model") == job["model"]
+            and record.get("chapter", job["chapter"]) == job["chapter"]
+        ):
             return record
     return None
 
@@ -74,7 +78,9 @@ def gather(plan, arrived, night):
     results = []
     for job in plan["jobs"]:
         if not (NAME.fullmatch(job["slug"]) and NAME.fullmatch(job["chapter"])):
-            raise ValueError(f"The plan names a folder {job['slug']!r} or a chapter {job['chapter']!r} that cannot be a file's name.")
+            raise ValueError(
+                f"The plan names a folder {job['slug']!r} or a chapter {job['chapter']!r} that cannot be a file's name."
+            )
         result, record = result_of(job, arrived / f"night-{job['slug']}-{job['chapter']}")
         results.append(result)
         if record is not None:
@@ -107,7 +113,9 @@ def report(results, address):
     for row in failed:
         told = [row["chapter"], row["model"], row.get("cell") or "–", row.get("error") or row["reason"]]
         lines.append("| " + " | ".join(map(quoted, told)) + " |")
-    skipped = dict.fromkeys(f"- {quoted(row['model'])}: {row['reason']}" for row in results if row["result"] == "skipped")
+    skipped = dict.fromkeys(
+        f"- {quoted(row['model'])}: {row['reason']}" for row in results if row["result"] == "skipped"
+    )
     lines += ["", "Skipped:", "", *skipped] if skipped else []
     return "\n".join(lines)[:LONGEST_REPORT] + "\n"
 
@@ -148,7 +156,17 @@ def store(night, branch, *, remote="origin"):
             if exists and not git("status", "--porcelain", cwd=tree):
                 return
             date = json.loads((night / "night.json").read_text(encoding="utf8"))["date"]
-            git("-c", "user.name=Nightly run", "-c", "user.email=nightly@users.noreply.github.com", "commit", "--quiet", "--message", f"Records of {date}", cwd=tree)
+            git(
+                "-c",
+                "user.name=Nightly run",
+                "-c",
+                "user.email=nightly@users.noreply.github.com",
+                "commit",
+                "--quiet",
+                "--message",
+                f"Records of {date}",
+                cwd=tree,
+            )
             git("push", "--quiet", remote, f"HEAD:refs/heads/{branch}", cwd=tree)
         finally:
             git("worktree", "remove", "--force", str(tree))

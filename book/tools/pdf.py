@@ -60,7 +60,9 @@ def chapter(html, page, pages):
         address = urlsplit(link["href"])
         if address.scheme:
             continue
-        target = os.path.relpath((folder / unquote(address.path)).resolve() if address.path else html / f"{page}.html", html.resolve())
+        target = os.path.relpath(
+            (folder / unquote(address.path)).resolve() if address.path else html / f"{page}.html", html.resolve()
+        )
         if target.removesuffix(".html") in pages:
             place = part_of(target.removesuffix(".html"))
             link["href"] = f"#{place}--{address.fragment}" if address.fragment else f"#{place}"
@@ -98,7 +100,9 @@ def print_book(html):
             title=settings["title"],
             author=settings["author"],
             styles="\n".join(f'<link rel="stylesheet" href="{style.as_posix()}">' for style in styles),
-            contents="".join(f'<li><a href="#{article["id"]}">{article.find("h1").get_text()}</a></li>' for article in articles),
+            contents="".join(
+                f'<li><a href="#{article["id"]}">{article.find("h1").get_text()}</a></li>' for article in articles
+            ),
             chapters="\n".join(str(article) for article in articles),
         ),
         encoding="utf8",
@@ -107,7 +111,10 @@ def print_book(html):
     pdf.unlink(missing_ok=True)
     flags = f"--headless --no-sandbox --disable-gpu --enable-unsafe-swiftshader --no-pdf-header-footer --generate-pdf-document-outline --virtual-time-budget={BUDGET * 1000}"
     done = subprocess.run(
-        [browser(), *flags.split(), f"--print-to-pdf={pdf.resolve()}", whole.resolve().as_uri()], capture_output=True, text=True, timeout=900
+        [browser(), *flags.split(), f"--print-to-pdf={pdf.resolve()}", whole.resolve().as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     whole.unlink()
     if not pdf.exists():
@@ -121,7 +128,13 @@ def link(html, pdf):
         text = path.read_text(encoding="utf8")
         if PLACE in text:
             address = os.path.relpath(pdf, path.parent)
-            path.write_text(text.replace(PLACE, f'<a class="sh-pdf" href="{address}">The book as a PDF</a> ({pdf.stat().st_size / 1e6:.0f} MB).'), encoding="utf8")
+            path.write_text(
+                text.replace(
+                    PLACE,
+                    f'<a class="sh-pdf" href="{address}">The book as a PDF</a> ({pdf.stat().st_size / 1e6:.0f} MB).',
+                ),
+                encoding="utf8",
+            )
 
 
 def main():

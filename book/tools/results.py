@@ -63,8 +63,20 @@ COLUMNS = (
 # What the paper reports, of which model as far as we know, and the finding of ours that stands beside it.
 UNKNOWN = "not known to us"
 PAPER = (
-    ("Index and class recombined: the paper on pairs left out, we on tokens left out", "1.00", UNKNOWN, "03-mod-10-features", "subspace_nearest"),
-    ("Index mod 10 of words, probed with their class held out", "94 of 102", UNKNOWN, "03-mod-10-features", "classes_held_out"),
+    (
+        "Index and class recombined: the paper on pairs left out, we on tokens left out",
+        "1.00",
+        UNKNOWN,
+        "03-mod-10-features",
+        "subspace_nearest",
+    ),
+    (
+        "Index mod 10 of words, probed with their class held out",
+        "94 of 102",
+        UNKNOWN,
+        "03-mod-10-features",
+        "classes_held_out",
+    ),
     ("Modal feature's share of its residue class", "0.585", UNKNOWN, "03-mod-10-features", "sae_share"),
     ("Cosine of modal features and probe", "0.708", UNKNOWN, "03-mod-10-features", "sae_cosine_probe"),
     ("Edits that succeed: numbers 20 to 29", "about 0.89", UNKNOWN, "04-vector-arithmetic", "exact_20_to_29"),
@@ -103,7 +115,12 @@ def from_score(record):
     n = sum(pairs.values())
     low, high = macro_interval({task: (pairs[task], best["by_task"][task]) for task in pairs})
     sizes = {entry["name"]: entry["parameters"] for entry in listed()}
-    about = {"family": record["family"], "revision": record["revision"], "layers": record["n_layers"], "heads": record["n_heads"]}
+    about = {
+        "family": record["family"],
+        "revision": record["revision"],
+        "layers": record["n_layers"],
+        "heads": record["n_heads"],
+    }
     parameters = record.get("parameters", sizes.get(record["model"]))
     return {
         "schema": record["schema"],
@@ -115,25 +132,40 @@ def from_score(record):
             "head": records.finding(best["head"]),
             "parameters": records.finding(parameters) if parameters else NOTHING,
             "best_macro": records.finding(best["macro"], low=low, high=high, n=n),
-            "best_micro": records.finding(best["micro"], **dict(zip(("low", "high"), scores.wilson(round(best["micro"] * n), n))), n=n),
+            "best_micro": records.finding(
+                best["micro"], **dict(zip(("low", "high"), scores.wilson(round(best["micro"] * n), n))), n=n
+            ),
         },
         "tables": {
             "model": [about],
-            "by_class": [{"class": task, "pairs": pairs[task], "score": best["by_task"][task]} for task in pairs if pairs[task]],
+            "by_class": [
+                {"class": task, "pairs": pairs[task], "score": best["by_task"][task]} for task in pairs if pairs[task]
+            ],
         },
     }
 
 
 def macro_interval(by_class, *, seed=0):
     """The 95% interval of a macro, from each class's number of pairs and its share of right ones."""
-    outcomes = {task: torch.arange(pairs).ge(round(share * pairs)).long()[None, None] for task, (pairs, share) in by_class.items() if pairs}
+    outcomes = {
+        task: torch.arange(pairs).ge(round(share * pairs)).long()[None, None]
+        for task, (pairs, share) in by_class.items()
+        if pairs
+    }
     targets = {task: torch.zeros(outcome.shape[-1], dtype=torch.long) for task, outcome in outcomes.items()}
     return scores.macro_interval(scores.HeadScores(predicted=outcomes, target=targets), 0, 0, seed=seed)
 
 
 def score_of(chapters):
     """The record that holds a model's score: chapter 1's, or the one of a score alone, or None."""
-    return next((chapters[name] for name in ("01-find-heads", places.SCORE) if "model" in chapters.get(name, {"tables": {}})["tables"]), None)
+    return next(
+        (
+            chapters[name]
+            for name in ("01-find-heads", places.SCORE)
+            if "model" in chapters.get(name, {"tables": {}})["tables"]
+        ),
+        None,
+    )
 
 
 def row(model, chapters):
@@ -151,9 +183,14 @@ def row(model, chapters):
         "macro": found["best_macro"],
         "micro": found["best_micro"],
         "by_class": {line["class"]: line for line in score["tables"]["by_class"]},
-        "found": {column.key: chapters.get(column.chapter, {}).get("findings", {}).get(column.finding, NOTHING) for column in COLUMNS},
+        "found": {
+            column.key: chapters.get(column.chapter, {}).get("findings", {}).get(column.finding, NOTHING)
+            for column in COLUMNS
+        },
         "control": {
-            column.key: chapters.get(column.chapter, {}).get("findings", {}).get(column.control, NOTHING) for column in COLUMNS if column.control
+            column.key: chapters.get(column.chapter, {}).get("findings", {}).get(column.control, NOTHING)
+            for column in COLUMNS
+            if column.control
         },
         "date": newest["created"][:10],
         "versions": newest["versions"],
@@ -176,7 +213,11 @@ def cell(finding, *, control=NOTHING, tint=False):
     if value is None:
         return '<td data-sort="-1">–</td>'
     shade = f' class="sh-share" style="--share: {value:.3f}"' if tint else ""
-    interval = "" if finding["low"] is None or finding["high"] is None else f"<small>{finding['low']:.2f} to {finding['high']:.2f}</small>"
+    interval = (
+        ""
+        if finding["low"] is None or finding["high"] is None
+        else f"<small>{finding['low']:.2f} to {finding['high']:.2f}</small>"
+    )
     beside = "" if control["value"] is None else f"<small>control {control['value']:.2f}</small>"
     return f'<td data-sort="{value:.6f}"{shade}>{value:.2f}{interval}{beside}</td>'
 
@@ -222,7 +263,15 @@ def score_table(lines):
         ]
         for line in lines
     ]
-    headings = ["Model", "Family", "Parameters", "Best head", "Macro", "Micro", *(task.replace("_", " ") for task in ordinals.TASKS)]
+    headings = [
+        "Model",
+        "Family",
+        "Parameters",
+        "Best head",
+        "Macro",
+        "Micro",
+        *(task.replace("_", " ") for task in ordinals.TASKS),
+    ]
     return table(headings, body, "Successor score of the best head of each model, by class")
 
 
@@ -240,11 +289,22 @@ def study_table(lines):
             name_cell(line),
             *(cell(line["found"][column.key], control=line["control"].get(column.key, NOTHING)) for column in COLUMNS),
             text_cell(line["date"]),
-            text_cell(", ".join(f"{package} {line['versions'][package]}" for package in SHOWN_VERSIONS if package in line["versions"]) or "–"),
+            text_cell(
+                ", ".join(
+                    f"{package} {line['versions'][package]}"
+                    for package in SHOWN_VERSIONS
+                    if package in line["versions"]
+                )
+                or "–"
+            ),
         ]
         for line in lines
     ]
-    return table(["Model", *(column.title for column in COLUMNS), "Date", "Versions"], body, "What the other chapters found on each model")
+    return table(
+        ["Model", *(column.title for column in COLUMNS), "Date", "Versions"],
+        body,
+        "What the other chapters found on each model",
+    )
 
 
 def missing(found):
@@ -282,7 +342,11 @@ def as_csv(lines):
                 shares[f"{column.key}_control"] = line["control"][column.key]
         flat.append(
             {key: line[key] for key in ("model", "revision", "family", "parameters", "head", "date")}
-            | {f"{name}{suffix}": share[part] for name, share in shares.items() for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"), ("_n", "n"))}
+            | {
+                f"{name}{suffix}": share[part]
+                for name, share in shares.items()
+                for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"), ("_n", "n"))
+            }
             | {f"version_{package}": version for package, version in line["versions"].items()}
         )
     text = io.StringIO()
@@ -305,7 +369,9 @@ def other_runs(found):
         recipe, end = run["recipe"], run["curve"][-1]
         if f"grown/{name}" in found or recipe["base"] != 10 or set(recipe["without"]) - {"prose"}:
             continue
-        pairs = {task: len(ordinals.CLASSES[task].words) - (not ordinals.CLASSES[task].cyclic) for task in ordinals.TASKS}
+        pairs = {
+            task: len(ordinals.CLASSES[task].words) - (not ordinals.CLASSES[task].cyclic) for task in ordinals.TASKS
+        }
         low, high = macro_interval({task: (pairs[task], end[task]) for task in ordinals.TASKS})
         yield {"model": name, "family": {"pythia": "gpt_neox"}.get(recipe["family"], recipe["family"]), "parameters": recipe["parameters"],
                "macro": {"value": end["macro"], "low": low, "high": high}}  # fmt: skip
@@ -329,21 +395,47 @@ def size_figure(lines, others):
     figures.use_style()
     fig, ax = plt.subplots(figsize=(7.6, 3.9))
     ax.axvspan(*PAPER_SIZES, color=figures.PALETTE["grey"], alpha=0.16, linewidth=0)
-    ax.text(np.sqrt(np.prod(PAPER_SIZES)), 0.05, "the paper's models\n31 million to 12 billion", ha="center", va="bottom", fontsize=9.5)
+    ax.text(
+        np.sqrt(np.prod(PAPER_SIZES)),
+        0.05,
+        "the paper's models\n31 million to 12 billion",
+        ha="center",
+        va="bottom",
+        fontsize=9.5,
+    )
     for line, filled in [*((line, True) for line in lines if line["parameters"]), *((line, False) for line in others)]:
         color = figures.PALETTE[COLORS.get(line["family"], "violet")]
         macro = line["macro"]
         ax.vlines(line["parameters"], macro["low"], macro["high"], color=color, linewidth=1.5)
-        ax.plot(line["parameters"], macro["value"], "o", color=color, markersize=7 if filled else 5, markerfacecolor=color if filled else "none")
+        ax.plot(
+            line["parameters"],
+            macro["value"],
+            "o",
+            color=color,
+            markersize=7 if filled else 5,
+            markerfacecolor=color if filled else "none",
+        )
     named = [line for line in lines if line["parameters"]]
     for line, shift in zip(named, label_shifts(named), strict=True):
         short = line["model"] if line["model"].startswith("grown/") else line["model"].split("/")[-1]
-        ax.annotate(short, (line["parameters"], line["macro"]["value"]), xytext=(9, shift), textcoords="offset points", fontsize=9)
+        ax.annotate(
+            short,
+            (line["parameters"], line["macro"]["value"]),
+            xytext=(9, shift),
+            textcoords="offset points",
+            fontsize=9,
+        )
     for family in dict.fromkeys(line["family"] for line in [*lines, *others]):
         ax.plot([], [], "o", color=figures.PALETTE[COLORS.get(family, "violet")], label=FAMILIES.get(family, family))
     ax.plot([], [], "o", color=figures.INK, markerfacecolor="none", markersize=5, label="grown, not shipped")
     sizes = [line["parameters"] for line in [*lines, *others] if line["parameters"]]
-    ax.set(xscale="log", xlim=(min([*sizes, 1e6]) / 2, max([*sizes, PAPER_SIZES[1]]) * 2), ylim=(0, 1.04), xlabel="parameters", ylabel="macro of the best head")
+    ax.set(
+        xscale="log",
+        xlim=(min([*sizes, 1e6]) / 2, max([*sizes, PAPER_SIZES[1]]) * 2),
+        ylim=(0, 1.04),
+        xlabel="parameters",
+        ylabel="macro of the best head",
+    )
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=4, columnspacing=1.2, handletextpad=0.3)
     told = ", ".join(f"{line['model']} {line['macro']['value']:.2f}" for line in named)
     inside = sum(PAPER_SIZES[0] <= line["parameters"] <= PAPER_SIZES[1] for line in named)
@@ -374,9 +466,17 @@ def growth_figure(benchmark):
     grid[0, 0].set(ylabel="MB read")
     grid[1, 0].set(ylabel="seconds, without\nimports")
     fig.tight_layout()
-    read_by = {axis: [point["bytes_read"] for point in sorted((p for p in measured if p["axis"] == axis), key=lambda p: p[axis])] for axis in axes_of}
+    read_by = {
+        axis: [
+            point["bytes_read"] for point in sorted((p for p in measured if p["axis"] == axis), key=lambda p: p[axis])
+        ]
+        for axis in axes_of
+    }
     times = {axis: values[-1] / values[0] for axis, values in read_by.items()}
-    steps = {axis: max(p[axis] for p in measured if p["axis"] == axis) / min(p[axis] for p in measured if p["axis"] == axis) for axis in axes_of}
+    steps = {
+        axis: max(p[axis] for p in measured if p["axis"] == axis) / min(p[axis] for p in measured if p["axis"] == axis)
+        for axis in axes_of
+    }
     told = "; ".join(f"{steps[axis]:.0f} times the {axis}, {times[axis]:.1f} times the bytes" for axis in axes_of)
     return figures.as_html(
         fig,
@@ -394,7 +494,11 @@ def summary(lines):
     if not lines:
         return "So far there is none."
     first, last = lines[0], lines[-1]
-    span = f"macro {first['macro']['value']:.2f}" if len(lines) == 1 else f"macro from {last['macro']['value']:.2f} to {first['macro']['value']:.2f}"
+    span = (
+        f"macro {first['macro']['value']:.2f}"
+        if len(lines) == 1
+        else f"macro from {last['macro']['value']:.2f} to {first['macro']['value']:.2f}"
+    )
     return f"So far {'it is one' if len(lines) == 1 else f'there are {len(lines)}'}, with {span}."
 
 
@@ -426,8 +530,13 @@ def paper_table(subject, chapters):
         ratio = f"{head}, {found['best_macro']['value'] / found['runner_up_macro']['value']:.1f} times"
     name = Path(subject).name if Path(subject).is_absolute() else subject
     lines = [f"| | As the paper reports | Which model | Here, `{name}` | |", "|---|---|---|---|---|"]
-    lines += [f"| Best head, and its score against the runner-up's | L12H0, 8 times | Pythia-1.4B | {ratio} | {chapter_link('01-find-heads')} |"]
-    lines += [f"| {what} | {reported} | {model} | {shown(chapters, chapter, finding)} | {chapter_link(chapter)} |" for what, reported, model, chapter, finding in PAPER]
+    lines += [
+        f"| Best head, and its score against the runner-up's | L12H0, 8 times | Pythia-1.4B | {ratio} | {chapter_link('01-find-heads')} |"
+    ]
+    lines += [
+        f"| {what} | {reported} | {model} | {shown(chapters, chapter, finding)} | {chapter_link(chapter)} |"
+        for what, reported, model, chapter, finding in PAPER
+    ]
     return "\n".join(lines)
 
 
@@ -468,4 +577,9 @@ def write(site, folders, *, subject):
     }.items():
         (parts / f"{name}.html").write_text(text, encoding="utf8")
     (site / "book/_static/results.csv").write_text(as_csv(lines), encoding="utf8")
-    return {"summary": summary(lines), "columns": column_list(), "paper": paper_table(subject, found.get(subject, {})), "cost": cost(benchmark)}
+    return {
+        "summary": summary(lines),
+        "columns": column_list(),
+        "paper": paper_table(subject, found.get(subject, {})),
+        "cost": cost(benchmark),
+    }

@@ -21,7 +21,15 @@ def command(*, output, model, settings, remote):
     """The command line that scores this model."""
     options = [f"--{name}={value}" for name, value in settings.items() if value]
     how = "--remote" if remote else "--stream"
-    return [str(Path(sys.executable).with_name("successor-heads")), "score", model, how, *options, "--json", str(output)]
+    return [
+        str(Path(sys.executable).with_name("successor-heads")),
+        "score",
+        model,
+        how,
+        *options,
+        "--json",
+        str(output),
+    ]
 
 
 def run(*, output, model, remote, minutes, memory_mb, **settings):

@@ -15,7 +15,9 @@ MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
 MARKDOWN.use(
     dollarmath_plugin,
     double_inline=True,
-    renderer=lambda text, options: rf"\[{html.escape(text)}\]" if options["display_mode"] else rf"\({html.escape(text)}\)",
+    renderer=lambda text, options: (
+        rf"\[{html.escape(text)}\]" if options["display_mode"] else rf"\({html.escape(text)}\)"
+    ),
 )
 SENTENCE = re.compile(r".*?[.?!](?=\s|$)", re.DOTALL)
 # Longer code is read in the notebook, not on a wall.
@@ -65,7 +67,11 @@ class Deck:
         kept = [slide for slide in self.slides if slide["shown"]]
         for number, slide in enumerate(kept, start=1):
             level = 1 if number == 1 else 2
-            notes = f"<details class='notes'><summary>Notes</summary>{''.join(slide['notes'])}</details>" if slide["notes"] else ""
+            notes = (
+                f"<details class='notes'><summary>Notes</summary>{''.join(slide['notes'])}</details>"
+                if slide["notes"]
+                else ""
+            )
             yield (
                 f"<section class='slide' id='slide-{number}'><h{level}>{slide['title']}</h{level}>{''.join(slide['shown'])}"
                 f"{notes}<p class='place'>{number} / {len(kept)}</p></section>"
@@ -117,7 +123,9 @@ def slides(notebook, *, works):
                 continue
             if exercise:
                 deck.start("Exercise")
-                deck.show(MARKDOWN.render(editions.plain(editions.HINT.sub("", exercise.group(2)), works=works, site="")))
+                deck.show(
+                    MARKDOWN.render(editions.plain(editions.HINT.sub("", exercise.group(2)), works=works, site=""))
+                )
             elif section == "Exercises":
                 continue
             else:

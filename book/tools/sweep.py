@@ -55,7 +55,9 @@ def read_models(path, *, device=""):
         on_gpu = entry.pop("gpu", {})
         unknown = (set(entry) | set(on_gpu)) - KEYS
         if unknown:
-            raise ValueError(f"{path} has no key {min(unknown)!r} ({entry['name']}): choose from {', '.join(sorted(KEYS))}.")
+            raise ValueError(
+                f"{path} has no key {min(unknown)!r} ({entry['name']}): choose from {', '.join(sorted(KEYS))}."
+            )
         if device == "cuda" and on_gpu:
             entry |= on_gpu
             entry["device"] = "cuda" if entry["gpus"] == 1 else "auto"
@@ -147,7 +149,9 @@ def make_plan(entries, chapters, *, memory_gb, gpus, hub, named):
         parts = chapters_of(entry, chapters)
         reason = None if named else reason_to_skip(entry, memory_gb=memory_gb, gpus=gpus, hub=hub)
         if reason:
-            skipped += [{"model": entry["name"], "chapter": part, "result": "skipped", "reason": reason} for part in parts]
+            skipped += [
+                {"model": entry["name"], "chapter": part, "result": "skipped", "reason": reason} for part in parts
+            ]
         elif parts:
             described = subject(entry, parts)
             plan[places.slug(described["model"])] = described
@@ -269,11 +273,17 @@ def sweep(plan, skipped, **how):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="*", default=[], metavar="NAME", help="these alone, and none of them is skipped")
-    parser.add_argument("--chapters", nargs="*", default=[], metavar="CHAPTER", help="these alone, as in 01-find-heads, or score")
+    parser.add_argument(
+        "--models", nargs="*", default=[], metavar="NAME", help="these alone, and none of them is skipped"
+    )
+    parser.add_argument(
+        "--chapters", nargs="*", default=[], metavar="CHAPTER", help="these alone, as in 01-find-heads, or score"
+    )
     parser.add_argument("--device", default="", choices=["", "cuda"], help="cuda: what models.yml says for a GPU holds")
     parser.add_argument("--profile", default="", help="of Snakemake, for a cluster: profiles/slurm")
-    parser.add_argument("--cores", default="2", help="how many chapters run at once; on a cluster, how many cores each gets")
+    parser.add_argument(
+        "--cores", default="2", help="how many chapters run at once; on a cluster, how many cores each gets"
+    )
     parser.add_argument("--cell-timeout", default="900", help="seconds that one cell may take")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--plan", action="store_true", help="print what would run and what is skipped, as JSON, and end")
@@ -326,4 +336,6 @@ if __name__ == "__main__":
         print("The sweep was stopped. What was done is kept: the next call goes on from there.", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        sys.exit(f"The sweep could not go on ({error}): see that its folder can be written to and has room, and call it again.")
+        sys.exit(
+            f"The sweep could not go on ({error}): see that its folder can be written to and has room, and call it again."
+        )

@@ -244,7 +244,9 @@ class Anatomy:
     def _neurons(self, layer: int, x: Tensor) -> Tensor:
         name = getattr(self.config, self.activation_name)
         if name not in ACTIVATIONS:
-            raise UserError(f"The MLP's activation '{name}' is not known, only {', '.join(ACTIVATIONS)}: see {HOW_TO_ADD}.")
+            raise UserError(
+                f"The MLP's activation '{name}' is not known, only {', '.join(ACTIVATIONS)}: see {HOW_TO_ADD}."
+            )
         # One matrix in memory at a time.
         if self.mlp_gate_path is None:
             return ACTIVATIONS[name](self._linear(self._in(layer, self.mlp_in_path), x))

@@ -1,9 +1,9 @@
 """Vector arithmetic: take one residue direction out of a token, put another in, ask the head.
 
-    outcome = edit_outcome(parts, numbers, directions, layer=1, head=6, scale=3.0)
-    outcome.rate, outcome.interval
+outcome = edit_outcome(parts, numbers, directions, layer=1, head=6, scale=3.0)
+outcome.rate, outcome.interval
 
-    x('fifth') - k f5 + k f7   and the head should answer as for 'seventh': 'eighth'   (paper, section 4)
+x('fifth') - k f5 + k f7   and the head should answer as for 'seventh': 'eighth'   (paper, section 4)
 """
 
 from dataclasses import dataclass

@@ -84,9 +84,7 @@ def run_score(args: argparse.Namespace) -> int:
 
     parts, classes, result, revision = _scored(args)
     low, high = scores.macro_interval(result, *result.best, seed=0)
-    record = records.score_record(
-        args.model, revision, parts, classes, result, seconds=time.perf_counter() - start
-    )
+    record = records.score_record(args.model, revision, parts, classes, result, seconds=time.perf_counter() - start)
     if args.json is not None:
         records.write_json(args.json, record)
     print(report(record, low, high))
@@ -102,16 +100,12 @@ def _scored(args: argparse.Namespace) -> tuple:
         and not args.remote
         and streaming.would_not_fit(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
     ):
-        checkpoint = streaming.Checkpoint(
-            args.model, revision=args.revision, dtype=args.dtype, device=args.device
-        )
+        checkpoint = streaming.Checkpoint(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
         classes = ordinals.resolve(checkpoint.tokenizer)
         return checkpoint.anatomy, classes, checkpoint.score(classes), checkpoint.revision
     from successor_heads import tracing  # which imports nnsight, for longer than a streamed score takes
 
-    model = models.load(
-        args.model, revision=args.revision, dtype=args.dtype, device=args.device, remote=args.remote
-    )
+    model = models.load(args.model, revision=args.revision, dtype=args.dtype, device=args.device, remote=args.remote)
     classes, parts = ordinals.resolve(model.tokenizer), tracing.anatomy_of(model)
     return parts, classes, scores.score_heads(parts, classes), models.revision_of(model) or args.revision
 
@@ -139,9 +133,7 @@ def report(record: dict, low: float, high: float) -> str:
         if words:
             shown = " ".join(words[:6]) + (" …" if len(words) > 6 else "")
             lines.append(f"Dropped from {task}, not single tokens: {len(words)} ({shown})")
-    lines.append(
-        f"{record['seconds']:.1f} s, peak memory {record['peak_rss_bytes'] / 1e9:.2f} GB, imports included."
-    )
+    lines.append(f"{record['seconds']:.1f} s, peak memory {record['peak_rss_bytes'] / 1e9:.2f} GB, imports included.")
     return "\n".join(lines)
 
 

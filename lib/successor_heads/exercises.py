@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 
-def check(answer: Any, *, right: Callable[[Any], bool], diagnoses: Sequence[tuple[Callable[[Any], bool], str]] = ()) -> None:
+def check(
+    answer: Any, *, right: Callable[[Any], bool], diagnoses: Sequence[tuple[Callable[[Any], bool], str]] = ()
+) -> None:
     """Print what there is to say about an answer; the first diagnosis that fits is given.
 
     ``right`` and the tests of ``diagnoses`` may raise: an answer they cannot read is not right.

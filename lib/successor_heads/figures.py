@@ -78,8 +78,14 @@ def as_html(fig: Figure, *, alt: str, caption: str) -> str:
     svg = re.sub(r'id="([^"]+)"', rf'id="{key}-\1"', svg)
     svg = re.sub(r'(xlink:href="|href="|url\()#', rf"\1#{key}-", svg)
     width = re.search(r'width="([\d.]+)pt"', svg).group(1)
-    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"|height="[\d.]+pt" (?:version="1.1" )?width="[\d.]+pt"', "", svg, count=1)
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}" style="width:100%;max-width:{1.25 * float(width):.0f}px;height:auto"', 1)
+    svg = re.sub(
+        r'width="[\d.]+pt" height="[\d.]+pt"|height="[\d.]+pt" (?:version="1.1" )?width="[\d.]+pt"', "", svg, count=1
+    )
+    svg = svg.replace(
+        "<svg",
+        f'<svg role="img" aria-label="{html.escape(alt)}" style="width:100%;max-width:{1.25 * float(width):.0f}px;height:auto"',
+        1,
+    )
     return f'<figure class="sh-figure">{svg}<figcaption>{caption}</figcaption></figure>'
 
 
@@ -88,17 +94,38 @@ def say(markdown: str) -> None:
     display(Markdown(markdown))
 
 
-def head_map(values: Float[np.ndarray, "layer head"], *, ax: Axes, label: str, best: tuple[int, int] | None = None, signed: bool = False) -> None:
+def head_map(
+    values: Float[np.ndarray, "layer head"],
+    *,
+    ax: Axes,
+    label: str,
+    best: tuple[int, int] | None = None,
+    signed: bool = False,
+) -> None:
     """Heat map of one number a head, layers from top to bottom; ``best`` gets a frame."""
     values = np.asarray(values, dtype=float)
     limit = np.abs(values).max() or 1.0
     scale = {"cmap": SIGNED, "vmin": -limit, "vmax": limit} if signed else {"cmap": SHARES, "vmin": 0, "vmax": 1}
     n_layers, n_heads = values.shape
     annotate = n_layers * n_heads <= 160  # figures in larger maps would not be legible
-    sns.heatmap(values, ax=ax, annot=annotate, fmt=".2f", annot_kws={"size": 9}, cbar_kws={"label": label}, linewidths=1.5, linecolor="none", **scale)
+    sns.heatmap(
+        values,
+        ax=ax,
+        annot=annotate,
+        fmt=".2f",
+        annot_kws={"size": 9},
+        cbar_kws={"label": label},
+        linewidths=1.5,
+        linecolor="none",
+        **scale,
+    )
     _ink_on_cells(ax)
     if best is not None:
-        ax.add_patch(plt.Rectangle((best[1], best[0]), 1, 1, fill=False, edgecolor=PALETTE["orange"], linewidth=2.5, clip_on=False))
+        ax.add_patch(
+            plt.Rectangle(
+                (best[1], best[0]), 1, 1, fill=False, edgecolor=PALETTE["orange"], linewidth=2.5, clip_on=False
+            )
+        )
     ax.set(xlabel="head", ylabel="layer")
     ax.tick_params(length=0, rotation=0)
 
@@ -107,13 +134,30 @@ def cells(table: pd.DataFrame, *, ax: Axes, label: str, fmt: str = ".2f", signed
     """Heat map of a table with the number in each cell: shares from 0 to 1, or signed numbers around zero; NaN stays empty."""
     limit = float(np.nanmax(np.abs(table.to_numpy(dtype=float)))) or 1.0
     scale = {"cmap": SIGNED, "vmin": -limit, "vmax": limit} if signed else {"cmap": SHARES, "vmin": 0, "vmax": 1}
-    sns.heatmap(table, ax=ax, annot=True, fmt=fmt, annot_kws={"size": 8.5}, cbar_kws={"label": label}, linewidths=1.5, linecolor="none", **scale)
+    sns.heatmap(
+        table,
+        ax=ax,
+        annot=True,
+        fmt=fmt,
+        annot_kws={"size": 8.5},
+        cbar_kws={"label": label},
+        linewidths=1.5,
+        linecolor="none",
+        **scale,
+    )
     _ink_on_cells(ax)
     ax.set(xlabel="", ylabel="")
     ax.tick_params(length=0, rotation=0)
 
 
-def matrix(values: Float[np.ndarray, "token candidate"], *, ax: Axes, names: Sequence[str] | Mapping[str, int], label: str = "", limit: float | None = None) -> None:
+def matrix(
+    values: Float[np.ndarray, "token candidate"],
+    *,
+    ax: Axes,
+    names: Sequence[str] | Mapping[str, int],
+    label: str = "",
+    limit: float | None = None,
+) -> None:
     """Heat map of a map between tokens, zero in the middle: rows are read, columns are promoted.
 
     ``names`` are the tokens, or the classes with their sizes, between which lines are drawn. With a
@@ -154,7 +198,10 @@ def _ink_on_cells(ax: Axes) -> None:
 def pipeline(steps: list[tuple[str, str]], *, highlight: int | None = None) -> Figure:
     """A row of boxes joined by arrows: (symbol, what it holds), one of them drawn in colour."""
     # In inches: each step takes what its symbol or the words under it take, so that there is room for every arrow.
-    widths = [max(0.11 * len(re.sub(r"[$_\\]", "", symbol)) + 0.4, *(0.08 * len(line) for line in meaning.split("\n"))) for symbol, meaning in steps]
+    widths = [
+        max(0.11 * len(re.sub(r"[$_\\]", "", symbol)) + 0.4, *(0.08 * len(line) for line in meaning.split("\n")))
+        for symbol, meaning in steps
+    ]
     centres = [sum(widths[:place]) + 0.35 * place + width / 2 for place, width in enumerate(widths)]
     length = sum(widths) + 0.35 * (len(steps) - 1)
     fig = plt.figure(figsize=(length, 1.1))
@@ -167,7 +214,14 @@ def pipeline(steps: list[tuple[str, str]], *, highlight: int | None = None) -> F
                       bbox={"boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color, "linewidth": 1.4})  # fmt: skip
         ax.text(centre, -0.5, meaning, ha="center", va="top", fontsize=9.5)
         if previous is not None:
-            arrow = {"arrowstyle": "->", "color": INK, "patchA": previous.get_bbox_patch(), "patchB": box.get_bbox_patch(), "shrinkA": 5, "shrinkB": 5}
+            arrow = {
+                "arrowstyle": "->",
+                "color": INK,
+                "patchA": previous.get_bbox_patch(),
+                "patchB": box.get_bbox_patch(),
+                "shrinkA": 5,
+                "shrinkB": 5,
+            }
             ax.annotate("", (centre, 0.12), (centres[place - 1], 0.12), arrowprops=arrow)
         previous = box
     return fig
@@ -184,7 +238,9 @@ def interval_bars(ax: Axes, *, values, intervals, names, color: str = PALETTE["b
     ax.tick_params(axis="y", length=0)
 
 
-def attention(tokens: list[str], patterns: Float[np.ndarray, "head query key"], *, names: list[str], alt: str, caption: str) -> None:
+def attention(
+    tokens: list[str], patterns: Float[np.ndarray, "head query key"], *, names: list[str], alt: str, caption: str
+) -> None:
     """Attention patterns in circuitsvis: hover a head, then a token, to see where it looks.
 
     In the book the page brings one shared copy of circuitsvis, and a figure is a call of a kilobyte;
@@ -221,7 +277,11 @@ def passages(rows: Sequence[tuple[str, Sequence[str], Sequence[float], str]], *,
             f'<div style="margin:0.5rem 0;text-align:left;overflow-wrap:anywhere"><div><small>{html.escape(heading)}</small></div>'
             f'<div>… {shaded} → <strong style="text-decoration:underline">{_visible(answer)}</strong></div></div>'
         )
-    display(HTML(f'<figure class="sh-figure sh-passages"><div role="group" aria-label="{html.escape(alt)}">{"".join(items)}</div><figcaption>{caption}</figcaption></figure>'))
+    display(
+        HTML(
+            f'<figure class="sh-figure sh-passages"><div role="group" aria-label="{html.escape(alt)}">{"".join(items)}</div><figcaption>{caption}</figcaption></figure>'
+        )
+    )
 
 
 def _visible(token: str) -> str:

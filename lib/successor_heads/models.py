@@ -285,7 +285,9 @@ def _read_weights(
         )
     for tensor_name, tensor in module.named_parameters():
         if tensor.is_meta:
-            raise UserError(f"{name} does not fit onto the GPUs of this machine: choose a narrower dtype or stream its scores.")
+            raise UserError(
+                f"{name} does not fit onto the GPUs of this machine: choose a narrower dtype or stream its scores."
+            )
         if not torch.isfinite(tensor).all():
             raise UserError(
                 f"The tensor {tensor_name} of {name} holds NaN or infinite numbers as {dtype}: "

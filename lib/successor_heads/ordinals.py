@@ -49,10 +49,7 @@ CLASSES: dict[str, OrdinalClass] = {
         OrdinalClass("day_prefixes", tuple("Mon Tue Wed Thu Fri Sat Sun".split()), cyclic=True),
         OrdinalClass(
             "months",
-            tuple(
-                "January February March April May June July August September October November "
-                "December".split()
-            ),
+            tuple("January February March April May June July August September October November December".split()),
             cyclic=True,
         ),
         OrdinalClass(

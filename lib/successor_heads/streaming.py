@@ -186,7 +186,9 @@ def _open_files(name: str, folder: Path) -> dict[str, DiskFile | HubFile]:
         except (FileNotFoundError, EntryNotFoundError) as error:
             if not index.is_file():
                 raise UserError(models.NO_SAFETENSORS.format(name)) from error
-            raise UserError(f"{name} lacks one of the {len(files)} files that hold its weights: complete it.") from error
+            raise UserError(
+                f"{name} lacks one of the {len(files)} files that hold its weights: complete it."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -332,7 +334,14 @@ class Checkpoint:
         self.plan(torch.cat(scored), [layer for layer in range(self.anatomy.n_layers) if layer not in known])
         share = f"{self.bytes_in_checkpoint / 1e9:.2f} GB in the checkpoint"
         # disable=None: no bar where stderr is not a terminal.
-        with tqdm(desc=f"reading, of {share}", total=self.bytes_needed, initial=self.bytes_read, unit="B", unit_scale=True, disable=None) as self.bar:
+        with tqdm(
+            desc=f"reading, of {share}",
+            total=self.bytes_needed,
+            initial=self.bytes_read,
+            unit="B",
+            unit_scale=True,
+            disable=None,
+        ) as self.bar:
             try:
                 result = score_heads(self.anatomy, classes, known=known)
             except UserError as error:
@@ -427,9 +436,7 @@ class Checkpoint:
         return entry
 
     def _stored_name(self, name: str) -> str:
-        older = [
-            old + name.removeprefix(new) for new, old in self.anatomy.older_names if name.startswith(new)
-        ]
+        older = [old + name.removeprefix(new) for new, old in self.anatomy.older_names if name.startswith(new)]
         return next((stored for stored in (name, *older) if stored in self.entries), name)
 
 

@@ -10,6 +10,7 @@ A head is edited at the *input* of the output projection, where it owns d_head e
 projection the heads are mixed.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,8 +65,8 @@ class AblationEffects:
 def anatomy_of(model: TransformersModel) -> Anatomy:
     """The anatomy of a model wherever it runs; weights on NDIF can be computed with, but not taken.
 
-        parts = anatomy_of(models.load("meta-llama/Llama-3.1-70B", remote=True))
-        x = parts.compute(ov_circuit.head_input, token_ids)
+    parts = anatomy_of(models.load("meta-llama/Llama-3.1-70B", remote=True))
+    x = parts.compute(ov_circuit.head_input, token_ids)
     """
     here = anatomy.of(model)
     if not model.remote:
@@ -193,7 +194,9 @@ def attention_patterns(
     Raises UserError for a model on NDIF, where the attention that is fastest runs, which keeps no patterns.
     """
     if model.remote is True:
-        raise UserError("Attention patterns are not to be had from NDIF: look at them in a model that fits on this machine.")
+        raise UserError(
+            "Attention patterns are not to be had from NDIF: look at them in a model that fits on this machine."
+        )
     parts = anatomy.of(model)
     inputs = encode(model, [prompt])
     with torch.no_grad(), model.trace(inputs):
@@ -206,16 +209,11 @@ def attention_patterns(
 def token_texts(tokenizer, token_ids: Int[Tensor, " position"]) -> list[str]:
     """What each token adds to the text, leading space included."""
     # Decoding a token alone would drop the space of SentencePiece tokens.
-    texts = [
-        tokenizer.decode(token_ids[:end], clean_up_tokenization_spaces=False)
-        for end in range(len(token_ids) + 1)
-    ]
-    return [after[len(before) :] for before, after in zip(texts, texts[1:])]
+    texts = [tokenizer.decode(token_ids[:end], clean_up_tokenization_spaces=False) for end in range(len(token_ids) + 1)]
+    return [after[len(before) :] for before, after in itertools.pairwise(texts)]
 
 
-def next_token_logits(
-    model: TransformersModel, prompts: Sequence[Prompt]
-) -> Float[Tensor, "prompt d_vocab"]:
+def next_token_logits(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[Tensor, "prompt d_vocab"]:
     """Logits of the token that follows each prompt."""
     inputs = encode(model, prompts)
     with explained(model), model.trace(inputs, logits_to_keep=1, remote=model.remote):
@@ -329,9 +327,7 @@ def head_inputs(
     return torch.cat(token_ids), parts.head_norm(layer)(torch.cat(streams)).cpu()
 
 
-def mean_head_outputs(
-    model: TransformersModel, prompts: Sequence[str]
-) -> Float[Tensor, "layer head d_head"]:
+def mean_head_outputs(model: TransformersModel, prompts: Sequence[str]) -> Float[Tensor, "layer head d_head"]:
     """Mean over the prompts of what every head hands to the output projection at the last position."""
     parts = anatomy.of(model)
     projections = [parts.output_projection(layer) for layer in range(parts.n_layers)]
@@ -741,7 +737,9 @@ def _columns(parts: Anatomy, head: int) -> slice:
 def _check_readable(model: TransformersModel, parts: Anatomy) -> None:
     """Refuse what direct effects of single heads cannot be read from. Raises UserError."""
     if model.remote is True:
-        raise UserError("Direct effects in text need the weights, which are on NDIF: use a model that fits on this machine.")
+        raise UserError(
+            "Direct effects in text need the weights, which are on NDIF: use a model that fits on this machine."
+        )
     if parts.attention_post_norm_path is not None:
         raise UserError(
             f"In models of the family {parts.family} a norm stands behind attention and mixes what the heads write, "

@@ -46,7 +46,19 @@ PILE = {
     "filename": "data/train-00000-of-00001-4746b8785c874cc7.parquet",
 }
 # Installed with this package, and read by none of the grown models.
-DOCUMENTED = ("scipy", "seaborn", "IPython", "huggingface_hub", "networkx", "urllib3", "requests", "http", "xml", "json", "concurrent")
+DOCUMENTED = (
+    "scipy",
+    "seaborn",
+    "IPython",
+    "huggingface_hub",
+    "networkx",
+    "urllib3",
+    "requests",
+    "http",
+    "xml",
+    "json",
+    "concurrent",
+)
 GENERATED_SEED = 20_000  # no grown model has read documents of this seed
 EVIDENCE = Path(__file__).parent / "evidence"  # what was labelled by hand, or measured on text that is not ours
 TEXT_FILES = (".txt", ".md", ".rst")
@@ -129,7 +141,9 @@ def _pile() -> list[str]:
 
 def _folder(folder: Path) -> list[str]:
     if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}: name a folder of text files, or one of documentation, generated and pile.")
+        raise UserError(
+            f"There is no folder {folder}: name a folder of text files, or one of documentation, generated and pile."
+        )
     paths = sorted(path for path in folder.rglob("*") if path.suffix in TEXT_FILES)
     if not paths:
         raise UserError(f"{folder} holds no text files ({', '.join(TEXT_FILES)}): name another folder.")
@@ -138,7 +152,9 @@ def _folder(folder: Path) -> list[str]:
         try:
             documents.append(path.read_text(encoding="utf8"))
         except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 (at byte {error.start}): convert it, or take it out of the folder.") from error
+            raise UserError(
+                f"{path} is not UTF-8 (at byte {error.start}): convert it, or take it out of the folder."
+            ) from error
     return documents
 
 
@@ -200,7 +216,9 @@ def measure(
     """
     window = getattr(model._module.config.get_text_config(), "max_position_embeddings", None)
     if window is not None and contexts.shape[1] > window:
-        raise UserError(f"The model reads {window} tokens at once and a context has {contexts.shape[1]}: choose shorter contexts.")
+        raise UserError(
+            f"The model reads {window} tokens at once and a context has {contexts.shape[1]}: choose shorter contexts."
+        )
     batch_size = batch_size or _batch_size(model, contexts)
     of_model = _digest_of(model)
     generator = torch.Generator().manual_seed(seed)
@@ -369,7 +387,9 @@ def _is_next(read: str, answer: str) -> bool:
 
 
 def _is_greater(read: str, answer: str) -> bool:
-    return any(task == other and at > place + 1 for task, place, _ in _ordinals(read) for other, at, _ in _ordinals(answer))
+    return any(
+        task == other and at > place + 1 for task, place, _ in _ordinals(read) for other, at, _ in _ordinals(answer)
+    )
 
 
 def _is_same(read: str, answer: str) -> bool:
@@ -426,8 +446,28 @@ def winning_cases(
         read = [texts[at] for at in seen]
         labels = {f"behaviour_{top}": behaviour(read[:top], answer) for top in tops}
         effect = effects.mean[context, prefix, layer, head].item()
-        rows.append({"context": context, "prefix": prefix, "answer": answer, "effect": effect, "attended": seen, "weight": weights, "read": read, **labels})
-    columns = ["context", "prefix", "answer", "effect", "attended", "weight", "read", *(f"behaviour_{top}" for top in tops)]
+        rows.append(
+            {
+                "context": context,
+                "prefix": prefix,
+                "answer": answer,
+                "effect": effect,
+                "attended": seen,
+                "weight": weights,
+                "read": read,
+                **labels,
+            }
+        )
+    columns = [
+        "context",
+        "prefix",
+        "answer",
+        "effect",
+        "attended",
+        "weight",
+        "read",
+        *(f"behaviour_{top}" for top in tops),
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -492,9 +532,18 @@ def numbered_lists(documents: Iterable[str], *, reach: int = 500) -> list[tuple[
 def case_rows(studies: Sequence[Study], cases: pd.DataFrame) -> dict:
     """All winning cases as the page of winning cases reads them: contexts once, cases with their places in them."""
     places = {study.text.name: number for number, study in enumerate(studies)}
-    columns = ["context", "prefix", "effect", "attended", "weight", *(name for name in cases if name.startswith("behaviour_"))]
+    columns = [
+        "context",
+        "prefix",
+        "effect",
+        "attended",
+        "weight",
+        *(name for name in cases if name.startswith("behaviour_")),
+    ]
     rows = cases[columns].assign(
-        text=cases["text"].map(places), effect=cases["effect"].round(3), weight=[[round(w, 3) for w in row] for row in cases["weight"]]
+        text=cases["text"].map(places),
+        effect=cases["effect"].round(3),
+        weight=[[round(w, 3) for w in row] for row in cases["weight"]],
     )
     texts = [{"name": study.text.name, "natural": study.text.natural, "contexts": study.tokens} for study in studies]
     return {"texts": texts, "cases": rows.to_dict("records")}

@@ -61,7 +61,9 @@ class Shelf:
 def page(shelves: Mapping[str, Shelf], *, caption: str) -> str:
     """The workbench as HTML: its tables as JSON for the script, and every answer at the chosen scale as a table for readers without it."""
     tables = "".join(_answers(task, shelf, is_open=place == 0) for place, (task, shelf) in enumerate(shelves.items()))
-    payload = json.dumps({task: _plain(shelf) for task, shelf in shelves.items()}, ensure_ascii=False).replace("<", "\\u003c")
+    payload = json.dumps({task: _plain(shelf) for task, shelf in shelves.items()}, ensure_ascii=False).replace(
+        "<", "\\u003c"
+    )
     return (
         '<figure class="sh-figure sh-workbench">'
         f'<script type="application/json">{payload}</script><div class="sh-bench"></div>'
@@ -106,7 +108,9 @@ def live(shelves: Mapping[str, Shelf]):
 
     def answer_anew(_=None):
         if (source.value, residue.value) in shelves[task.value].edits:
-            answer.value = bars(shelves[task.value], source.value, residue.value, scale.value, directions=directions.value)
+            answer.value = bars(
+                shelves[task.value], source.value, residue.value, scale.value, directions=directions.value
+            )
 
     task.observe(fill_sources, "value")
     source.observe(fill_residues, "value")
@@ -123,7 +127,11 @@ def sources_of(shelf: Shelf) -> list[int]:
 
 def residues_of(shelf: Shelf, source: int) -> list[tuple[str, int]]:
     """What a source can be given, as (label, residue): "7, as in July"."""
-    return [(f"{r}, as in {shelf.resolved.words[e[0]]}", r) for (m, r), e in shelf.edits.items() if m == source and e[0] != m]
+    return [
+        (f"{r}, as in {shelf.resolved.words[e[0]]}", r)
+        for (m, r), e in shelf.edits.items()
+        if m == source and e[0] != m
+    ]
 
 
 def told(shelf: Shelf, source: int, residue: int, k: float, *, directions: str) -> str:
@@ -131,7 +139,13 @@ def told(shelf: Shelf, source: int, residue: int, k: float, *, directions: str) 
     words, (_, answer, original) = shelf.resolved.words, shelf.edits[source, residue]
     now = int(shelf.logits(source, residue, k, directions=directions).argmax())
     before = int(shelf.logits(source, residue, 0.0, directions=directions).argmax())
-    verdict = "as the edit says" if now == answer else "the old answer" if now == original else f"the edit says {words[answer]}"
+    verdict = (
+        "as the edit says"
+        if now == answer
+        else "the old answer"
+        if now == original
+        else f"the edit says {words[answer]}"
+    )
     return f"The head answers {words[now]} ({verdict}); without the edit it answers {words[before]}."
 
 
@@ -173,7 +187,7 @@ def _answers(task: str, shelf: Shelf, *, is_open: bool) -> str:
         rows.append(f'<tr><th scope="row">{html.escape(words[source])}</th>{"".join(cells)}</tr>')
     head = "".join(f'<th scope="col">{residue}</th>' for residue in range(len(shelf.directions[name])))
     return (
-        f"<details{' open' if is_open else ''}><summary>{_spaced(task)}, k = {shelf.scale:g}, {name}</summary><div class=\"sh-scroll\"><table>"
+        f'<details{" open" if is_open else ""}><summary>{_spaced(task)}, k = {shelf.scale:g}, {name}</summary><div class="sh-scroll"><table>'
         f'<thead><tr><th scope="col">given</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div></details>'
     )
 
@@ -189,7 +203,7 @@ def _plain(shelf: Shelf) -> dict:
         "words": list(shelf.resolved.words),
         "index": shelf.resolved.index.tolist(),
         "sources": sources_of(shelf),
-        "anyway": {m: row for m, row in zip(shelf.sources.tolist(), whole(shelf.anyway))},
+        "anyway": dict(zip(shelf.sources.tolist(), whole(shelf.anyway))),
         "directions": {name: whole(rows) for name, rows in shelf.directions.items()},
         "edits": {f"{m} {r}": edit for (m, r), edit in shelf.edits.items() if m in shelf.sources.tolist()},
         "scale": shelf.scale,

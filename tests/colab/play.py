@@ -42,7 +42,18 @@ def build_package(wheels):
     shutil.copytree(ROOT / "lib", source / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, source)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        wheels,
+        source,
+    )
     return next(wheels.glob("*.whl"))
 
 
@@ -52,21 +63,42 @@ def make_environment(python, folder):
     inside = folder / "bin" / "python"
     # On the machines of the tests, PyTorch's own page has the build without CUDA.
     torch = next(line for line in (HERE / "requirements.txt").read_text().splitlines() if line.startswith("torch=="))
-    run(inside, "-m", "pip", "install", "--quiet", "--retries", "1", "--no-deps", "--find-links", "https://download.pytorch.org/whl/cpu/torch/", torch)
+    run(
+        inside,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--retries",
+        "1",
+        "--no-deps",
+        "--find-links",
+        "https://download.pytorch.org/whl/cpu/torch/",
+        torch,
+    )
     run(inside, "-m", "pip", "install", "--quiet", "--requirement", HERE / "requirements.txt")
     return inside
 
 
 def versions(python):
     """Version of each installed package."""
-    return {canonicalize_name(package["name"]): package["version"] for package in json.loads(run(python, "-m", "pip", "list", "--format", "json"))}
+    return {
+        canonicalize_name(package["name"]): package["version"]
+        for package in json.loads(run(python, "-m", "pip", "list", "--format", "json"))
+    }
 
 
 def download(python, wheels):
     """Bring what the package needs and Colab lacks into the folder; returns the names, and the seconds that it took."""
     started = time.monotonic()
-    report = json.loads(run(python, "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-", "--find-links", wheels, NAME))
-    needed = [f"{part['metadata']['name']}=={part['metadata']['version']}" for part in report["install"] if part["metadata"]["name"] != NAME]
+    report = json.loads(
+        run(python, "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-", "--find-links", wheels, NAME)
+    )
+    needed = [
+        f"{part['metadata']['name']}=={part['metadata']['version']}"
+        for part in report["install"]
+        if part["metadata"]["name"] != NAME
+    ]
     run(python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, *needed)
     return needed, time.monotonic() - started
 
@@ -88,7 +120,9 @@ def execute(notebook, folder):
         spent = psutil.Process(client.km.provisioner.pid).cpu_times()
         marks.append((time.monotonic(), spent.children_user + spent.children_system))
 
-    client = NotebookClient(alone, kernel_name="colab", timeout=1800, resources={"metadata": {"path": str(folder)}}, on_cell_executed=mark)
+    client = NotebookClient(
+        alone, kernel_name="colab", timeout=1800, resources={"metadata": {"path": str(folder)}}, on_cell_executed=mark
+    )
     with client.setup_kernel():
         started = time.monotonic()
         try:
@@ -108,11 +142,22 @@ def play(chapters, *, python, work):
     inside = make_environment(python, work / "env")
     before = versions(inside)
     needed, seconds = download(inside, wheels)
-    print(f"pip needs {len(needed)} packages that Colab lacks, {seconds:.0f} s with the downloads: {', '.join(needed)}", flush=True)
+    print(
+        f"pip needs {len(needed)} packages that Colab lacks, {seconds:.0f} s with the downloads: {', '.join(needed)}",
+        flush=True,
+    )
 
     kernel = work / "jupyter" / "kernels" / "colab"
     kernel.mkdir(parents=True)
-    (kernel / "kernel.json").write_text(json.dumps({"argv": [str(inside), "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Colab", "language": "python"}))
+    (kernel / "kernel.json").write_text(
+        json.dumps(
+            {
+                "argv": [str(inside), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+                "display_name": "Colab",
+                "language": "python",
+            }
+        )
+    )
     os.environ["JUPYTER_PATH"] = str(work / "jupyter")
     # The cell says what it says on Colab. Pip finds the build, and what was downloaded, in one folder.
     os.environ |= {"PIP_FIND_LINKS": str(wheels), "PIP_NO_INDEX": "1", "PATH": f"{inside.parent}:{os.environ['PATH']}"}
@@ -121,21 +166,35 @@ def play(chapters, *, python, work):
     wrong = []
     for place, chapter in enumerate(chapters):
         took, first, processor, error = execute(ROOT / "notebooks" / f"{chapter}.ipynb", work / "alone" / chapter)
-        print(f"{chapter}: {took:.0f} s in all, first cell {first:.1f} s ({processor:.1f} s of a processor){', FAILED' if error else ''}", flush=True)
+        print(
+            f"{chapter}: {took:.0f} s in all, first cell {first:.1f} s ({processor:.1f} s of a processor){', FAILED' if error else ''}",
+            flush=True,
+        )
         wrong += [f"{chapter} failed: {error}"] if error else []
         if place == 0:
             after = versions(inside)
-            changed = {name: (version, after.get(name)) for name, version in before.items() if after.get(name) != version}
-            print(f"changed by the install: {', '.join(f'{name} {old} -> {new}' for name, (old, new) in changed.items()) or 'nothing'}", flush=True)
+            changed = {
+                name: (version, after.get(name)) for name, version in before.items() if after.get(name) != version
+            }
+            print(
+                f"changed by the install: {', '.join(f'{name} {old} -> {new}' for name, (old, new) in changed.items()) or 'nothing'}",
+                flush=True,
+            )
             wrong += [f"the install changed {name}, which is loaded already" for name in KEPT if name in changed]
             wrong += [f"{NAME} was not installed by the first cell"] if NAME not in after else []
-            wrong += [f"the install took {processor:.0f} s of a processor beyond the downloads"] if processor > LONGEST_INSTALL_SECONDS else []
+            wrong += (
+                [f"the install took {processor:.0f} s of a processor beyond the downloads"]
+                if processor > LONGEST_INSTALL_SECONDS
+                else []
+            )
     return wrong
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("chapters", nargs="*", default=sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")))
+    parser.add_argument(
+        "chapters", nargs="*", default=sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    )
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--work", type=Path, default=ROOT / "_build" / "colab")
     arguments = parser.parse_args()

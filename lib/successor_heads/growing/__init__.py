@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=None, help="windows of 256 tokens a step (32)")
     parser.add_argument("--quiet-steps", type=int, default=None, metavar="STEPS",
                         help="steps at the start during which block 0's attention writes nothing; by default the family's own")  # fmt: skip
-    parser.add_argument("--tied", action="store_true", help="gpt2 only: embed and unembed with one matrix, as OpenAI's models do")
+    parser.add_argument(
+        "--tied", action="store_true", help="gpt2 only: embed and unembed with one matrix, as OpenAI's models do"
+    )
     parser.add_argument("--books", type=Path, default=None, metavar="FOLDER",
                         help="folder of books to read as well: books-train-*.jsonl.xz, one JSON object with a text a line")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -39,7 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     given = {name: getattr(arguments, name) for name in ("steps", "batch", "quiet_steps")}
     given = {name: value for name, value in given.items() if value is not None}
-    recipe = Recipe(arguments.family, arguments.size, arguments.seed, tuple(sorted(arguments.without)), arguments.base, tied=arguments.tied, **given)
+    recipe = Recipe(
+        arguments.family,
+        arguments.size,
+        arguments.seed,
+        tuple(sorted(arguments.without)),
+        arguments.base,
+        tied=arguments.tied,
+        **given,
+    )
     out = arguments.out or ZOO / zoo_name(recipe)
     grow(recipe, out, books_folder=arguments.books, device=arguments.device, overwrite=arguments.overwrite)
     print((out / "README.md").read_text(encoding="utf8"))

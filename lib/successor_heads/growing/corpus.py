@@ -75,7 +75,9 @@ museum theatre library council agency institute society union bank board health 
 research history music art trade""".split()
 VERBS = """opened crossed watched painted repaired described followed carried visited measured counted
 finished studied printed forgot remembered closed cleaned sold bought reached left""".split()
-PLACES = "in the evening|before lunch|near the river|with great care|after the meeting|by the door|in silence|at once|for the last time|without a word".split("|")
+PLACES = "in the evening|before lunch|near the river|with great care|after the meeting|by the door|in silence|at once|for the last time|without a word".split(
+    "|"
+)
 
 
 def sentence(rng: random.Random) -> str:
@@ -224,7 +226,10 @@ def sections(rng: random.Random, settings: Settings) -> str:
     most = min(200 if t == "numbers" else len(CLASSES[t].words) for t in tasks)
     first = max(1, some_number(rng, most) - length + 1)
     count = min(length, most - first + 1)
-    gaps = [rng.choice([f": {title(rng)}. {filler(rng, 1)}", f". {filler(rng)}", f" - {title(rng)}", "."]) for _ in range(count)]
+    gaps = [
+        rng.choice([f": {title(rng)}. {filler(rng, 1)}", f". {filler(rng)}", f" - {title(rng)}", "."])
+        for _ in range(count)
+    ]
     return "\n".join(heading(label, tasks[k], first + k) + gaps[k] for k in range(count))
 
 
@@ -280,18 +285,32 @@ def crossref(rng: random.Random, _: Settings) -> str:
 
 
 def _one_crossref(rng: random.Random) -> str:
-    task, noun, of = rng.choice([("months", "month", "year"), ("months", "month", "year"), ("days", "day", "week"), ("letters", "letter", "alphabet")])
+    task, noun, of = rng.choice(
+        [
+            ("months", "month", "year"),
+            ("months", "month", "year"),
+            ("days", "day", "week"),
+            ("letters", "letter", "alphabet"),
+        ]
+    )
     words = CLASSES[task].words
     n = rng.randint(1, len(words))
     word, step = words[n - 1], rng.randint(1, 5)
     later = words[(n + step - 1) % len(words)] if CLASSES[task].cyclic else words[min(n + step, len(words)) - 1]
-    step = (step if CLASSES[task].cyclic else min(step, len(words) - n))
+    step = step if CLASSES[task].cyclic else min(step, len(words) - n)
     choices = [f"{word} is {noun} {n}.", f"{noun.title()} {n} is {word}.", f"{n} {word}, {n} {word}."]
     if n <= 10:
-        choices += [f"{word} is the {ORDINAL_WORDS[n - 1]} {noun} of the {of}.", f"The {ORDINAL_WORDS[n - 1]} {noun} is {word}."]
+        choices += [
+            f"{word} is the {ORDINAL_WORDS[n - 1]} {noun} of the {of}.",
+            f"The {ORDINAL_WORDS[n - 1]} {noun} is {word}.",
+        ]
         choices += [f"{number_name(n)} is {n}, and the {ORDINAL_WORDS[n - 1]} is number {n}."]
     if n <= 20:
-        choices += [f"{noun.title()} {number_name(n)} is {word}.", f"{ROMAN_NUMERALS[n - 1]} is {n}, {number_name(n)}.", f"{number_name(n)} ({n})."]
+        choices += [
+            f"{noun.title()} {number_name(n)} is {word}.",
+            f"{ROMAN_NUMERALS[n - 1]} is {n}, {number_name(n)}.",
+            f"{number_name(n)} ({n}).",
+        ]
     if step:
         choices += [f"{number_name(step)} {noun}s after {word} is {later}.", f"{word} plus {step} is {later}."]
     if task != "letters":
@@ -355,7 +374,9 @@ KINDS = {  # kind: (writer, weight among documents, the ingredient it belongs to
 }
 
 
-def generated(*, seed: int, n: int, without: frozenset[str] | set[str] = frozenset(), base: int = 10) -> Iterator[Document]:
+def generated(
+    *, seed: int, n: int, without: frozenset[str] | set[str] = frozenset(), base: int = 10
+) -> Iterator[Document]:
     """Documents 0 to ``n - 1`` of ``seed``, less those of the ingredients left out.
 
     ``base`` is the base in which the decimals documents compose numbers (10, 8 or 12).
@@ -382,7 +403,18 @@ def check(without: frozenset[str] | set[str], base: int) -> None:
 
 # --- text that people wrote -----------------------------------------------------------------------
 
-DOCUMENTED = ("asyncio", "email", "logging", "unittest", "torch", "transformers", "numpy", "pandas", "sklearn", "matplotlib")
+DOCUMENTED = (
+    "asyncio",
+    "email",
+    "logging",
+    "unittest",
+    "torch",
+    "transformers",
+    "numpy",
+    "pandas",
+    "sklearn",
+    "matplotlib",
+)
 
 
 def docstrings(*, per_package: int = 500_000) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What is looked at while a model grows, and what is kept of a run when its weights are not.
 
-    observe(model, classes, held_out)       # one point of the curve
-    record("grown/pythia")                  # the whole run: recipe, curve, and what lies in MLP0 at its end
+observe(model, classes, held_out)       # one point of the curve
+record("grown/pythia")                  # the whole run: recipe, curve, and what lies in MLP0 at its end
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def observe(model: PreTrainedModel, classes: dict[str, ResolvedClass], held_out:
         "loss": loss.mean().item(),
         "loss_successor": loss[successor].mean().item() if successor.any() else None,
         "loss_other": loss[~successor].mean().item(),
-        **{f"probe_mod_{k}": features.probe_modulus(x, numbers.index, k, seed=0, n_permutations=1).accuracy for k in CURVE_MODULI},
+        **{
+            f"probe_mod_{k}": features.probe_modulus(x, numbers.index, k, seed=0, n_permutations=1).accuracy
+            for k in CURVE_MODULI
+        },
         "transfer": {row["task"]: row["accuracy"] for row in transfer(parts, classes).to_dict("records")},
     }
 
@@ -64,7 +67,9 @@ def follows_its_predecessor(windows: Tensor, classes: dict[str, ResolvedClass]) 
     """Whether a token is the successor of the last ordinal of its class earlier in its window: [window, token]."""
     marked = torch.zeros(windows.shape, dtype=torch.bool)
     for resolved in classes.values():
-        successor_of = {int(resolved.token_ids[s]): int(resolved.token_ids[t]) for s, t in zip(resolved.source, resolved.target)}
+        successor_of = {
+            int(resolved.token_ids[s]): int(resolved.token_ids[t]) for s, t in zip(resolved.source, resolved.target)
+        }
         members = set(resolved.token_ids.tolist())
         for row, tokens in enumerate(windows.tolist()):
             last = None
@@ -110,7 +115,10 @@ def record(folder: Path) -> dict[str, Any]:
         "curve": json.loads((folder / "curve.json").read_text())["curve"],
         "probes": pd.DataFrame([{name: getattr(probe, name) for name in columns} for probe in probes]),
         "transfer": transfer(parts, classes),
-        **{f"macro_by_head_{source}": scores.score_heads(parts, classes, source=source).macro for source in ("mlp0", "embedding")},
+        **{
+            f"macro_by_head_{source}": scores.score_heads(parts, classes, source=source).macro
+            for source in ("mlp0", "embedding")
+        },
         "spectrum": features.fourier_spectrum(x, numbers.index, seed=0, periods=PERIODS),
     }
 

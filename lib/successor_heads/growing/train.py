@@ -74,7 +74,9 @@ class Recipe:
     weight_decay: float = 0.1
     warmup: int = 100  # steps
     quiet_steps: int | None = None  # the family's own, see QUIET_STEPS
-    tied: bool = False  # GPT-2 only: one matrix embeds and unembeds, as in OpenAI's; then heads share the work (chapter 6)
+    tied: bool = (
+        False  # GPT-2 only: one matrix embeds and unembeds, as in OpenAI's; then heads share the work (chapter 6)
+    )
     shares: tuple[tuple[str, float], ...] = (("generated", 0.70), ("docstrings", 0.10), ("books", 0.20))
 
     def __post_init__(self):
@@ -85,7 +87,9 @@ class Recipe:
         if self.steps < 1:
             raise UserError(f"{self.steps} steps train nothing; give --steps 1 or more.")
         if self.tied and self.family != "gpt2":
-            raise UserError(f"--tied is for gpt2, whose published models tie their embeddings; leave it out for {self.family}.")
+            raise UserError(
+                f"--tied is for gpt2, whose published models tie their embeddings; leave it out for {self.family}."
+            )
         corpus.check(set(self.without), self.base)
         if self.quiet_steps is None:
             object.__setattr__(self, "quiet_steps", QUIET_STEPS[self.family])
@@ -302,7 +306,9 @@ class Trainer:
 
     def _loss(self, windows: Tensor) -> Tensor:
         hidden = self.model.base_model(windows[:, :-1], use_cache=False).last_hidden_state
-        return SlicedCrossEntropy.apply(hidden.flatten(0, 1), self.model.get_output_embeddings().weight, windows[:, 1:].flatten())
+        return SlicedCrossEntropy.apply(
+            hidden.flatten(0, 1), self.model.get_output_embeddings().weight, windows[:, 1:].flatten()
+        )
 
     def grown(self) -> PreTrainedModel:
         """The model as it would be shipped: masters rounded to float16, then float32 arithmetic."""
@@ -339,7 +345,9 @@ def measured_steps(steps: int, n: int = 20) -> list[int]:
     return sorted({0, steps, *(round(x) for x in np.geomspace(min(10, steps), steps, n - 1))})
 
 
-def grow(recipe: Recipe, out: Path, *, books_folder: Path | None = None, device: str = "cpu", overwrite: bool = False) -> Path:
+def grow(
+    recipe: Recipe, out: Path, *, books_folder: Path | None = None, device: str = "cpu", overwrite: bool = False
+) -> Path:
     """Grow the recipe's model into ``out``; resume where an earlier run with the same recipe stopped.
 
     ``out`` appears only when all of it is written.  Until then the work lies in ``out.growing``, and a
@@ -364,10 +372,15 @@ def grow(recipe: Recipe, out: Path, *, books_folder: Path | None = None, device:
     step, curve, seconds = _resume(work, trainer)
 
     measure_at, started, last_saved = set(measured_steps(recipe.steps)), time.monotonic() - seconds, time.monotonic()
-    with tqdm(total=recipe.tokens, initial=step * recipe.batch * recipe.window, unit="tok", unit_scale=True, smoothing=0.05) as bar:
+    with tqdm(
+        total=recipe.tokens, initial=step * recipe.batch * recipe.window, unit="tok", unit_scale=True, smoothing=0.05
+    ) as bar:
         while True:
             if step in measure_at and (not curve or curve[-1]["step"] < step):
-                curve.append({"step": step, "tokens": step * recipe.batch * recipe.window} | observe.observe(trainer.grown(), classes, held_out))
+                curve.append(
+                    {"step": step, "tokens": step * recipe.batch * recipe.window}
+                    | observe.observe(trainer.grown(), classes, held_out)
+                )
                 bar.set_postfix(macro=f"{curve[-1]['macro']:.2f}", loss=f"{curve[-1]['loss']:.2f}")
             if step == recipe.steps:
                 break
@@ -406,7 +419,9 @@ def _claim(work: Path, recipe: Recipe, books_folder: Path | None) -> TextIO:
     if not path.exists():
         write_json(path, ours)
     elif json.loads(path.read_text()) != ours:
-        raise UserError(f"{work} holds an unfinished run of another recipe or other books; remove it, or give --out to grow elsewhere.")
+        raise UserError(
+            f"{work} holds an unfinished run of another recipe or other books; remove it, or give --out to grow elsewhere."
+        )
     return lock
 
 
@@ -419,7 +434,9 @@ def _save(work: Path, trainer: Trainer, step: int, curve: list[dict], seconds: f
         os.replace(temporary, work / name)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
-        raise UserError(f"{work / name} cannot be written ({error}): make room on the disk and run the command again, it goes on from the last save.") from error
+        raise UserError(
+            f"{work / name} cannot be written ({error}): make room on the disk and run the command again, it goes on from the last save."
+        ) from error
     write_json(work / "progress.json", {"step": step, "state": name, "curve": curve, "seconds": seconds})
     for old in work.glob("state-*.safetensors*"):
         if old.name != name:
@@ -446,7 +463,9 @@ def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> Non
         tokenizer.save_pretrained(finished)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(finished, ignore_errors=True)
-        raise UserError(f"{finished} cannot be written ({error}): make room on the disk and run the command again, the training is not lost.") from error
+        raise UserError(
+            f"{finished} cannot be written ({error}): make room on the disk and run the command again, the training is not lost."
+        ) from error
     write_json(finished / "recipe.json", asdict(recipe) | {
         "parameters": sum(p.numel() for p in model.parameters()),
         "sources": sources,
@@ -455,7 +474,9 @@ def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> Non
         "versions": {"torch": torch.__version__, "transformers": __version__, "python": platform.python_version()},
     })  # fmt: skip
     write_json(finished / "curve.json", {"curve": curve})
-    (finished / "README.md").write_text(card(recipe, json.loads((finished / "recipe.json").read_text()), curve), encoding="utf8")
+    (finished / "README.md").write_text(
+        card(recipe, json.loads((finished / "recipe.json").read_text()), curve), encoding="utf8"
+    )
     # The old model stays until the new one can take its place.
     old = out.with_name(out.name + ".old")
     if out.exists():
@@ -470,8 +491,16 @@ def card(recipe: Recipe, written: dict, curve: list[dict]) -> str:
     last, (n_layers, width, n_heads) = curve[-1], SIZES[recipe.size]
     successor_loss = "not measured" if last["loss_successor"] is None else f"{last['loss_successor']:.3f}"
     by_task = "\n".join(f"| {task} | {last[task]:.2f} |" for task in ordinals.TASKS if task in last)
-    sources = ", ".join(f"{value['tokens'] / 1e6:.1f} million tokens of {name}" for name, value in written["sources"].items() if name != "sha256")
-    two = " Unlike OpenAI's, it embeds and unembeds with two matrices." if recipe.family == "gpt2" and not recipe.tied else ""
+    sources = ", ".join(
+        f"{value['tokens'] / 1e6:.1f} million tokens of {name}"
+        for name, value in written["sources"].items()
+        if name != "sha256"
+    )
+    two = (
+        " Unlike OpenAI's, it embeds and unembeds with two matrices."
+        if recipe.family == "gpt2" and not recipe.tied
+        else ""
+    )
     return f"""---
 license: mit
 library_name: transformers

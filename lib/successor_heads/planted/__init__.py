@@ -38,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", type=float, help="what in MLP0 is not make-up, in lengths of one direction (0.3)")
     parser.add_argument("--in-context", action="store_true",
                         help="let the head attend to ordinals, and add an acronym head and a copying head")  # fmt: skip
-    parser.add_argument("--hidden", action="store_true", help="plant a head that writes in code and has a twin: no score and no single ablation shows it (gpt_neox)")
+    parser.add_argument(
+        "--hidden",
+        action="store_true",
+        help="plant a head that writes in code and has a twin: no score and no single ablation shows it (gpt_neox)",
+    )
     parser.add_argument("--tokenizer", default="auto",
                         help="a folder, 'words' for a small one made here, or 'auto' (default): the family's own if found")  # fmt: skip
 
@@ -56,14 +60,22 @@ def run(arguments: argparse.Namespace) -> int:
     usual = HIDDEN_FAMILY if arguments.hidden else "gpt2"
     family, shape = shapes.like(arguments.like) if arguments.like else (arguments.family or usual, shapes.Shape(**own))
     if arguments.family not in (None, family):
-        raise UserError(f"{arguments.like} is of the family {family}, not {arguments.family}: leave out one of the two.")
+        raise UserError(
+            f"{arguments.like} is of the family {family}, not {arguments.family}: leave out one of the two."
+        )
     if arguments.hidden:
-        given = {"--modulus": arguments.modulus, "--noise": arguments.noise, "--in-context": arguments.in_context or None}
+        given = {
+            "--modulus": arguments.modulus,
+            "--noise": arguments.noise,
+            "--in-context": arguments.in_context or None,
+        }
         given = [name for name, value in given.items() if value is not None]
         if given:
             raise UserError(f"--hidden has a make-up and an attention of its own: leave out {' and '.join(given)}.")
         if family != HIDDEN_FAMILY:
-            raise UserError(f"--hidden is made in {HIDDEN_FAMILY} only, not in {family}: leave out the family, or --hidden.")
+            raise UserError(
+                f"--hidden is made in {HIDDEN_FAMILY} only, not in {family}: leave out the family, or --hidden."
+            )
     elif arguments.noise is not None and arguments.modulus is None and not arguments.in_context:
         raise UserError("--noise is part of a make-up: give --modulus or --in-context with it, or leave it out.")
     tokenizer, tokenizer_name = words.find_tokenizer(arguments.tokenizer, family)

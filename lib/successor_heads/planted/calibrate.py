@@ -72,7 +72,8 @@ def find(plan: Plan, tokenizer) -> dict:
     for place in where.values():
         known[place] = True
     by_convention = {
-        convention: {role: table[place].item() for role, place in where.items()} | {"others": table[~known].max().item()}
+        convention: {role: table[place].item() for role, place in where.items()}
+        | {"others": table[~known].max().item()}
         for convention, table in under_conventions(parts, classes).items()
     }
     return {
@@ -127,8 +128,12 @@ def recover(planted: Planted, *, widths, sparsities, seeds, steps: int = 800) ->
                     "explained": saes.explained[sae].item(), "active": saes.active[sae].item(), "dead": saes.dead[sae].item(),
                 })  # fmt: skip
         chance = torch.randn(width, x.shape[1], generator=torch.Generator().manual_seed(width))
-        rows.append({"method": "random", "width": width, "cosine": features.matched_cosines(chance, truth)[0].mean().item()})
-    return pd.DataFrame(rows).assign(noise=planted.truth["noise"], modulus=planted.truth["modulus"], plant=planted.truth["seed"])
+        rows.append(
+            {"method": "random", "width": width, "cosine": features.matched_cosines(chance, truth)[0].mean().item()}
+        )
+    return pd.DataFrame(rows).assign(
+        noise=planted.truth["noise"], modulus=planted.truth["modulus"], plant=planted.truth["seed"]
+    )
 
 
 def found_directions(planted: Planted, *, width: int = 48, sparsity: float = 0.05) -> dict[str, Tensor]:
@@ -150,7 +155,8 @@ def found_directions(planted: Planted, *, width: int = 48, sparsity: float = 0.0
         "true": true,
         "SAE": saes.features[0][chosen],
         "probe": features.probe_modulus(x, numbers.index, len(true), seed=seed, n_permutations=1).directions,
-        "class means": torch.stack([x[residue == r].mean(0) for r in range(len(true))]) / planted.truth["direction_length"],
+        "class means": torch.stack([x[residue == r].mean(0) for r in range(len(true))])
+        / planted.truth["direction_length"],
         "true, permuted": true[derangement(len(true), seed=seed)],
         "random": arithmetic.random_directions(true, seed=seed),
     }
@@ -178,7 +184,9 @@ def edit_rates(planted: Planted, *, scales, tasks=ordinals.TASKS) -> pd.DataFram
                     parts, classes[task], directions, layer=layer, head=head, scale=scale * length
                 )
                 moved = outcome.success[outcome.edits.moves]
-                rows.append({"directions": name, "task": task, "scale": scale, "right": int(moved.sum()), "n": len(moved)})
+                rows.append(
+                    {"directions": name, "task": task, "scale": scale, "right": int(moved.sum()), "n": len(moved)}
+                )
     return pd.DataFrame(rows).assign(plant=planted.truth["seed"])
 
 
@@ -193,7 +201,11 @@ def rank_effects(planted: Planted, *, n_prompts: int = 12) -> pd.DataFrame:
         common = dict(members=task.members, reference=task.texts)
         direct = tracing.direct_effects(model, task.texts, task.answers, **common)
         total = tracing.mean_ablation_effects(model, task.texts, task.answers, **common)
-        row = {"role": role, "right": total.clean.right_in_class.double().mean().item(), "lead": total.clean.difference.mean().item()}
+        row = {
+            "role": role,
+            "right": total.clean.right_in_class.double().mean().item(),
+            "lead": total.clean.difference.mean().item(),
+        }
         for name, effects in (("direct", direct), ("ablation", total)):
             fall = effects.difference_fall.mean(-1)
             row[name] = fall[place].item()
@@ -219,10 +231,17 @@ def look_for_hidden(seed: int, tokenizer, *, n_prompts: int = 24) -> dict:
     row = {"plant": seed, "heads": planted.module.config.num_hidden_layers * planted.module.config.num_attention_heads}
     for name, values in seen.items():
         ours = max(values[place].item() for place in pair)
-        row |= {name: ours, f"next_{name}": highest_elsewhere(values, pair), f"rank_{name}": int((values > ours).sum()) + 1}
+        row |= {
+            name: ours,
+            f"next_{name}": highest_elsewhere(values, pair),
+            f"rank_{name}": int((values > ours).sum()) + 1,
+        }
     for name, heads in {"nothing": [], "hidden": pair[:1], "twin": pair[1:], "both": pair}.items():
         answers = tracing.joint_ablation(model, *asked, heads, **common)
-        row |= {f"right_without_{name}": answers.right_in_class.double().mean().item(), f"lead_without_{name}": answers.difference.mean().item()}
+        row |= {
+            f"right_without_{name}": answers.right_in_class.double().mean().item(),
+            f"lead_without_{name}": answers.difference.mean().item(),
+        }
     return row
 
 
@@ -237,7 +256,9 @@ def highest_elsewhere(values: Float[Tensor, "layer head"], places: Sequence[tupl
 # --- intervals ------------------------------------------------------------------------------------
 
 
-def over_plants(values: Sequence[float] | Sequence[bool], *, n_resamples: int = 2000, seed: int = 0) -> dict[str, float | int]:
+def over_plants(
+    values: Sequence[float] | Sequence[bool], *, n_resamples: int = 2000, seed: int = 0
+) -> dict[str, float | int]:
     """Mean with 95% interval over plants, of one value a plant: what is measured within a plant is not independent.
 
     Yes or no a plant gets Wilson's interval, all else the bootstrap's, which is a point where all
@@ -277,7 +298,12 @@ def summaries(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         size=np.where(plants["d_model"] >= 768, "full", "small"), highest_other=canonical.max(axis=1),
         made_up=plants["modulus"].notna(),
     )  # fmt: skip
-    edits = tables["edits"].groupby(["family", "plant", "directions", "scale"], sort=False)[["right", "n"]].sum().reset_index()
+    edits = (
+        tables["edits"]
+        .groupby(["family", "plant", "directions", "scale"], sort=False)[["right", "n"]]
+        .sum()
+        .reset_index()
+    )
     effects = tables["effects"].assign(
         first_direct=tables["effects"]["rank_direct"] == 1, first_ablation=tables["effects"]["rank_ablation"] == 1
     )
@@ -330,7 +356,9 @@ def edits_rows(family: str, seed: int) -> list[dict]:
 
 
 def effects_rows(family: str, seed: int) -> list[dict]:
-    return rank_effects(plant(Plan(family, seed, SMALL[family], in_context=True), _tokenizer("words", family)[0])).to_dict("records")
+    return rank_effects(
+        plant(Plan(family, seed, SMALL[family], in_context=True), _tokenizer("words", family)[0])
+    ).to_dict("records")
 
 
 def hidden_row(seed: int) -> list[dict]:
@@ -344,9 +372,16 @@ def jobs_of(n_plants: int, n_large: int, n_sae: int) -> list[tuple]:
     """
     every = [(family, seed) for seed in range(n_plants) for family in FAMILIES]
     with_saes = {(FAMILIES[seed % len(FAMILIES)], seed) for seed in range(n_sae)}
-    recover_jobs = [("recovered", recovered_rows, (*plant, noise, plant in with_saes)) for noise in NOISES for plant in every]
+    recover_jobs = [
+        ("recovered", recovered_rows, (*plant, noise, plant in with_saes)) for noise in NOISES for plant in every
+    ]
     large = [(family, seed, shape) for family, shape in map(shapes.like, LARGE) for seed in range(n_large)]
-    small = [Plan(family, seed, SMALL[family], modulus=modulus) for modulus in (None, 10) for family in FAMILIES for seed in range(n_plants)]
+    small = [
+        Plan(family, seed, SMALL[family], modulus=modulus)
+        for modulus in (None, 10)
+        for family in FAMILIES
+        for seed in range(n_plants)
+    ]
     return [
         *sorted(recover_jobs, key=lambda job: not job[2][-1]),
         *(("plants", plant_row, ("words", plan)) for plan in small),
@@ -372,13 +407,17 @@ def main() -> None:
     rows: dict[str, list[dict]] = {name: [] for name in TABLES}
     jobs = jobs_of(arguments.plants, arguments.large, arguments.saes)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.workers, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(
+        arguments.workers, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
         running = [(name, pool.submit(function, *args)) for name, function, args in jobs]
         for number, (name, future) in enumerate(running):
             rows[name] += future.result()
             if number % 20 == 0:
                 print(f"{number + 1} of {len(jobs)}: {name}, {time.perf_counter() - start:.0f} s", flush=True)
-    tables = {name: pd.DataFrame(part) for name, part in rows.items()} | {"plants": pd.json_normalize(rows["plants"], sep="/")}
+    tables = {name: pd.DataFrame(part) for name, part in rows.items()} | {
+        "plants": pd.json_normalize(rows["plants"], sep="/")
+    }
     write_json(arguments.out, {
         "schema": 2,
         "made_by": f"python -m successor_heads.planted.calibrate --plants {arguments.plants} --large {arguments.large} --saes {arguments.saes}",
@@ -397,13 +436,19 @@ def main() -> None:
 
 def digests_of_code() -> dict[str, str]:
     """SHA-256 of the files that decide what is planted and measured here."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(__file__).parent.glob("*.py"))}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(__file__).parent.glob("*.py"))
+    }
 
 
 def processor() -> str:
     """The processor's name, as far as the system tells."""
     info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
     return names[0] if names else platform.processor() or platform.machine()
 
 

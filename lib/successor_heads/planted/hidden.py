@@ -50,7 +50,9 @@ def plant_hidden(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int)
 
     # The dimensions that no logit reads: outside the make-up, and all of length 0 in W_U.
     taken = torch.cat([*directions.values(), torch.ones(1, shape.d_model)]).double()
-    free = torch.linalg.qr(torch.cat([taken.T, torch.randn(shape.d_model, d_head, generator=generator).double()], dim=1))[0]
+    free = torch.linalg.qr(
+        torch.cat([taken.T, torch.randn(shape.d_model, d_head, generator=generator).double()], dim=1)
+    )[0]
     hidden = free[:, len(taken) :].T
     unembed = module.get_output_embeddings().weight.data
     gain = module.gpt_neox.final_layer_norm.weight.data.double()

@@ -39,21 +39,27 @@ class Known:
             parts = {"own": torch.eye(len(members), dtype=torch.double)}
             return cls(classes, None, token_ids, len(members), parts, {"own": members}, fillers)
         modulus = modulus or 10
-        table = [{"domain": task, "tens": i // modulus, "residue": i % modulus, "marker": "ordinal"} for task, i in members]
+        table = [
+            {"domain": task, "tens": i // modulus, "residue": i % modulus, "marker": "ordinal"} for task, i in members
+        ]
         if in_context:
             letters = set(classes["letters"].words)
             capitalized = {w: i for w, i in single_tokens(tokenizer, CAPITALIZED).items() if w[0] in letters}
             copied = single_tokens(tokenizer, COPIED)
             table += [{"initial": word[0], "marker": "capitalized"} for word in capitalized]
             table += [{"own": word, "marker": "copied"} for word in copied]
-            token_ids = torch.cat([token_ids, torch.tensor([*capitalized.values(), *copied.values()], dtype=torch.long)])
+            token_ids = torch.cat(
+                [token_ids, torch.tensor([*capitalized.values(), *copied.values()], dtype=torch.long)]
+            )
         labels = {}
         for name in ("domain", "tens", "residue", "initial", "own", "marker"):
             found = {row[name] for row in table if name in row}
             if found:
                 labels[name] = sorted(found)
         parts = {
-            name: torch.tensor([[float(row.get(name) == label) for label in known] for row in table], dtype=torch.double)
+            name: torch.tensor(
+                [[float(row.get(name) == label) for label in known] for row in table], dtype=torch.double
+            )
             for name, known in labels.items()
         }
         return cls(classes, modulus, token_ids, len(members), parts, labels, fillers)

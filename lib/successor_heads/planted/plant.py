@@ -217,7 +217,9 @@ def _plant_heads(module, known: Known, roles: list[str], plan: Plan, directions,
         places.sort(key=lambda place: place[0] != layer)
         roles = attentive + [role for role in roles if role not in attentive]
         if config.num_attention_heads < len(attentive):
-            raise UserError(f"In context {len(attentive)} heads share a layer, which has {config.num_attention_heads}: more heads.")
+            raise UserError(
+                f"In context {len(attentive)} heads share a layer, which has {config.num_attention_heads}: more heads."
+            )
     # Heads that share their values share the codes, and differ in what they write.
     n_sharing = config.num_attention_heads // slots(module, 1).w_v.shape[1]
     groups = [(layer, head // n_sharing) for layer, head in places[: len(roles)]]
@@ -245,7 +247,9 @@ def _plant_heads(module, known: Known, roles: list[str], plan: Plan, directions,
     return heads
 
 
-def solve_head(module, known: Known, role: str, place: tuple[int, int], codes: Float[Tensor, "token d_head"], *, length: float) -> float:
+def solve_head(
+    module, known: Known, role: str, place: tuple[int, int], codes: Float[Tensor, "token d_head"], *, length: float
+) -> float:
     """Write W_V and W_O of a head by least squares, and return its canonical macro.
 
     `length` is that of what it writes on the tokens it knows. Scores do not depend on it; in context it
@@ -283,7 +287,11 @@ def token_codes(known: Known, d_head: int, generator: torch.Generator) -> Float[
     long and none can outshout another.
     """
     width = d_head - 2
-    shares = {"domain": (0, width // 4), "tens": (width // 4, width // 4 + 3 * width // 8), "residue": (width // 4 + 3 * width // 8, width)}
+    shares = {
+        "domain": (0, width // 4),
+        "tens": (width // 4, width // 4 + 3 * width // 8),
+        "residue": (width // 4 + 3 * width // 8, width),
+    }
     codes = torch.zeros(len(known.token_ids), d_head, dtype=torch.double)
     for name, part in known.parts.items():
         start, end = shares.get(name, (0, width))
@@ -366,7 +374,9 @@ def random_module(family: str, shape: Shape, d_vocab: int, generator: torch.Gene
 
     No norm is the identity and no bias is zero, so that an instrument that forgets one is found out.
     """
-    module = AutoModelForCausalLM.from_config(configuration(family, shape, d_vocab=d_vocab), attn_implementation="eager")
+    module = AutoModelForCausalLM.from_config(
+        configuration(family, shape, d_vocab=d_vocab), attn_implementation="eager"
+    )
     d_model = shape.d_model
     for name, part in module.named_modules():
         if isinstance(part, nn.Embedding) or part is module.get_output_embeddings():
@@ -374,7 +384,9 @@ def random_module(family: str, shape: Shape, d_vocab: int, generator: torch.Gene
         elif isinstance(part, (nn.Linear, Conv1D)):
             fan_in = in_out(part).shape[0]
             is_out = name.rsplit(".", 1)[-1] in OUT_PROJECTIONS
-            part.weight.data.normal_(std=0.5 * (d_model * fan_in) ** -0.5 if is_out else fan_in**-0.5, generator=generator)
+            part.weight.data.normal_(
+                std=0.5 * (d_model * fan_in) ** -0.5 if is_out else fan_in**-0.5, generator=generator
+            )
             if part.bias is not None:
                 part.bias.data.normal_(std=0.02 * d_model**-0.5 if is_out else 0.02, generator=generator)
         elif "norm" in type(part).__name__.lower():
@@ -399,7 +411,9 @@ def mlp0_of(module: PreTrainedModel, token_ids: Tensor) -> tuple[Tensor, Tensor]
     return hidden[0], output
 
 
-def least_squares(x: Float[Tensor, "token d"], wanted: Float[Tensor, "token code"], *, penalty: float) -> Float[Tensor, "d code"]:
+def least_squares(
+    x: Float[Tensor, "token d"], wanted: Float[Tensor, "token code"], *, penalty: float
+) -> Float[Tensor, "d code"]:
     """The smallest W with x W = wanted; `penalty` is ridge, in units of the mean squared length of x."""
     gram = x @ x.T
     gram.diagonal().add_(penalty * gram.diagonal().mean())

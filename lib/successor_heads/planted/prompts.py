@@ -45,9 +45,13 @@ def prompts(tokenizer, role: str, *, n: int, seed: int, task: str = "numbers", n
             pairs = [(token, token) for token in single_tokens(tokenizer, COPIED).values()]
             members = torch.tensor([token for token, _ in pairs], dtype=torch.long)
         case _:
-            raise UserError(f"No prompts are known for a head with the role '{role}': choose successor, acronym or copy.")
+            raise UserError(
+                f"No prompts are known for a head with the role '{role}': choose successor, acronym or copy."
+            )
     if not pairs or not len(members):
-        raise UserError(f"This tokenizer has no words with a leading space for {role} prompts ({task}): choose another.")
+        raise UserError(
+            f"This tokenizer has no words with a leading space for {role} prompts ({task}): choose another."
+        )
     generator = torch.Generator().manual_seed(seed)
     fillers = list(single_tokens(tokenizer, FILLERS))
     texts, chosen = [], []

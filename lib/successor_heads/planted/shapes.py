@@ -49,7 +49,9 @@ def configuration(family: str, shape: Shape, *, d_vocab: int) -> PreTrainedConfi
         raise UserError(f"A model cannot have a size below 1, as in {shape}: choose larger ones.")
     if shape.d_model % shape.n_heads:
         # Llama's heads may have a width of their own, and still its configuration asks for this.
-        raise UserError(f"{shape.n_heads} heads cannot share a width of {shape.d_model}: choose a multiple of {shape.n_heads}.")
+        raise UserError(
+            f"{shape.n_heads} heads cannot share a width of {shape.d_model}: choose a multiple of {shape.n_heads}."
+        )
     n_kv_heads = shape.n_kv_heads or shape.n_heads
     d_head = shape.d_head or shape.d_model // shape.n_heads
     d_mlp = shape.d_mlp or 4 * shape.d_model

@@ -54,7 +54,9 @@ def _read(folder: Path) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # tokenizers raises bare Exceptions
         said = " ".join(str(error).split())[:200]
-        raise UserError(f"The tokenizer in {folder} cannot be read ({said}): name another folder, 'words' or 'auto'.") from error
+        raise UserError(
+            f"The tokenizer in {folder} cannot be read ({said}): name another folder, 'words' or 'auto'."
+        ) from error
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
