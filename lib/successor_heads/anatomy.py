@@ -146,11 +146,11 @@ class Anatomy:
         A norm behind the MLP, as Gemma and OLMo 2 have, is in: what later heads read has gone through it.
         """
         written = self._linear(self._in(0, self.mlp_out_path), self.mlp0_neurons(x))
-        return self._norm(self._in(0, self.mlp_post_norm_path), written)
+        return self._norm_in(0, self.mlp_post_norm_path, written)
 
     def mlp0_neurons(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token neuron"]:
         """What MLP0's neurons hand to its last linear map on reading x: behind the bend and, if any, the gate."""
-        return self._neurons(0, self._norm(self._in(0, self.mlp_norm_path), x))
+        return self._neurons(0, self._norm_in(0, self.mlp_norm_path, x))
 
     def mlp0_writes(self) -> Float[Tensor, "neuron d_model"]:
         """What each neuron of MLP0 adds to the MLP's output when its activation is 1."""
@@ -179,7 +179,7 @@ class Anatomy:
 
     def head_norm(self, layer: int) -> Callable[[Tensor], Tensor]:
         """The norm in front of a layer's attention, as a function of [..., d_model]; none in OLMo 2."""
-        return partial(self._norm, self._in(layer, self.head_norm_path))
+        return partial(self._norm_in, layer, self.head_norm_path)
 
     @property
     def final_norm(self) -> Callable[[Tensor], Tensor]:
@@ -195,7 +195,7 @@ class Anatomy:
         value = torch.einsum("td,hdk->htk", self.head_norm(0)(x), self.w_v(0)) + self.b_v(0)[:, None].to(x.device)
         written = (value @ self.w_o(0)).sum(0)
         bias = self._bias(self._in(0, self.output_projection_path))
-        return self._norm(self._in(0, self.attention_post_norm_path), written if bias is None else written + bias)
+        return self._norm_in(0, self.attention_post_norm_path, written if bias is None else written + bias)
 
     def compute(self, function: Callable, *args, **kwargs):
         """function(self, *args, **kwargs), where the weights are: here, or on NDIF (see `tracing.anatomy_of`)."""
@@ -217,8 +217,8 @@ class Anatomy:
         """The rows of a layer's value weight, or of its bias, as they are stored: by kv head, then d_head."""
         return self.weights.take(f"{self._in(layer, self.value_path)}.{part}")
 
-    def _in(self, layer: int, path: str | None) -> str | None:
-        return None if path is None else f"{self.blocks_path}.{layer}.{path}"
+    def _in(self, layer: int, path: str) -> str:
+        return f"{self.blocks_path}.{layer}.{path}"
 
     def _per_query_head(self, per_kv_head: Tensor) -> Tensor:
         # Neighbouring query heads share a value head: 0,0,1,1 and not 0,1,0,1.
@@ -233,10 +233,12 @@ class Anatomy:
             )
         return self.weights.take(f"{path}.weight", rows=token_ids, of=self.d_vocab).float()
 
-    def _norm(self, path: str | None, x: Tensor) -> Tensor:
-        """The norm of that name on [..., d_model] in float32; x itself where there is none."""
-        if path is None:
-            return x
+    def _norm_in(self, layer: int, path: str | None, x: Tensor) -> Tensor:
+        """A block's norm on [..., d_model]; x itself where the family has none at that place."""
+        return x if path is None else self._norm(self._in(layer, path), x)
+
+    def _norm(self, path: str, x: Tensor) -> Tensor:
+        """The norm of that name on [..., d_model], in float32."""
         weight = self.weights.take(f"{path}.weight").float()
         epsilon = getattr(self.config, self.epsilon_name)
         return F.layer_norm(x.float().to(weight.device), (self.d_model,), weight, self._bias(path), epsilon)
@@ -300,7 +302,7 @@ class GPTNeoX(Anatomy):
     older_names = (("lm_head.", "embed_out."),)
 
     @property
-    def is_parallel(self):
+    def is_parallel(self):  # type: ignore[override]  # here the checkpoint decides, not the family
         return self.config.use_parallel_residual
 
     def _value(self, layer, part):
@@ -319,16 +321,14 @@ class Llama(Anatomy):
     attention_path = "self_attn"
     value_path = "self_attn.v_proj"
     output_projection_path = "self_attn.o_proj"
-    head_norm_path = "input_layernorm"
-    mlp_norm_path = "post_attention_layernorm"
+    head_norm_path: str | None = "input_layernorm"
+    mlp_norm_path: str | None = "post_attention_layernorm"
     mlp_in_path = "mlp.up_proj"
     mlp_gate_path = "mlp.gate_proj"
     mlp_out_path = "mlp.down_proj"
     epsilon_name = "rms_norm_eps"
 
     def _norm(self, path, x):
-        if path is None:
-            return x
         weight = self.gain(self.weights.take(f"{path}.weight").float())
         return F.rms_norm(x.float().to(weight.device), (self.d_model,), weight, self.config.rms_norm_eps)
 
@@ -365,7 +365,7 @@ class Gemma2(Llama):
     activation_name = "hidden_activation"
 
     @property
-    def embedding_scale(self):
+    def embedding_scale(self):  # type: ignore[override]  # follows the checkpoint's width
         return self.d_model**0.5
 
     def gain(self, weight):

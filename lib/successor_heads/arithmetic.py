@@ -107,8 +107,8 @@ def all_edits(resolved: ResolvedClass, *, modulus: int = 10) -> Edits:
             target = place.get(index - index % modulus + residue)
             if target in successor:
                 rows.append((member, index % modulus, residue, target, successor[target], successor.get(member, NONE)))
-    columns = torch.tensor(rows, dtype=torch.long).reshape(-1, 6).T
-    return Edits(modulus, *columns, index=resolved.index)
+    source, own, residue, target, answer, original = torch.tensor(rows, dtype=torch.long).reshape(-1, 6).T
+    return Edits(modulus, source, own, residue, target, answer, original, index=resolved.index)
 
 
 def pushes(

@@ -144,10 +144,11 @@ def fourier_spectrum(
     10 at 10, 5, 10/3, 5/2 and 2.
     """
     n = len(index)
-    periods = np.array([n / wave for wave in range(1, n // 2 + 1)] if periods is None else periods)
-    waves = [_wave(index.numpy(), period) for period in periods]
-    starts = np.cumsum([0, *(wave.shape[1] for wave in waves[:-1])])
-    waves = np.concatenate(waves, axis=1)
+    if periods is None:
+        periods = [n / wave for wave in range(1, n // 2 + 1)]
+    by_period = [_wave(index.numpy(), period) for period in periods]
+    starts = np.cumsum([0, *(wave.shape[1] for wave in by_period[:-1])])
+    waves = np.concatenate(by_period, axis=1)
 
     centred = _unit_scale(x)
     # In its own principal axes x is no wider than its number of tokens.
@@ -351,8 +352,8 @@ def matched_cosines(
 
 def _unit_scale(x: Tensor) -> np.ndarray:
     """x around its mean, scaled so that the mean squared length of a token is 1."""
-    x = x.cpu().double().numpy()
-    centred = x - x.mean(0)
+    values = x.cpu().double().numpy()
+    centred = values - values.mean(0)
     return centred / np.sqrt((centred**2).sum(1).mean())
 
 

@@ -98,7 +98,7 @@ class HeadScores:
     def best(self) -> tuple[int, int]:
         """(layer, head) of the first in the ranking."""
         first = self.ranking[0]
-        return first["layer"], first["head"]
+        return int(first["layer"]), int(first["head"])
 
 
 def score_heads(

@@ -64,12 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.like} is of the family {family}, not {arguments.family}: leave out one of the two."
         )
     if arguments.hidden:
-        given = {
+        refused = {
             "--modulus": arguments.modulus,
             "--noise": arguments.noise,
             "--in-context": arguments.in_context or None,
         }
-        given = [name for name, value in given.items() if value is not None]
+        given = [name for name, value in refused.items() if value is not None]
         if given:
             raise UserError(f"--hidden has a make-up and an attention of its own: leave out {' and '.join(given)}.")
         if family != HIDDEN_FAMILY:

@@ -198,7 +198,7 @@ def rank_effects(planted: Planted, *, n_prompts: int = 12) -> pd.DataFrame:
     model, seed, rows = planted.open(), planted.truth["seed"], []
     for role in ATTENTIVE:
         task, place = prompts(planted.tokenizer, role, n=n_prompts, seed=seed), planted.place(role)
-        common = dict(members=task.members, reference=task.texts)
+        common: dict[str, Any] = dict(members=task.members, reference=task.texts)
         direct = tracing.direct_effects(model, task.texts, task.answers, **common)
         total = tracing.mean_ablation_effects(model, task.texts, task.answers, **common)
         row = {
@@ -223,7 +223,8 @@ def look_for_hidden(seed: int, tokenizer, *, n_prompts: int = 24) -> dict:
     planted = hidden.plant_hidden(Shape(n_layers=4), tokenizer, seed=seed)
     model, pair = planted.open(), [planted.place("hidden"), planted.place("twin")]
     task = prompts(tokenizer, "successor", n=n_prompts, seed=seed)
-    asked, common = (task.texts, task.answers), dict(members=task.members, reference=task.texts)
+    asked = (task.texts, task.answers)
+    common: dict[str, Any] = dict(members=task.members, reference=task.texts)
     seen = under_conventions(anatomy.of(model), ordinals.resolve(tokenizer)) | {
         "direct": tracing.direct_effects(model, *asked, **common).difference_fall.mean(-1),
         "ablation": tracing.mean_ablation_effects(model, *asked, **common).difference_fall.mean(-1),
@@ -264,13 +265,13 @@ def over_plants(
     Yes or no a plant gets Wilson's interval, all else the bootstrap's, which is a point where all
     plants agree and then says no more than that.
     """
-    values = np.asarray(values)
-    if values.dtype == bool:
-        low, high = scores.wilson(int(values.sum()), len(values))
+    outcomes = np.asarray(values)
+    if outcomes.dtype == bool:
+        low, high = scores.wilson(int(outcomes.sum()), len(outcomes))
     else:
-        draws = np.random.default_rng(seed).integers(len(values), size=(n_resamples, len(values)))
-        low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
-    return {"mean": float(values.mean()), "low": float(low), "high": float(high), "n": len(values)}
+        draws = np.random.default_rng(seed).integers(len(outcomes), size=(n_resamples, len(outcomes)))
+        low, high = np.percentile(outcomes[draws].mean(1), [2.5, 97.5])
+    return {"mean": float(outcomes.mean()), "low": float(low), "high": float(high), "n": len(outcomes)}
 
 
 def summarise(table: pd.DataFrame, by: list[str], measures: list[str]) -> pd.DataFrame:

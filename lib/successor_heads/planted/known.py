@@ -1,6 +1,7 @@
 """What a plant's heads know: the ordinals and, in context, some words; and what each of them is made of."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -33,13 +34,13 @@ class Known:
         classes = resolve(tokenizer)
         members = [(task, int(i)) for task, resolved in classes.items() for i in resolved.index]
         token_ids = torch.cat([resolved.token_ids for resolved in classes.values()])
-        fillers = [single_token(tokenizer, prefix + word) for word in FILLERS for prefix in (" ", "")]
-        fillers = torch.tensor([token for token in fillers if token is not None], dtype=torch.long)
+        written = [single_token(tokenizer, prefix + word) for word in FILLERS for prefix in (" ", "")]
+        fillers = torch.tensor([token for token in written if token is not None], dtype=torch.long)
         if not (modulus or in_context):
             parts = {"own": torch.eye(len(members), dtype=torch.double)}
             return cls(classes, None, token_ids, len(members), parts, {"own": members}, fillers)
         modulus = modulus or 10
-        table = [
+        table: list[dict[str, Any]] = [
             {"domain": task, "tens": i // modulus, "residue": i % modulus, "marker": "ordinal"} for task, i in members
         ]
         if in_context:

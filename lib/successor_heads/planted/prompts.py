@@ -57,9 +57,9 @@ def prompts(tokenizer, role: str, *, n: int, seed: int, task: str = "numbers", n
     texts, chosen = [], []
     for _ in range(n):
         pair = pairs[_draw(len(pairs), generator)]
-        words = [fillers[_draw(len(fillers), generator)] for _ in range(n_words)]
-        words[1 + _draw(n_words - 2, generator)] = tokenizer.decode([pair[0]]).strip()
-        texts.append(" ".join(words))
+        text = [fillers[_draw(len(fillers), generator)] for _ in range(n_words)]
+        text[1 + _draw(n_words - 2, generator)] = tokenizer.decode([pair[0]]).strip()
+        texts.append(" ".join(text))
         chosen.append(pair)
     word, answer = torch.tensor(chosen).T
     return Prompts(texts, word, answer, members)

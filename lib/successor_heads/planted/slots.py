@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.pytorch_utils import Conv1D
 
 
@@ -21,10 +22,10 @@ class Slots:
     w_v: Float[Tensor, "d_model kv_head d_head"]
     b_q: Float[Tensor, "head d_head"] | None
     w_o: Float[Tensor, "head d_head d_model"]
-    mlp_norm: nn.Module
+    mlp_norm: nn.LayerNorm | LlamaRMSNorm
     mlp: nn.Module
-    mlp_in: nn.Module
-    mlp_out: nn.Module
+    mlp_in: nn.Linear | Conv1D
+    mlp_out: nn.Linear | Conv1D
 
 
 def slots(module: PreTrainedModel, layer: int) -> Slots:
@@ -35,8 +36,9 @@ def slots(module: PreTrainedModel, layer: int) -> Slots:
             block = module.transformer.h[layer]
             # [in, out]: all queries, then all keys, then all values.
             qkv = block.attn.c_attn.weight.data.unflatten(1, (3, n_heads, -1))
+            query, key, value = qkv.unbind(1)
             return Slots(
-                *qkv.unbind(1),
+                query, key, value,
                 b_q=block.attn.c_attn.bias.data.view(3, n_heads, -1)[0],
                 w_o=block.attn.c_proj.weight.data.unflatten(0, (n_heads, -1)),
                 mlp_norm=block.ln_2, mlp=block.mlp, mlp_in=block.mlp.c_fc, mlp_out=block.mlp.c_proj,
@@ -46,8 +48,9 @@ def slots(module: PreTrainedModel, layer: int) -> Slots:
             fused = block.attention.query_key_value
             # [out, in]: head after head, in each its query, key and value.
             qkv = fused.weight.data.unflatten(0, (n_heads, 3, -1)).permute(3, 0, 1, 2)
+            query, key, value = qkv.unbind(2)
             return Slots(
-                *qkv.unbind(2),
+                query, key, value,
                 b_q=None if fused.bias is None else fused.bias.data.view(n_heads, 3, -1)[:, 0],
                 w_o=block.attention.dense.weight.data.unflatten(1, (n_heads, -1)).permute(1, 2, 0),
                 mlp_norm=block.post_attention_layernorm, mlp=block.mlp,
@@ -72,6 +75,6 @@ def slots(module: PreTrainedModel, layer: int) -> Slots:
     raise AssertionError(f"no plants of type {module.config.model_type}")
 
 
-def in_out(projection: nn.Module) -> Float[Tensor, "in out"]:
+def in_out(projection: nn.Linear | Conv1D) -> Float[Tensor, "in out"]:
     """A writable view of a linear layer's weight for row vectors."""
     return projection.weight.data if isinstance(projection, Conv1D) else projection.weight.data.T
