@@ -18,39 +18,39 @@ STATIC = ROOT / "book" / "_static"
 
 
 @pytest.fixture(scope="module")
-def shelves(tokenizer):
+def lists(tokenizer):
     """Days and letters with logits made by hand: the unedited head counts, and each direction promotes its successor."""
     made = {}
     for task, resolved in ordinals.resolve(tokenizer).items():
         if task in ("days", "letters"):
             n = len(resolved.words)
-            anyway = torch.zeros(n, n)
-            anyway[resolved.source, resolved.target] = 4.0
+            clean = torch.zeros(n, n)
+            clean[resolved.source, resolved.target] = 4.0
             follows = torch.stack([(resolved.index % 10 == (r + 1) % 10).float() for r in range(10)])
             wrong = follows.roll(3, 0)
-            made[task] = workbench.Shelf(
-                resolved, torch.arange(n), anyway, {"class means": follows, "permuted": wrong}, scale=4.5
+            made[task] = workbench.EditableList(
+                resolved, torch.arange(n), clean, {"class means": follows, "permuted": wrong}, scale=4.5
             )
     return made
 
 
-def test_logits_are_the_source_plus_k_times_the_difference(shelves):
-    days = shelves["days"]
+def test_logits_are_the_source_plus_k_times_the_difference(lists):
+    days = lists["days"]
     before, after = (days.logits(1, 5, k, directions="class means") for k in (0.0, 4.5))
     assert before.argmax() == 2 and after.argmax() == 5, "Tuesday with a 5 is followed by Saturday"
     assert after.mean().abs() < 1e-6
     assert (after - before)[5] - (after - before)[2] == pytest.approx(9.0), "5 in and 2 out, 4.5 times each"
-    assert "answers Saturday (as the edit says)" in workbench.told(days, 1, 5, 4.5, directions="class means")
-    assert "answers Wednesday (the old answer)" in workbench.told(days, 1, 5, 0.1, directions="class means")
+    assert "answers Saturday (as the edit says)" in workbench.answer_sentence(days, 1, 5, 4.5, directions="class means")
+    assert "answers Wednesday (the old answer)" in workbench.answer_sentence(days, 1, 5, 0.1, directions="class means")
 
 
-def test_an_edit_to_the_own_residue_is_not_offered(shelves):
-    assert [r for _, r in workbench.residues_of(shelves["days"], 1)] == [1, 3, 4, 5, 6, 7]
-    assert workbench.residues_of(shelves["days"], 1)[3] == ("5, as in Friday", 5)
+def test_an_edit_to_the_own_residue_is_not_offered(lists):
+    assert [r for _, r in workbench.residues_of(lists["days"], 1)] == [1, 3, 4, 5, 6, 7]
+    assert workbench.residues_of(lists["days"], 1)[3] == ("5, as in Friday", 5)
 
 
-def test_without_javascript_every_answer_is_in_a_table(shelves):
-    soup = BeautifulSoup(workbench.page(shelves, caption="A caption."), "html.parser")
+def test_without_javascript_every_answer_is_in_a_table(lists):
+    soup = BeautifulSoup(workbench.page(lists, caption="A caption."), "html.parser")
     assert soup.figcaption.text == "A caption."
     assert soup.find("details", class_="sh-answers").has_attr("open")
     tables = soup.find_all("table")
@@ -71,15 +71,15 @@ def test_without_javascript_every_answer_is_in_a_table(shelves):
     assert "</script" not in json.dumps(json.loads(soup.find("script").string)), "the tables can be read as JSON"
 
 
-def test_a_large_class_shows_its_highest_members_and_the_two_that_matter(shelves):
-    soup = BeautifulSoup(workbench.bars(shelves["letters"], 0, 7, 1.0, directions="permuted"), "html.parser")
+def test_a_large_class_shows_its_highest_members_and_the_two_that_matter(lists):
+    soup = BeautifulSoup(workbench.bars(lists["letters"], 0, 7, 1.0, directions="permuted"), "html.parser")
     words = [row.th.text for row in soup.find_all("tr")]
     assert "H ◀ edited" in words and "B ◁ before" in words and workbench.MOST_BARS <= len(words) < 26
 
 
-def test_the_live_workbench_answers_as_the_page_does(shelves):
+def test_the_live_workbench_answers_as_the_page_does(lists):
     need(_has_ipywidgets(), "ipywidgets is not installed here")
-    box = workbench.live(shelves)
+    box = workbench.live(lists)
     (task, source, residue), (directions, scale) = box.children[0].children, box.children[1].children
     assert scale.value == 4.5 and source.value == 0
     source.value, residue.value = 1, 5
@@ -100,25 +100,25 @@ def _has_ipywidgets():
     return True
 
 
-def test_in_the_book_the_page_is_shown_and_in_a_notebook_the_widgets(shelves, monkeypatch):
+def test_in_the_book_the_page_is_shown_and_in_a_notebook_the_widgets(lists, monkeypatch):
     shown = []
     monkeypatch.setattr(workbench, "display", shown.append)
-    monkeypatch.setattr(workbench, "live", lambda shelves: "widgets")
+    monkeypatch.setattr(workbench, "live", lambda lists: "widgets")
     monkeypatch.setenv("SUCCESSOR_HEADS_BOOK", "1")
-    workbench.show(shelves, caption="c")
+    workbench.show(lists, caption="c")
     monkeypatch.delenv("SUCCESSOR_HEADS_BOOK")
-    workbench.show(shelves, caption="c")
+    workbench.show(lists, caption="c")
     assert "sh-workbench" in shown[0].data and shown[1] == "widgets"
 
 
 @pytest.fixture(scope="module")
-def page(chrome, shelves, tmp_path_factory):  # noqa: F811
+def page(chrome, lists, tmp_path_factory):  # noqa: F811
     """The workbench on a page of its own, with the book's own script and sheet, opened from its file."""
     path = tmp_path_factory.mktemp("bench") / "page.html"
     path.write_text(
         '<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<link rel="stylesheet" href="{(STATIC / "book.css").as_uri()}"><body><main class="bd-article"><div class="cell_output">'
-        f'{workbench.page(shelves, caption="A caption.")}</div></main><script src="{(STATIC / "workbench.js").as_uri()}"></script></body></html>',
+        f'{workbench.page(lists, caption="A caption.")}</div></main><script src="{(STATIC / "workbench.js").as_uri()}"></script></body></html>',
         encoding="utf8",
     )
     return path
@@ -140,7 +140,7 @@ def answer_of(browser):
     return browser.find_element(By.CSS_SELECTOR, ".sh-bench-answer").text
 
 
-def test_the_workbench_is_driven_by_the_keyboard_and_its_numbers_are_the_library_s(chrome, page, shelves):  # noqa: F811
+def test_the_workbench_is_driven_by_the_keyboard_and_its_numbers_are_the_library_s(chrome, page, lists):  # noqa: F811
     chrome.get_log("browser")
     show(chrome, page, 1280)
     assert not chrome.find_element(By.CSS_SELECTOR, ".sh-answers").get_attribute("open"), "closed where the script runs"
@@ -164,7 +164,7 @@ def test_the_workbench_is_driven_by_the_keyboard_and_its_numbers_are_the_library
     press("scale", Keys.HOME)
     assert "Wednesday (the old answer)" in answer_of(chrome)
     press("scale", *[Keys.ARROW_RIGHT] * 11)
-    days = shelves["days"]
+    days = lists["days"]
     expected = days.logits(1, 5, 1.1, directions="class means")
     shown = bars_of(chrome)
     assert {word.split(" ")[0]: value for word, value in shown.items()} == pytest.approx(

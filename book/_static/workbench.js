@@ -21,20 +21,20 @@
     return element("label", {}, element("span", {}, text), control);
   }
 
-  function residuesOf(shelf, source) {
+  function residuesOf(list, source) {
     const found = [];
     for (let residue = 0; residue < 10; residue++) {
-      const edit = shelf.edits[source + " " + residue];
-      if (edit && edit[0] !== source) found.push([residue, residue + ", as in " + shelf.words[edit[0]]]);
+      const edit = list.edits[source + " " + residue];
+      if (edit && edit[0] !== source) found.push([residue, residue + ", as in " + list.words[edit[0]]]);
     }
     return found;
   }
 
-  function logits(shelf, source, residue, k, directions) {
-    const anyway = shelf.anyway[source];
-    const rows = shelf.directions[directions];
-    const own = shelf.index[source] % rows.length;
-    return anyway.map((value, member) => (value + k * (rows[residue][member] - rows[own][member])) / 100);
+  function logits(list, source, residue, k, directions) {
+    const clean = list.clean[source];
+    const rows = list.directions[directions];
+    const own = list.index[source] % rows.length;
+    return clean.map((value, member) => (value + k * (rows[residue][member] - rows[own][member])) / 100);
   }
 
   function highest(values) {
@@ -49,7 +49,7 @@
   }
 
   function build(figure, number) {
-    const shelves = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    const lists = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
     const id = (name) => "sh-bench-" + number + "-" + name;
     const task = element("select", { id: id("class") });
     const source = element("select", { id: id("source") });
@@ -65,19 +65,19 @@
       body
     );
 
-    fill(task, Object.entries(shelves).map(([key, shelf]) => [key, shelf.name]));
-    fill(directions, Object.keys(Object.values(shelves)[0].directions).map((name) => [name, name]));
+    fill(task, Object.entries(lists).map(([key, list]) => [key, list.name]));
+    fill(directions, Object.keys(Object.values(lists)[0].directions).map((name) => [name, name]));
 
     function update() {
-      const shelf = shelves[task.value];
+      const list = lists[task.value];
       const k = Number(scale.value);
       const from = Number(source.value);
-      const values = logits(shelf, from, Number(residue.value), k, directions.value);
-      const before = logits(shelf, from, Number(residue.value), 0, directions.value);
-      const [, wanted, original] = shelf.edits[from + " " + residue.value];
+      const values = logits(list, from, Number(residue.value), k, directions.value);
+      const before = logits(list, from, Number(residue.value), 0, directions.value);
+      const [, wanted, original] = list.edits[from + " " + residue.value];
       const now = highest(values);
-      const verdict = now === wanted ? "as the edit says" : now === original ? "the old answer" : "the edit says " + shelf.words[wanted];
-      answer.textContent = "The head answers " + shelf.words[now] + " (" + verdict + "); without the edit it answers " + shelf.words[highest(before)] + ".";
+      const verdict = now === wanted ? "as the edit says" : now === original ? "the old answer" : "the edit says " + list.words[wanted];
+      answer.textContent = "The head answers " + list.words[now] + " (" + verdict + "); without the edit it answers " + list.words[highest(before)] + ".";
       scaleValue.textContent = k.toFixed(1);
       const low = Math.min(...values);
       const span = Math.max(...values) - low || 1;
@@ -87,21 +87,21 @@
         const bar = element("div", { class: "bar " + kind });
         bar.style.width = (100 * (values[member] - low)) / span + "%";
         const row = element("tr", { "data-member": member },
-          element("th", { scope: "row" }, shelf.words[member] + mark), element("td", { class: "track" }, bar), element("td", { class: "value" }, values[member].toFixed(2)));
+          element("th", { scope: "row" }, list.words[member] + mark), element("td", { class: "track" }, bar), element("td", { class: "value" }, values[member].toFixed(2)));
         if (member === now) row.classList.add("wins");
         return row;
       }));
     }
 
     function newSource() {
-      fill(residue, residuesOf(shelves[task.value], Number(source.value)), residue.value);
+      fill(residue, residuesOf(lists[task.value], Number(source.value)), residue.value);
       update();
     }
 
     function newClass() {
-      const shelf = shelves[task.value];
-      fill(source, shelf.sources.map((member) => [member, shelf.words[member]]));
-      scale.value = shelf.scale;
+      const list = lists[task.value];
+      fill(source, list.sources.map((member) => [member, list.words[member]]));
+      scale.value = list.scale;
       newSource();
     }
 

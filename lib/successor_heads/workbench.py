@@ -1,7 +1,7 @@
 """A workbench for edits: choose a token, a residue and a scale, and see the head's logits change.
 
-    shelves = {"days": Shelf(days, sources, anyway, {"class means": rows}, scale=2.5)}
-    show(shelves, caption="…")
+    lists = {"days": EditableList(days, sources, clean, {"class means": rows}, scale=2.5)}
+    show(lists, caption="…")
 
 A head is linear, so an edit's logits are those of the source plus k times the difference of two rows. These few
 rows are all that the workbench needs: the page of the book carries them and adds them up in the reader's
@@ -30,15 +30,16 @@ LARGEST_SCALE = 6.0
 
 
 @dataclass(frozen=True, eq=False)
-class Shelf:
+class EditableList:
     """One class on the workbench: logits over its members, before any edit and of each residue's direction.
 
-    `sources` are the members that can be edited; `anyway` runs over them.
+    `sources` are the members that can be edited, `clean` their logits without an edit; `scale` is the k at which
+    the page opens.
     """
 
     resolved: ResolvedClass
     sources: Int[Tensor, " source"]
-    anyway: Float[Tensor, "source member"]
+    clean: Float[Tensor, "source member"]
     directions: Mapping[str, Float[Tensor, "residue member"]]
     scale: float
 
@@ -54,14 +55,16 @@ class Shelf:
         rows = self.directions[directions]
         row = int((self.sources == source).nonzero())
         own = int(self.resolved.index[source]) % len(rows)
-        logits = self.anyway[row] + k * (rows[residue] - rows[own])
+        logits = self.clean[row] + k * (rows[residue] - rows[own])
         return logits - logits.mean()
 
 
-def page(shelves: Mapping[str, Shelf], *, caption: str) -> str:
+def page(lists: Mapping[str, EditableList], *, caption: str) -> str:
     """The workbench as HTML: its tables as JSON for the script, and every answer at the chosen scale as a table for readers without it."""
-    tables = "".join(_answers(task, shelf, is_open=place == 0) for place, (task, shelf) in enumerate(shelves.items()))
-    payload = json.dumps({task: _plain(shelf) for task, shelf in shelves.items()}, ensure_ascii=False).replace(
+    tables = "".join(
+        _answers(task, editable, is_open=place == 0) for place, (task, editable) in enumerate(lists.items())
+    )
+    payload = json.dumps({task: _plain(editable) for task, editable in lists.items()}, ensure_ascii=False).replace(
         "<", "\\u003c"
     )
     return (
@@ -72,20 +75,20 @@ def page(shelves: Mapping[str, Shelf], *, caption: str) -> str:
     )
 
 
-def show(shelves: Mapping[str, Shelf], *, caption: str) -> None:
+def show(lists: Mapping[str, EditableList], *, caption: str) -> None:
     """Display the workbench: the book's page, or widgets where a kernel answers."""
-    display(HTML(page(shelves, caption=caption)) if os.environ.get("SUCCESSOR_HEADS_BOOK") else live(shelves))
+    display(HTML(page(lists, caption=caption)) if os.environ.get("SUCCESSOR_HEADS_BOOK") else live(lists))
 
 
-def live(shelves: Mapping[str, Shelf]):
-    """The workbench as ipywidgets, on the shelves of this kernel."""
+def live(lists: Mapping[str, EditableList]):
+    """The workbench as ipywidgets, on the lists of this kernel."""
     import ipywidgets as widgets  # here, because only a live notebook needs it
 
-    first = next(iter(shelves))
-    task = widgets.Dropdown(options=[(_spaced(t), t) for t in shelves], description="class")
+    first = next(iter(lists))
+    task = widgets.Dropdown(options=[(_spaced(t), t) for t in lists], description="class")
     source = widgets.Dropdown(description="source")
     residue = widgets.Dropdown(description="residue")
-    directions = widgets.Dropdown(options=list(shelves[first].directions), description="directions")
+    directions = widgets.Dropdown(options=list(lists[first].directions), description="directions")
     scale = widgets.FloatSlider(min=0, max=LARGEST_SCALE, step=0.1, description="scale k", continuous_update=True)
     answer = widgets.HTML()
 
@@ -96,20 +99,20 @@ def live(shelves: Mapping[str, Shelf]):
         dropdown.value = kept if kept in values else values[0]
 
     def fill_sources(_=None):
-        shelf = shelves[task.value]
-        choose(source, [(shelf.resolved.words[m], m) for m in sources_of(shelf)])
-        scale.value = shelf.scale
+        editable = lists[task.value]
+        choose(source, [(editable.resolved.words[m], m) for m in sources_of(editable)])
+        scale.value = editable.scale
         fill_residues()
 
     def fill_residues(_=None):
         if source.value is not None:  # between two sets of options
-            choose(residue, residues_of(shelves[task.value], source.value))
+            choose(residue, residues_of(lists[task.value], source.value))
             answer_anew()
 
     def answer_anew(_=None):
-        if (source.value, residue.value) in shelves[task.value].edits:
+        if (source.value, residue.value) in lists[task.value].edits:
             answer.value = bars(
-                shelves[task.value], source.value, residue.value, scale.value, directions=directions.value
+                lists[task.value], source.value, residue.value, scale.value, directions=directions.value
             )
 
     task.observe(fill_sources, "value")
@@ -120,25 +123,25 @@ def live(shelves: Mapping[str, Shelf]):
     return widgets.VBox([widgets.HBox([task, source, residue]), widgets.HBox([directions, scale]), answer])
 
 
-def sources_of(shelf: Shelf) -> list[int]:
+def sources_of(editable: EditableList) -> list[int]:
     """The members that can be edited at all."""
-    return [m for m in shelf.sources.tolist() if residues_of(shelf, m)]
+    return [m for m in editable.sources.tolist() if residues_of(editable, m)]
 
 
-def residues_of(shelf: Shelf, source: int) -> list[tuple[str, int]]:
+def residues_of(editable: EditableList, source: int) -> list[tuple[str, int]]:
     """What a source can be given, as (label, residue): "7, as in July"."""
     return [
-        (f"{r}, as in {shelf.resolved.words[e[0]]}", r)
-        for (m, r), e in shelf.edits.items()
+        (f"{r}, as in {editable.resolved.words[e[0]]}", r)
+        for (m, r), e in editable.edits.items()
         if m == source and e[0] != m
     ]
 
 
-def told(shelf: Shelf, source: int, residue: int, k: float, *, directions: str) -> str:
+def answer_sentence(editable: EditableList, source: int, residue: int, k: float, *, directions: str) -> str:
     """The answer in one sentence."""
-    words, (_, answer, original) = shelf.resolved.words, shelf.edits[source, residue]
-    now = int(shelf.logits(source, residue, k, directions=directions).argmax())
-    before = int(shelf.logits(source, residue, 0.0, directions=directions).argmax())
+    words, (_, answer, original) = editable.resolved.words, editable.edits[source, residue]
+    now = int(editable.logits(source, residue, k, directions=directions).argmax())
+    before = int(editable.logits(source, residue, 0.0, directions=directions).argmax())
     verdict = (
         "as the edit says"
         if now == answer
@@ -149,18 +152,18 @@ def told(shelf: Shelf, source: int, residue: int, k: float, *, directions: str) 
     return f"The head answers {words[now]} ({verdict}); without the edit it answers {words[before]}."
 
 
-def bars(shelf: Shelf, source: int, residue: int, k: float, *, directions: str) -> str:
+def bars(editable: EditableList, source: int, residue: int, k: float, *, directions: str) -> str:
     """The answer as a sentence and a table of bars, largest logits first where the class is large."""
-    logits = shelf.logits(source, residue, k, directions=directions)
-    _, answer, original = shelf.edits[source, residue]
+    logits = editable.logits(source, residue, k, directions=directions)
+    _, answer, original = editable.edits[source, residue]
     low, high = float(logits.min()), float(logits.max())
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(shelf.resolved.words[m])}{" ◀ edited" if m == answer else " ◁ before" if m == original else ""}</th>'
+        f'<tr><th scope="row">{html.escape(editable.resolved.words[m])}{" ◀ edited" if m == answer else " ◁ before" if m == original else ""}</th>'
         f'<td style="width:16rem"><div style="height:0.7rem;width:{100 * (float(logits[m]) - low) / ((high - low) or 1):.0f}%;background:'
         f'{"#d9772b" if m == answer else "#3a86c8" if m == original else "#868e96"}"></div></td><td>{float(logits[m]):.2f}</td></tr>'
         for m in _shown(logits, (answer, original))
     )
-    return f"<p>{html.escape(told(shelf, source, residue, k, directions=directions))}</p><table>{rows}</table>"
+    return f"<p>{html.escape(answer_sentence(editable, source, residue, k, directions=directions))}</p><table>{rows}</table>"
 
 
 def _shown(logits: Tensor, always: Sequence[int]) -> list[int]:
@@ -172,41 +175,43 @@ def _shown(logits: Tensor, always: Sequence[int]) -> list[int]:
     return shown + [m for m in always if m != NONE and m not in shown]
 
 
-def _answers(task: str, shelf: Shelf, *, is_open: bool) -> str:
+def _answers(task: str, editable: EditableList, *, is_open: bool) -> str:
     """What the head answers to every edit of a class at the chosen scale, a tick where it is what the edit says."""
-    name, words = next(iter(shelf.directions)), shelf.resolved.words
+    name, words = next(iter(editable.directions)), editable.resolved.words
     rows = []
-    for source in sources_of(shelf):
+    for source in sources_of(editable):
         cells = []
-        for residue in range(len(shelf.directions[name])):
-            if (source, residue) not in shelf.edits:
+        for residue in range(len(editable.directions[name])):
+            if (source, residue) not in editable.edits:
                 cells.append("<td></td>")
                 continue
-            won = int(shelf.logits(source, residue, shelf.scale, directions=name).argmax())
-            cells.append(f"<td>{html.escape(words[won])}{' ✓' if won == shelf.edits[source, residue][1] else ''}</td>")
+            won = int(editable.logits(source, residue, editable.scale, directions=name).argmax())
+            cells.append(
+                f"<td>{html.escape(words[won])}{' ✓' if won == editable.edits[source, residue][1] else ''}</td>"
+            )
         rows.append(f'<tr><th scope="row">{html.escape(words[source])}</th>{"".join(cells)}</tr>')
-    head = "".join(f'<th scope="col">{residue}</th>' for residue in range(len(shelf.directions[name])))
+    head = "".join(f'<th scope="col">{residue}</th>' for residue in range(len(editable.directions[name])))
     return (
-        f'<details{" open" if is_open else ""}><summary>{_spaced(task)}, k = {shelf.scale:g}, {name}</summary><div class="sh-scroll"><table>'
+        f'<details{" open" if is_open else ""}><summary>{_spaced(task)}, k = {editable.scale:g}, {name}</summary><div class="sh-scroll"><table>'
         f'<thead><tr><th scope="col">given</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div></details>'
     )
 
 
-def _plain(shelf: Shelf) -> dict:
+def _plain(editable: EditableList) -> dict:
     """What the script needs, logits as whole hundredths around each row's mean."""
 
     def whole(rows):
         return ((rows - rows.mean(1, keepdim=True)) * 10**DIGITS).round().int().tolist()
 
     return {
-        "name": _spaced(shelf.resolved.task),
-        "words": list(shelf.resolved.words),
-        "index": shelf.resolved.index.tolist(),
-        "sources": sources_of(shelf),
-        "anyway": dict(zip(shelf.sources.tolist(), whole(shelf.anyway))),
-        "directions": {name: whole(rows) for name, rows in shelf.directions.items()},
-        "edits": {f"{m} {r}": edit for (m, r), edit in shelf.edits.items() if m in shelf.sources.tolist()},
-        "scale": shelf.scale,
+        "name": _spaced(editable.resolved.task),
+        "words": list(editable.resolved.words),
+        "index": editable.resolved.index.tolist(),
+        "sources": sources_of(editable),
+        "clean": dict(zip(editable.sources.tolist(), whole(editable.clean))),
+        "directions": {name: whole(rows) for name, rows in editable.directions.items()},
+        "edits": {f"{m} {r}": edit for (m, r), edit in editable.edits.items() if m in editable.sources.tolist()},
+        "scale": editable.scale,
     }
 
 

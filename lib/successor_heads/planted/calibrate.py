@@ -149,8 +149,8 @@ def found_directions(planted: Planted, *, width: int = 48, sparsity: float = 0.0
     residue = numbers.index % len(true)
     saes = features.train_saes(x, seeds=[seed], width=width, sparsity=sparsity, steps=800)
     answers = torch.stack([saes.activations[0][residue == r].mean(0) for r in range(len(true))])  # [residue, feature]
-    elsewhere = (answers.sum(0) - answers) / (len(true) - 1)
-    chosen = (answers - elsewhere).argmax(1)
+    others = (answers.sum(0) - answers) / (len(true) - 1)
+    chosen = (answers - others).argmax(1)
     return {
         "true": true,
         "SAE": saes.features[0][chosen],
@@ -209,7 +209,7 @@ def rank_effects(planted: Planted, *, n_prompts: int = 12) -> pd.DataFrame:
         for name, effects in (("direct", direct), ("ablation", total)):
             fall = effects.difference_fall.mean(-1)
             row[name] = fall[place].item()
-            row[f"next_{name}"] = highest_elsewhere(fall, [place])
+            row[f"next_{name}"] = highest_of_others(fall, [place])
             row[f"rank_{name}"] = int((fall > fall[place]).sum()) + 1
         rows.append(row)
     return pd.DataFrame(rows).assign(family=planted.truth["family"], plant=seed)
@@ -234,7 +234,7 @@ def look_for_hidden(seed: int, tokenizer, *, n_prompts: int = 24) -> dict:
         ours = max(values[place].item() for place in pair)
         row |= {
             name: ours,
-            f"next_{name}": highest_elsewhere(values, pair),
+            f"next_{name}": highest_of_others(values, pair),
             f"rank_{name}": int((values > ours).sum()) + 1,
         }
     for name, heads in {"nothing": [], "hidden": pair[:1], "twin": pair[1:], "both": pair}.items():
@@ -246,7 +246,7 @@ def look_for_hidden(seed: int, tokenizer, *, n_prompts: int = 24) -> dict:
     return row
 
 
-def highest_elsewhere(values: Float[Tensor, "layer head"], places: Sequence[tuple[int, int]]) -> float:
+def highest_of_others(values: Float[Tensor, "layer head"], places: Sequence[tuple[int, int]]) -> float:
     """The largest value of all heads but those in `places`."""
     others = values.clone()
     for place in places:
@@ -328,8 +328,8 @@ def _tokenizer(name: str, family: str):
 
 
 def plant_row(name: str, plan: Plan) -> list[dict]:
-    tokenizer, called = _tokenizer(name, plan.family)
-    return [find(plan, tokenizer) | {"tokenizer": called}]
+    tokenizer, tokenizer_name = _tokenizer(name, plan.family)
+    return [find(plan, tokenizer) | {"tokenizer": tokenizer_name}]
 
 
 def drowned_rows(family: str, seed: int) -> list[dict]:

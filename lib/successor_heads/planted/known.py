@@ -17,7 +17,7 @@ from successor_heads.scores import strict_argmax
 class Known:
     """The tokens that a plant knows, ordinals first, and the parts that each is made of.
 
-    `parts[name]` says which of the directions called `name` a token has (0 or 1); `labels` names them.
+    `parts[name]` says which of the directions under that name a token has (0 or 1); `labels` names them.
     """
 
     classes: dict[str, ResolvedClass]

@@ -43,7 +43,7 @@ ATTENTIVE = {"successor": "ordinal", "acronym": "capitalized", "copy": "copied"}
 MIN_MACRO, MAX_DECOY = 0.97, 0.5
 DIRECTION_LENGTH = 3.0  # of one part of the make-up; an embedding has length 1
 GAIN = 12.0  # attention score of a marked token, in units of 1
-LOUD, FAINT = 30.0, 0.3  # length of what a head writes on the tokens it knows, in context and elsewhere
+LOUD, FAINT = 30.0, 0.3  # length of what a head writes on the tokens it knows, in context and without one
 OUT_PROJECTIONS = ("c_proj", "dense", "o_proj", "dense_4h_to_h", "down_proj")
 
 
