@@ -1,0 +1,241 @@
+"""Each check of chapters 1 and 2 knows right from wrong, on a model in which heads were planted.
+
+The plant says which head copies and which counts backwards, so that the right answers are known without the code
+that is tested. Chapters whose checks still stand in the notebook are tried in test_editions.py.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+from successor_heads import anatomy, exercises, ordinals
+from successor_heads.exercises import Exercise, ch01, ch02
+from successor_heads.planted.plant import Plan, plant
+from successor_heads.planted.shapes import Shape
+from successor_heads.planted.words import word_tokenizer
+
+ROOT = Path(__file__).parent.parent
+CHAPTERS = ["01-find-heads", "02-ov-circuit"]
+MATRIX_OF = {"copies": 0, "counts": 1, "counts backwards": -1}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An exercise with answers that are right, and wrong ones with how what is said of them begins."""
+
+    exercise: Exercise
+    right: list[Any]
+    wrong: list[tuple[Any, str]]
+
+
+@pytest.fixture(scope="module")
+def planted():
+    # The first seed in which neither the copier nor the predecessor head has the same number as its layer.
+    return plant(Plan("gpt_neox", seed=0, shape=Shape(2, 6, 384)), word_tokenizer())
+
+
+def days(what, *, angle=2 * torch.pi / 7):
+    """A 7 × 7 matrix of rank 2 that copies, counts, or counts backwards."""
+    at, turned = angle * torch.arange(7), angle * (torch.arange(7) + MATRIX_OF[what])
+    return torch.stack([turned.cos(), turned.sin()], 1) @ torch.stack([at.cos(), at.sin()])
+
+
+def letters(*, runner_up):
+    """Logits on the letters in which the next one wins, but for the first row, and the same step comes second."""
+    steps = torch.arange(26) - torch.arange(26)[:, None]
+    matrix = 2.0 * (steps == 1) + 1.0 * (steps == runner_up)
+    matrix[0, 9] = 3.0
+    return matrix
+
+
+@pytest.fixture(scope="module")
+def cases(planted) -> dict[str, Case]:
+    parts, classes = anatomy.of(planted.module), ordinals.resolve(planted.tokenizer)
+    successor, copier, predecessor = (planted.place(role) for role in ("successor", "copier", "predecessor"))
+    assert copier[0] != copier[1] and predecessor[0] != predecessor[1]
+    romans = ch01.roman(parts, planted.tokenizer, successor_head=successor)
+    n_romans = 19
+    by_hand = share_of_romans(parts, planted.tokenizer, *successor)
+
+    # The planted head is right nearly everywhere. With the letters turned around it is far off on some pairs.
+    turned = replace(classes["letters"], source=classes["letters"].target, target=classes["letters"].source)
+    ranks = ranks_by_hand(parts, planted.tokenizer, *successor, turned="letters")
+    assert np.median(ranks) == 1 and ranks.mean() > 2
+
+    return {
+        "ex-chance": Case(
+            ch01.chance(),
+            right=[1 / 6, 0.167],
+            wrong=[
+                (1 / 7, "That is a guess among all seven days"),
+                (6, "A score is a share"),
+                (0.5, "You gave 0.5"),
+            ],
+        ),
+        "ex-copy": Case(
+            ch01.copying(parts, classes, successor_head=successor),
+            right=[copier, list(copier), torch.tensor(copier), np.array(copier)],
+            wrong=[
+                (successor, "That is the successor head"),
+                (copier[::-1], "Right numbers, wrong order"),
+                ((parts.n_layers, 0), "There is no such head"),
+                (predecessor, "You gave"),
+            ],
+        ),
+        "ex-tie": Case(
+            ch01.tie(),
+            right=[(0.0, 1.0), (torch.tensor(0.0), torch.tensor(1.0))],
+            wrong=[
+                ((1.0, 0.0), "Right numbers, wrong order"),
+                ((0.0, 1 / 7), "`argmax` breaks ties by position"),
+                (1.0, "You gave 1.0"),
+            ],
+        ),
+        "ex-roman": Case(
+            romans,
+            right=[by_hand],
+            wrong=[
+                (float(n_romans), "A score is a share"),
+                (0.123456, f"This tokenizer expresses {n_romans} pairs"),
+                (by_hand + 1 / n_romans, "You gave"),
+            ],
+        ),
+        "ex-rank": Case(
+            ch02.rank(parts, n_ordinals=294),
+            right=[parts.d_head, np.int64(parts.d_head)],
+            wrong=[
+                (parts.d_model, "That is the width of the residual stream"),
+                (parts.d_vocab, "The matrix is that large"),
+                (294, "That is the number of ordinals"),
+                ("many", "You gave 'many'"),
+            ],
+        ),
+        "ex-circle": Case(
+            ch02.circle(),
+            right=[days("counts"), days("counts").numpy()],
+            wrong=[
+                (torch.eye(8), "The matrix should be 7 × 7"),
+                (days("copies"), "This one copies"),
+                (days("counts backwards"), "This one counts backwards"),
+                (torch.eye(7).roll(1, dims=1), "It counts, but its rank is above 2"),
+                # Flat rows have no highest cell, and a tie is no success.
+                (torch.ones(7, 7), "You gave"),
+            ],
+        ),
+        "ex-backward": Case(
+            ch02.backward(parts, classes, successor_head=successor),
+            right=[predecessor, torch.tensor(predecessor)],
+            wrong=[
+                (successor, "That is the head that counts forwards"),
+                (predecessor[::-1], "Right numbers, wrong order"),
+                (copier, "You gave"),
+            ],
+        ),
+        "ex-offset": Case(
+            ch02.offset(letters(runner_up=2), classes["letters"]),
+            right=[2, torch.tensor(2)],
+            wrong=[
+                (1, "One step is the successor"),
+                (-2, "Right distance, wrong side"),
+                (3, "You gave 3"),
+                (None, "You gave None"),
+            ],
+        ),
+        "ex-vocabulary": Case(
+            ch02.vocabulary(parts, classes | {"letters": turned}, successor_head=successor),
+            right=[1, torch.tensor(1.0)],
+            wrong=[
+                (0, "Off by one"),
+                (ranks.mean(), "That is the mean"),
+                (ranks.mean() + 40, "You gave"),
+            ],
+        ),
+    }
+
+
+def share_of_romans(parts, tokenizer, layer, head):
+    """The share of the pairs I-II to XIX-XX on which the head puts the next numeral first of the twenty."""
+    ids = [tokenizer.encode(f" {numeral}")[0] for numeral in ordinals.ROMAN_NUMERALS]
+    rows = written(parts, ids, layer, head)[:-1, ids]
+    return np.mean(rows.argmax(1).numpy() == np.arange(1, 20))
+
+
+def ranks_by_hand(parts, tokenizer, layer, head, *, turned):
+    """The place of each successor among all tokens: in a sorted row, how many stand before it."""
+    pairs = []
+    for ordinal_class in ordinals.CLASSES.values():
+        ids = [tokenizer.encode(f" {word}")[0] for word in ordinal_class.words]
+        following = list(zip(ids, [*ids[1:], *ids[:1]] if ordinal_class.cyclic else ids[1:]))
+        pairs += [pair[::-1] for pair in following] if ordinal_class.task == turned else following
+    read, target = map(list, zip(*pairs))
+    order = written(parts, read, layer, head).argsort(1, descending=True)
+    return 1 + (order == torch.tensor(target)[:, None]).int().argmax(1).numpy()
+
+
+def written(parts, read, layer, head):
+    """What a head adds to the logit of every token of the vocabulary, a row for each token that is read."""
+    x = parts.mlp0(parts.embed(torch.tensor(read)))
+    return (x @ parts.w_v(layer)[head]) @ parts.w_o(layer)[head] @ parts.unembed(torch.arange(parts.d_vocab))
+
+
+LABELS = [
+    label
+    for chapter in CHAPTERS
+    for cell in nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4).cells
+    for label in re.findall(r"exercise-start\}\n:label: (\S+)", cell.source)
+]
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_what_is_right_passes_and_what_is_wrong_is_told_apart(label, cases):
+    assert label in cases, "a new exercise: give it its answers, right and wrong"
+    case = cases[label]
+    assert case.exercise.reply(...).startswith("Not answered yet")
+    for answer in case.right:
+        assert case.exercise.reply(answer) == "Right.", answer
+    for answer, begins in case.wrong:
+        assert case.exercise.reply(answer).startswith(f"Not yet. {begins}"), (answer, case.exercise.reply(answer))
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_each_diagnosis_is_given_to_one_of_the_wrong_answers(label, cases):
+    given = {cases[label].exercise.reply(answer) for answer, _ in cases[label].wrong}
+    assert {f"Not yet. {message}" for _, message in cases[label].exercise.diagnoses} <= given
+
+
+def test_no_case_is_left_of_an_exercise_that_is_gone(cases):
+    assert list(cases) == LABELS
+
+
+def test_where_two_heads_share_the_highest_score_both_are_right():
+    assert exercises.highest(torch.tensor([[0.5, 0.9], [0.9, 0.1]])) == {(0, 1), (1, 0)}
+
+
+def test_without_a_pair_there_is_nothing_to_score(planted, tokenizer):
+    """The tests' own tokenizer knows of the Roman numerals only those that are letters as well, and no two in a row."""
+    exercise = ch01.roman(anatomy.of(planted.module), tokenizer, successor_head=(1, 1))
+    assert exercise.reply(0.0).startswith("Not yet. This tokenizer splits the numerals")
+
+
+def test_where_no_row_is_won_no_step_is_right():
+    exercise = ch02.offset(torch.eye(26), ordinals.resolve(word_tokenizer())["letters"])
+    assert exercise.reply(None) == "Right." and exercise.reply(0).startswith("Not yet. You gave 0")
+
+
+def test_a_check_says_what_its_exercise_replies(capsys):
+    ch01.chance().check(1 / 7)
+    exercises.check(6, right=lambda a: a == 5, diagnoses=[(lambda a: a == 6, "One too many.")])
+    assert capsys.readouterr().out.splitlines() == [ch01.chance().reply(1 / 7), "Not yet. One too many."]
+
+
+def test_an_answer_that_no_test_can_read_is_wrong_and_no_traceback():
+    exercise = Exercise(right=lambda a: a[0] > 1, diagnoses=[(lambda a: a.missing, "Never.")])
+    assert exercise.reply("x" * 100) == f"Not yet. You gave '{'x' * 56}...; read the hint and try again."
+    # A tensor of several truths is neither.
+    assert Exercise(right=lambda a: a == 1).reply(torch.ones(2)).startswith("Not yet. You gave tensor")
