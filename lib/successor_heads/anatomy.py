@@ -1,5 +1,7 @@
 """The same few parts of a model whatever its family: embeddings, MLP0, W_V and W_O, norms.
 
+::
+
     parts = anatomy.of(model)                # an nnsight model, or the Hugging Face module in it
     x = parts.mlp0(parts.embed(token_ids))
     ov = parts.w_v(1)[6] @ parts.w_o(1)[6]   # L1H6, [d_model, d_model], for row vectors: x @ ov
@@ -198,7 +200,7 @@ class Anatomy:
         return self._norm_in(0, self.attention_post_norm_path, written if bias is None else written + bias)
 
     def compute(self, function: Callable, *args, **kwargs):
-        """function(self, *args, **kwargs), where the weights are: here, or on NDIF (see `tracing.anatomy_of`)."""
+        """What `function` returns on this anatomy and the arguments, computed where the weights are: here, or on NDIF."""
         return function(self, *args, **kwargs)
 
     def block(self, layer: int):
@@ -264,6 +266,8 @@ class Anatomy:
 
 
 class GPT2(Anatomy):
+    """Linear layers stored [in, out]; queries, keys and values in one matrix, one after the other."""
+
     family = "gpt2"
     embedding_path = "transformer.wte"
     blocks_path = "transformer.h"
@@ -287,6 +291,8 @@ class GPT2(Anatomy):
 
 
 class GPTNeoX(Anatomy):
+    """Pythia's family: queries, keys and values in one matrix, head by head; attention and MLP side by side."""
+
     family = "gpt_neox"
     embedding_path = "gpt_neox.embed_in"
     blocks_path = "gpt_neox.layers"
@@ -334,15 +340,21 @@ class Llama(Anatomy):
 
 
 class Mistral(Llama):
-    family = "mistral"  # attention sees a window
+    """As Llama; attention sees a window."""
+
+    family = "mistral"
 
 
 class Qwen2(Llama):
-    family = "qwen2"  # queries, keys and values have biases
+    """As Llama, with biases on queries, keys and values."""
+
+    family = "qwen2"
 
 
 class Qwen3(Llama):
-    family = "qwen3"  # queries and keys are normed
+    """As Llama, with norms on queries and keys."""
+
+    family = "qwen3"
 
 
 class OLMo2(Llama):
@@ -373,7 +385,9 @@ class Gemma2(Llama):
 
 
 class Gemma3(Gemma2):
-    family = "gemma3_text"  # queries and keys are normed
+    """As Gemma 2, with norms on queries and keys."""
+
+    family = "gemma3_text"
 
 
 class Gemma3WithVision(Gemma3):

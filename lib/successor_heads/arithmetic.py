@@ -1,9 +1,11 @@
 """Vector arithmetic: take one residue direction out of a token, put another in, ask the head.
 
-outcome = edit_outcome(parts, numbers, directions, layer=1, head=6, scale=3.0)
-outcome.rate, outcome.interval
+::
 
-x('fifth') - k f5 + k f7   and the head should answer as for 'seventh': 'eighth'   (paper, section 4)
+    outcome = edit_outcome(parts, numbers, directions, layer=1, head=6, scale=3.0)
+    outcome.rate, outcome.interval
+
+On reading x('fifth') - k f5 + k f7 the head should answer as for 'seventh': 'eighth' (paper, section 4).
 """
 
 from dataclasses import dataclass
@@ -27,8 +29,7 @@ class Edits:
 
     `source` is edited, `residue` is what its index is to be mod `modulus`, `target` the member with
     that index in the same ten, `answer` the target's successor, `original` the source's own, NONE if it
-    has none. `moves` is False where the source has the residue already, and the edit should change
-    nothing. `index` is that of the class's members.
+    has none. `index` is that of the class's members.
     """
 
     modulus: int
@@ -42,6 +43,7 @@ class Edits:
 
     @property
     def moves(self) -> Bool[Tensor, " edit"]:
+        """Whether the source gets a residue that it does not have."""
         return self.source_residue != self.residue
 
     @property

@@ -1,5 +1,7 @@
 """What lies in MLP0's outputs: residues by linear probe, periods by Fourier, features by sparse autoencoder.
 
+::
+
     x = head_input(parts, numbers.token_ids)                 # [token, d_model]
     probe_modulus(x, numbers.index, 10, seed=0).accuracy     # on tokens held out, with interval and null
     fourier_spectrum(x, numbers.index, seed=0)               # share of the variance by period, with null
@@ -203,7 +205,7 @@ def residue_share(
 
 @dataclass(frozen=True, eq=False)
 class SparseAutoencoders:
-    """Autoencoders of equal width, one a seed.
+    """Autoencoders of equal width, one a seed. ::
 
         a = relu((x - mean) / scale · encoder + encoder_bias),   x' = mean + scale · (a · features + decoder_bias)
 
@@ -238,7 +240,7 @@ class SparseAutoencoders:
         return _activations(self._scaled(x), self.encoder, self.encoder_bias, self.decoder_bias, self.top_k)
 
     def explained_on(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, " seed"]:
-        """Share of the variance of these tokens that the reconstruction keeps: 1 - |x - x'|² / |x - mean|²."""
+        """Share of the variance of these tokens that the reconstruction keeps: `1 - |x - x'|² / |x - mean|²`."""
         rebuilt = self.encode(x) @ self.features + self.decoder_bias
         x = self._scaled(x)
         return 1 - (x - rebuilt).square().sum((1, 2)) / x.square().sum()
@@ -260,7 +262,7 @@ def train_saes(
 ) -> SparseAutoencoders:
     """Sparse autoencoders, all seeds in one batch of tensor operations (paper, section 3).
 
-    Each minimises |x - x'|² + sparsity · Σ activations, averaged over tokens, for tokens of mean squared
+    Each minimises `|x - x'|² + sparsity · Σ activations`, averaged over tokens, for tokens of mean squared
     length 1. With `top_k` and no sparsity it is a TopK autoencoder. All tokens are in every step, or
     `batch_size` of them drawn by the seed. Nothing passes from one seed to another: a seed's result is
     the same alone and in company, up to rounding.

@@ -1,5 +1,7 @@
 """The eight ordinal classes, and what a tokenizer makes of them.
 
+::
+
     classes = ordinals.resolve(model.tokenizer)
     classes["days"].words        # ('Monday', ..., 'Sunday')
 

@@ -1,8 +1,10 @@
 """Results become one tidy JSON per question, written whole or not at all.
 
-record = chapter_record("grown/pythia", "01-find-heads", findings={"best_macro": finding(0.9, low=0.87, high=0.93, n=290)})
-save(record)
-read("grown/pythia", "01-find-heads")["findings"]["best_macro"]["value"]
+::
+
+    found = {"best_macro": finding(0.9, low=0.87, high=0.93, n=290)}
+    save(chapter_record("grown/pythia", "01-find-heads", findings=found))
+    read("grown/pythia", "01-find-heads")["findings"]["best_macro"]["value"]
 """
 
 import json

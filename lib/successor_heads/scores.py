@@ -1,5 +1,7 @@
 """Successor scores: on how many tokens does a head put the successor first?
 
+::
+
     scores = score_heads(anatomy.of(model), ordinals.resolve(model.tokenizer))
     scores.best          # (1, 6): written L1H6
     scores.table.head()

@@ -1,5 +1,7 @@
 """A workbench for edits: choose a token, a residue and a scale, and see the head's logits change.
 
+::
+
     lists = {"days": EditableList(days, sources, clean, {"class means": rows}, scale=2.5)}
     show(lists, caption="…")
 

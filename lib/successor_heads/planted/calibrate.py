@@ -1,5 +1,7 @@
 """What each instrument says about plants, beside the truth: the measurements behind the calibration chapter.
 
+::
+
     python -m successor_heads.planted.calibrate        # writes calibration.json anew, some ten minutes on two cores
 
 The chapter runs these functions on a few small plants and reads the rest from `calibration.json`, which
@@ -328,11 +330,13 @@ def _tokenizer(name: str, family: str):
 
 
 def plant_row(name: str, plan: Plan) -> list[dict]:
+    """The row of one plant for the table `plants`."""
     tokenizer, tokenizer_name = _tokenizer(name, plan.family)
     return [find(plan, tokenizer) | {"tokenizer": tokenizer_name}]
 
 
 def drowned_rows(family: str, seed: int) -> list[dict]:
+    """A row a dose of noise for the table `drowned`."""
     tokenizer, _ = _tokenizer("words", family)
     planted, rows = plant(Plan(family, seed, SMALL[family]), tokenizer), []
     for noise in DOSES:
@@ -346,23 +350,27 @@ def drowned_rows(family: str, seed: int) -> list[dict]:
 
 
 def recovered_rows(family: str, seed: int, noise: float, with_saes: bool) -> list[dict]:
+    """What `recover` finds on one plant, for the table `recovered`."""
     planted = plant(Plan(family, seed, SMALL[family], modulus=10, noise=noise), _tokenizer("words", family)[0])
     grid = SAE_GRID if with_saes else dict(widths=(), sparsities=(), seeds=())
     return recover(planted, **grid).assign(family=family).to_dict("records")
 
 
 def edits_rows(family: str, seed: int) -> list[dict]:
+    """What `edit_rates` finds on one plant, for the table `edits`."""
     planted = plant(Plan(family, seed, SMALL[family], modulus=10), _tokenizer("words", family)[0])
     return edit_rates(planted, scales=SCALES).assign(family=family).to_dict("records")
 
 
 def effects_rows(family: str, seed: int) -> list[dict]:
+    """What `rank_effects` finds on one plant, for the table `effects`."""
     return rank_effects(
         plant(Plan(family, seed, SMALL[family], in_context=True), _tokenizer("words", family)[0])
     ).to_dict("records")
 
 
 def hidden_row(seed: int) -> list[dict]:
+    """What `look_for_hidden` finds on one plant, for the table `hidden`."""
     return [look_for_hidden(seed, _tokenizer("words", HIDDEN_FAMILY)[0])]
 
 

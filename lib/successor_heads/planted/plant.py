@@ -1,5 +1,7 @@
 """A random model with a successor head put into it by least squares, and decoys beside it.
 
+::
+
     planted = plant(Plan("gpt2", seed=3), word_tokenizer())
     planted.truth["heads"][0]      # {'role': 'successor', 'layer': 2, 'head': 4, ...}
     planted.save("my-plant")
