@@ -144,3 +144,14 @@ def stay_on_this_machine(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect_here)
+
+
+@pytest.fixture(scope="module")
+def contexts(tokenizer):
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(4, len(tokenizer), (5, 9), generator=generator)
+
+
+@pytest.fixture(scope="module")
+def days(tokenizer):
+    return ordinals.resolve(tokenizer)["days"]

@@ -16,7 +16,7 @@ import zstandard
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 from nnsight.modeling.huggingface import _ID_CACHE
 
-from successor_heads import models, ordinals, ov_circuit, scores, tracing
+from successor_heads import ablation, models, ndif, ordinals, ov_circuit, prompts, scores
 
 scratch, *checkpoints = sys.argv[1:]
 server = subprocess.Popen(
@@ -49,14 +49,14 @@ for checkpoint in checkpoints:
     there.repo_id, there.revision = checkpoint, None
     classes = ordinals.resolve(here.tokenizer)
     results, at_work, matrices, effects = [], [], [], []
-    prompts, days = [" Monday, Tuesday,", " two, three, four,"], torch.tensor([5, 6, 7, 8])
+    lists, days = [" Monday, Tuesday,", " two, three, four,"], torch.tensor([5, 6, 7, 8])
     ids = torch.cat([resolved.token_ids[:5] for resolved in classes.values()])
     for model in (here, simulated, there):
-        parts = tracing.anatomy_of(model)
+        parts = ndif.anatomy_of(model)
         results.append(scores.score_heads(parts, classes))
         at_work.append(scores.score_heads(parts, classes, **scores.CONVENTIONS["as at work"]))
-        traced = tracing.mean_ablation_effects(model, prompts, days[:2], members=days, reference=prompts)
-        effects.append((traced.logit_fall, traced.clean.logit, tracing.mlp0_outputs(model, prompts)))
+        traced = ablation.mean_ablation_effects(model, lists, days[:2], members=days, reference=lists)
+        effects.append((traced.logit_fall, traced.clean.logit, prompts.mlp0_outputs(model, lists)))
         matrices.append(parts.compute(ov_circuit.head_matrix, ids, layer=1, head=0).cpu())
     report[checkpoint] = {
         "equal": [

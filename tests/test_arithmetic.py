@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from successor_heads import anatomy, arithmetic, ordinals
+from successor_heads.intervals import wilson
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
-from successor_heads.scores import wilson
 
 
 @pytest.fixture(scope="module")

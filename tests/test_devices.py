@@ -15,16 +15,18 @@ from transformers import PreTrainedTokenizerFast
 
 import pretend_device
 from successor_heads import (
+    ablation,
     anatomy,
     arithmetic,
+    behaviours,
+    direct_effects,
     features,
     models,
     ordinals,
     ov_circuit,
+    prompts,
     scores,
     streaming,
-    tracing,
-    wild,
 )
 from successor_heads.growing import train
 
@@ -77,36 +79,36 @@ def from_prompts(model, classes):
     parts, days = anatomy.of(model), classes["days"]
     answers = days.token_ids[: len(PROMPTS)]
     asked = {"members": days.token_ids, "reference": PROMPTS}
-    yield "patterns", tracing.attention_patterns(model, PROMPTS[0])[1]
-    yield "logits", tracing.next_token_logits(model, PROMPTS)
-    yield "mlp0", tracing.mlp0_outputs(model, PROMPTS)
+    yield "patterns", prompts.attention_patterns(model, PROMPTS[0])[1]
+    yield "logits", prompts.next_token_logits(model, PROMPTS)
+    yield "mlp0", prompts.mlp0_outputs(model, PROMPTS)
     axes = torch.eye(parts.d_model)[:2]
-    yield "no directions", tracing.without_mlp0_directions(model, PROMPTS, axes, mean=torch.ones(parts.d_model))
-    yield "no neurons", tracing.without_mlp0_neurons(model, PROMPTS, torch.tensor([1, 3]), mean=torch.ones(40))
-    means = tracing.mean_head_outputs(model, PROMPTS)
+    yield "no directions", ablation.without_mlp0_directions(model, PROMPTS, axes, mean=torch.ones(parts.d_model))
+    yield "no neurons", ablation.without_mlp0_neurons(model, PROMPTS, torch.tensor([1, 3]), mean=torch.ones(40))
+    means = prompts.mean_head_outputs(model, PROMPTS)
     yield "means", means
     pushes, held = torch.ones(len(PROMPTS), 1, parts.d_model), {(1, 0): means[1, 0].expand(len(PROMPTS), -1)}
-    for name, values in tracing.steered(model, PROMPTS, pushes, layer=1, held=held)._asdict().items():
+    for name, values in ablation.steered(model, PROMPTS, pushes, layer=1, held=held)._asdict().items():
         yield f"steered, {name}", values
-    for name, values in zip(("tokens", "inputs"), tracing.head_inputs(model, PROMPTS, layer=1)):
+    for name, values in zip(("tokens", "inputs"), prompts.head_inputs(model, PROMPTS, layer=1)):
         yield name, values
-    yield "total effects", tracing.mean_ablation_effects(model, PROMPTS, answers, **asked).difference_fall
-    yield "direct effects", tracing.direct_effects(model, PROMPTS, answers, **asked).logit_fall
-    yield "two ablated", tracing.joint_ablation(model, PROMPTS, answers, [(0, 1), (1, 0)], **asked).logit
+    yield "total effects", ablation.mean_ablation_effects(model, PROMPTS, answers, **asked).difference_fall
+    yield "direct effects", direct_effects.on_answers(model, PROMPTS, answers, **asked).logit_fall
+    yield "two ablated", ablation.joint_ablation(model, PROMPTS, answers, [(0, 1), (1, 0)], **asked).logit
 
     contexts = torch.arange(4, 4 + 3 * 8).view(3, 8)
-    effects, reference = wild.measure(model, contexts, seed=0)
+    effects, reference = behaviours.measure(model, contexts, seed=0)
     for name, values in (effects._asdict() | reference._asdict()).items():
         yield f"in text, {name}", values
-    yield "at the end", tracing.direct_effects_at_end(model, PROMPTS, answers, mean=means)
-    for name, values in tracing.logit_parts(model, PROMPTS, answers, heads=[(1, 0)], mean=means).items():
+    yield "at the end", direct_effects.direct_effects_at_end(model, PROMPTS, answers, mean=means)
+    for name, values in direct_effects.logit_parts(model, PROMPTS, answers, heads=[(1, 0)], mean=means).items():
         yield f"part {name}", values
     for name, values in zip(
-        ("logit", "loss"), tracing.ablated_in_text(model, contexts, [(1, 0)], mean=means, batch_size=2)
+        ("logit", "loss"), ablation.ablated_in_text(model, contexts, [(1, 0)], mean=means, batch_size=2)
     ):
         yield f"ablated, {name}", values
-    yield "gradients", tracing.gradient_attribution(model, contexts, mean=means)
-    yield "an untrained twin", tracing.next_token_logits(models.untrained_twin(model), PROMPTS)
+    yield "gradients", ablation.gradient_attribution(model, contexts, mean=means)
+    yield "an untrained twin", prompts.next_token_logits(models.untrained_twin(model), PROMPTS)
 
 
 def found(folder, device):

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from IPython.utils.capture import capture_output
 
 from successor_heads import figures
@@ -118,3 +119,14 @@ def test_a_matrix_is_centred_on_zero_and_says_what_is_read_and_what_is_promoted(
     figures.matrix(np.zeros((2, 2)), ax=ax, names=["a", "b"])
     assert ax.images[0].get_clim() == (-1, 1) and len(fig.axes) == 1
     plt.close(fig)
+
+
+def test_passages_show_what_stands_in_the_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "display", shown.append)
+    rows = [("a < b", ["<b>", "\n", " x"], [0.9, 0.005, 0.5], "</div>")]
+    figures.passages(rows, alt='a "quoted" word', caption="c")
+    page = BeautifulSoup(shown[0].data, "html.parser")
+    assert [span.text for span in page.select("span")] == ["<b>", " x"]  # below a hundredth there is no shade
+    assert page.select_one("small").text == "a < b" and page.select_one("strong").text == "</div>"
+    assert "⏎" in page.text and page.select_one("[role=group]")["aria-label"] == 'a "quoted" word'

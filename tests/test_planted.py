@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from successor_heads import anatomy, cli, features, models, ordinals, ov_circuit, scores, tracing
+from successor_heads import ablation, anatomy, cli, features, models, ordinals, ov_circuit, prompts, scores
 from successor_heads.errors import UserError
 from successor_heads.planted import FAMILIES, calibrate, hidden, shapes, words
 from successor_heads.planted.known import macro
 from successor_heads.planted.plant import ATTENTIVE, DECOYS, Plan, plant
-from successor_heads.planted.prompts import prompts
+from successor_heads.planted.prompts import prompts as planted_prompts
 from successor_heads.planted.shapes import Shape
 
 TOKENIZERS = Path(__file__).parents[1] / "../shared/tokenizers"
@@ -164,13 +164,15 @@ def in_context(request, tmp_path_factory):
 @pytest.mark.parametrize("role", ATTENTIVE)
 def test_heads_in_context_attend_answer_and_matter(in_context, role):
     planted, model = in_context
-    task = prompts(model.tokenizer, role, n=8, seed=0)
+    task = planted_prompts(model.tokenizer, role, n=8, seed=0)
     layer, head = planted.place(role)
     for text, word in zip(task.texts[:3], task.word):
-        _, patterns = tracing.attention_patterns(model, text)
-        place = tracing.encode(model, [text])["input_ids"][0].tolist().index(word)
+        _, patterns = prompts.attention_patterns(model, text)
+        place = prompts.encode(model, [text])["input_ids"][0].tolist().index(word)
         assert patterns[layer, head, -1, place] > 0.9
-    effects = tracing.mean_ablation_effects(model, task.texts, task.answers, members=task.members, reference=task.texts)
+    effects = ablation.mean_ablation_effects(
+        model, task.texts, task.answers, members=task.members, reference=task.texts
+    )
     assert effects.clean.right_in_class.double().mean() >= 0.85
     fall = effects.difference_fall.mean(-1)
     assert divmod(int(fall.argmax()), fall.shape[1]) == (layer, head)
@@ -194,8 +196,10 @@ def test_the_hidden_head_counts_and_is_not_seen(tmp_path):
     for source in ("mlp0", "embedding"):
         result = scores.score_heads(parts, classes, source=source)
         assert max(result.macro[planted.place(role)].item() for role in ("hidden", "twin")) < 0.25
-    task = prompts(model.tokenizer, "successor", n=12, seed=0)
-    effects = tracing.mean_ablation_effects(model, task.texts, task.answers, members=task.members, reference=task.texts)
+    task = planted_prompts(model.tokenizer, "successor", n=12, seed=0)
+    effects = ablation.mean_ablation_effects(
+        model, task.texts, task.answers, members=task.members, reference=task.texts
+    )
     assert effects.clean.right_in_class.all(), "the model counts"
     assert effects.ablated.right_in_class.all(), "whichever head is taken away"
     assert effects.difference_fall.mean(-1).max() < 0.2 < effects.clean.difference.mean() / 10
@@ -207,7 +211,9 @@ def test_the_hidden_head_counts_and_is_not_seen(tmp_path):
     )
     planted.save(tmp_path / "one-left")
     alone = models.load(str(tmp_path / "one-left"))
-    effects = tracing.mean_ablation_effects(alone, task.texts, task.answers, members=task.members, reference=task.texts)
+    effects = ablation.mean_ablation_effects(
+        alone, task.texts, task.answers, members=task.members, reference=task.texts
+    )
     assert effects.clean.right_in_class.all()
     assert effects.ablated.right_in_class[planted.place("hidden")].double().mean() < 0.2
 
@@ -380,7 +386,7 @@ def test_known_shapes_are_those_of_the_published_models():
 
 def test_prompts_refuse_what_they_cannot_write():
     with pytest.raises(UserError, match="choose successor, acronym or copy"):
-        prompts(tokenizer(), "copier", n=1, seed=0)
+        planted_prompts(tokenizer(), "copier", n=1, seed=0)
 
 
 # --- the stored calibration -----------------------------------------------------------------------

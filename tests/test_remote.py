@@ -13,7 +13,7 @@ import torch
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 from nnsight.modeling import huggingface
 
-from successor_heads import anatomy, cli, models, ordinals, ov_circuit, tracing
+from successor_heads import anatomy, cli, models, ndif, ordinals, ov_circuit, prompts
 from successor_heads.errors import UserError
 
 HERE = Path(__file__).parent
@@ -21,7 +21,7 @@ NAME = "someone/tiny"
 
 
 @pytest.fixture
-def ndif(monkeypatch, checkpoints):
+def server(monkeypatch, checkpoints):
     """NDIF as it answers when all is well, as a dict to change; the hub holds one model, NAME."""
     local = nnsight.ndif.get_local_env()
     answers = {
@@ -65,14 +65,14 @@ def said(capsys, *arguments):
     return sentence
 
 
-def test_a_model_on_ndif_has_its_shapes_and_tokenizer_here_and_nothing_else(ndif):
+def test_a_model_on_ndif_has_its_shapes_and_tokenizer_here_and_nothing_else(server):
     model = models.load(NAME, remote=True)
     assert all(parameter.is_meta for parameter in model._module.parameters())
     assert nnsight.CONFIG.API.APIKEY == "a key"
     assert json.loads(model.to_model_key().split(":", 1)[1]) == {
         "repo_id": NAME, "revision": None, "task": "text-generation"
     }  # fmt: skip
-    parts = tracing.anatomy_of(model)
+    parts = ndif.anatomy_of(model)
     assert (parts.family, parts.n_layers, parts.n_heads) == ("gpt_neox", 2, 3)
     ids = ordinals.resolve(model.tokenizer)["days"].token_ids
     for ask in (lambda: parts.embed(ids), lambda: parts.b_v(0), lambda: ov_circuit.head_input(parts, ids)):
@@ -80,43 +80,43 @@ def test_a_model_on_ndif_has_its_shapes_and_tokenizer_here_and_nothing_else(ndif
             ask()
 
 
-def test_without_a_key(ndif, monkeypatch, capsys):
+def test_without_a_key(server, monkeypatch, capsys):
     monkeypatch.delenv("NDIF_API_KEY")
     assert "set NDIF_API_KEY" in said(capsys, NAME, "--remote")
 
 
-def test_a_key_that_nnsight_has_stored_is_not_used(ndif, monkeypatch, capsys):
+def test_a_key_that_nnsight_has_stored_is_not_used(server, monkeypatch, capsys):
     monkeypatch.delenv("NDIF_API_KEY")
     monkeypatch.setattr(nnsight.CONFIG.API, "APIKEY", "another")
     assert "no key" in said(capsys, NAME, "--remote")
 
 
 @pytest.mark.parametrize("name", ["grown/pythia", "."])
-def test_a_model_of_this_machine(ndif, capsys, name):
+def test_a_model_of_this_machine(server, capsys, name):
     assert "on this machine" in said(capsys, name, "--remote")
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), ValueError("not JSON")])
-def test_a_server_that_does_not_answer(ndif, capsys, error):
-    ndif["/status"] = error
+def test_a_server_that_does_not_answer(server, capsys, error):
+    server["/status"] = error
     assert "does not answer" in said(capsys, NAME, "--remote")
 
 
-def test_a_model_that_does_not_run_there(ndif, capsys):
+def test_a_model_that_does_not_run_there(server, capsys):
     sentence = said(capsys, "someone/other", "--remote")
     assert "does not run someone/other" in sentence and NAME in sentence
-    ndif["/status"]["deployments"]["one"]["application_state"] = "DEPLOYING"
+    server["/status"]["deployments"]["one"]["application_state"] = "DEPLOYING"
     assert "runs no model" in said(capsys, NAME, "--remote")
 
 
-def test_another_revision_than_the_one_there(ndif, capsys):
+def test_another_revision_than_the_one_there(server, capsys):
     assert "at revision step1000" in said(capsys, NAME, "--remote", "--revision", "step1000")
-    ndif["/status"]["deployments"]["one"]["revision"] = "step1000"
+    server["/status"]["deployments"]["one"]["revision"] = "step1000"
     assert models.load(NAME, revision="step1000", remote=True).revision == "step1000"
 
 
-def test_other_versions_than_the_servers(ndif, capsys, monkeypatch):
-    packages = ndif["/env"]["packages"]
+def test_other_versions_than_the_servers(server, capsys, monkeypatch):
+    packages = server["/env"]["packages"]
     packages["torch"] += "+cu128"  # a build's label is no other version
     models.load(NAME, remote=True)
     monkeypatch.setattr(nnsight.ndif, "_REMOTE_ENV", None)
@@ -124,14 +124,14 @@ def test_other_versions_than_the_servers(ndif, capsys, monkeypatch):
     sentence = said(capsys, NAME, "--remote")
     assert "pip install nnsight==0.7.3 and" in sentence and "numpy" not in sentence
     monkeypatch.setattr(nnsight.ndif, "_REMOTE_ENV", None)
-    ndif["/env"] = httpx.HTTPStatusError("503", request=None, response=None)
+    server["/env"] = httpx.HTTPStatusError("503", request=None, response=None)
     assert "does not tell its versions (503)" in said(capsys, NAME, "--remote")
 
 
 @pytest.mark.parametrize(
     "error", [RemoteError("Traceback\n  ...\nCUDA out of memory"), ConnectionResetError("reset by peer")]
 )
-def test_a_job_that_fails_there(ndif, monkeypatch, capsys, error):
+def test_a_job_that_fails_there(server, monkeypatch, capsys, error):
     def fail(backend, request, tracer):
         raise error
 
@@ -179,9 +179,9 @@ def test_traces_that_edit_heads_run_there_as_here(round_trips):
             assert max(trip["traced"]) < 1e-4, name
 
 
-def test_attention_patterns_are_not_to_be_had_there(ndif):
+def test_attention_patterns_are_not_to_be_had_there(server):
     with pytest.raises(UserError, match="not to be had from NDIF"):
-        tracing.attention_patterns(models.load(NAME, remote=True), " Monday")
+        prompts.attention_patterns(models.load(NAME, remote=True), " Monday")
 
 
 def test_planted_heads_are_found_there(round_trips):
@@ -219,7 +219,7 @@ def test_called_modules_give_what_is_stored(checkpoints):
             with model.trace("1"):
                 probe = model.get(parts.embedding_path).output
                 shapes = {n: tuple(p.shape) for n, p in model._module.named_parameters()}
-                called = tracing.Called(model, parts, shapes, probe)
+                called = ndif.Called(model, parts, shapes, probe)
                 found = nnsight.save([called.take(n) for n in names])
                 embedded = nnsight.save(called.take(f"{parts.embedding_path}.weight", rows=rows, of=parts.d_vocab))
             found.append(embedded)

@@ -14,12 +14,10 @@ from successor_heads.scores import (
     CONVENTIONS,
     TIE,
     HeadScores,
-    clustered_wilson,
     macro_interval,
     permutation_null,
     score_heads,
     strict_argmax,
-    wilson,
 )
 
 
@@ -110,28 +108,6 @@ def test_classes_without_pairs_are_left_out_of_macro(neox, tokenizer):
     torch.testing.assert_close(scores.macro, torch.stack(others).mean(0))
 
 
-@pytest.mark.parametrize(
-    "successes, n, low, high",
-    # Brown, Cai and DasGupta (2001) and the closed forms at 0 and n: z²/(n+z²).
-    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (15, 148, 0.0624, 0.1605), (5, 10, 0.2366, 0.7634)],
-)
-def test_wilson_intervals_of_the_textbook(successes, n, low, high):
-    assert wilson(successes, n) == pytest.approx((low, high), abs=1e-4)
-
-
-@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_share_and_mirrors(case):
-    successes, n = case
-    low, high = wilson(successes, n)
-    assert 0 <= low <= successes / n <= high <= 1
-    mirrored = wilson(n - successes, n)
-    assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high))
-
-
-def test_wilson_of_nothing_says_nothing():
-    assert wilson(0, 0) == (0.0, 1.0)
-
-
 def test_macro_interval_holds_the_macro_and_depends_on_the_seed_alone():
     scores = made_scores({(0, 0): (60, 20)}, shape=(1, 1), n=(100, 40))
     low, high = macro_interval(scores, 0, 0, seed=1)
@@ -196,16 +172,3 @@ def test_joint_lets_all_classes_compete(model, tokenizer):
     assert joint.target["months"][0] == within.target["months"][0] + sum(
         len(classes[task].words) for task in ordinals.TASKS[: ordinals.TASKS.index("months")]
     )
-
-
-def test_cases_that_stand_and_fall_together_count_as_fewer():
-    cluster = torch.arange(20).repeat_interleave(9)
-    together = (torch.arange(20) < 10).repeat_interleave(9)
-    low, high = clustered_wilson(together, cluster)
-    assert (low, high) == pytest.approx(wilson(10, 20), abs=0.01), "180 cases are worth 20 here"
-    alternating = torch.arange(180) % 2 == 0
-    apart = clustered_wilson(alternating, cluster)
-    assert apart == pytest.approx(wilson(90, 180), abs=1e-6), "and 180 here, no more"
-    assert clustered_wilson(torch.zeros(180, dtype=torch.bool), cluster) == wilson(0, 20)
-    assert clustered_wilson(together[:0], cluster[:0]) == (0.0, 1.0)
-    assert clustered_wilson(together[:9], cluster[:9])[0] < 0.25, "one cluster is worth one case"

@@ -18,7 +18,7 @@ import places
 import torch
 import yaml
 
-from successor_heads import figures, ordinals, records, scores
+from successor_heads import figures, intervals, ordinals, records, scores
 from successor_heads.growing import observe
 
 STORED = Path("book/results/records")
@@ -133,7 +133,7 @@ def from_score(record):
             "parameters": records.finding(parameters) if parameters else NOTHING,
             "best_macro": records.finding(best["macro"], low=low, high=high, n=n),
             "best_micro": records.finding(
-                best["micro"], **dict(zip(("low", "high"), scores.wilson(round(best["micro"] * n), n))), n=n
+                best["micro"], **dict(zip(("low", "high"), intervals.wilson(round(best["micro"] * n), n))), n=n
             ),
         },
         "tables": {

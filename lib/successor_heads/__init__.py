@@ -1,7 +1,8 @@
 """Find, measure and explain successor heads in language models.
 
 Importing the package loads nothing heavy; import the room you need, in the order in which data flows:
-ordinals, models, anatomy, ov_circuit, scores, streaming, tracing, records, figures.
+ordinals, models, anatomy, ov_circuit, scores, streaming, intervals, ndif, prompts, ablation, direct_effects,
+features, arithmetic, texts, behaviours, planted, growing, studies, records, figures.
 """
 
 import warnings

@@ -16,9 +16,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from successor_heads.anatomy import Anatomy
+from successor_heads.intervals import clustered_wilson
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import effective_ov_logits, head_input
-from successor_heads.scores import TIE, clustered_wilson, strict_argmax
+from successor_heads.scores import TIE, strict_argmax
 
 NONE = -1  # where a source has no successor in the class
 
@@ -96,7 +97,7 @@ class EditOutcome:
     def interval(self) -> tuple[float, float]:
         """95% interval of `rate`, in which the edits of one source are not taken for independent."""
         moves = self.edits.moves
-        return clustered_wilson(self.success[moves], self.edits.source[moves])
+        return clustered_wilson(self.success[moves].numpy(), self.edits.source[moves].numpy())
 
 
 def all_edits(resolved: ResolvedClass, *, modulus: int = 10) -> Edits:

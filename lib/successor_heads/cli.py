@@ -103,10 +103,10 @@ def _scored(args: argparse.Namespace) -> tuple:
         checkpoint = streaming.Checkpoint(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
         classes = ordinals.resolve(checkpoint.tokenizer)
         return checkpoint.anatomy, classes, checkpoint.score(classes), checkpoint.revision
-    from successor_heads import tracing  # which imports nnsight, for longer than a streamed score takes
+    from successor_heads import ndif  # which imports nnsight, for longer than a streamed score takes
 
     model = models.load(args.model, revision=args.revision, dtype=args.dtype, device=args.device, remote=args.remote)
-    classes, parts = ordinals.resolve(model.tokenizer), tracing.anatomy_of(model)
+    classes, parts = ordinals.resolve(model.tokenizer), ndif.anatomy_of(model)
     return parts, classes, scores.score_heads(parts, classes), models.revision_of(model) or args.revision
 
 

@@ -23,7 +23,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold
 from torch import Tensor
 
-from successor_heads.scores import wilson
+from successor_heads.intervals import wilson
 
 # Ridge penalty as a share of the mean squared length of a centred token: small enough to keep what is
 # linear, large enough that a probe with more dimensions than tokens does not live on noise.

@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from successor_heads import intervals
 from successor_heads.anatomy import Anatomy
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import Source, effective_ov_logits, head_input
@@ -45,7 +46,6 @@ CONVENTIONS: dict[str, dict] = {
     "as at work": {"source": "block 0", "head_norm": True, "final_norm": True, "joint": True},
     "embedding alone": {"source": "embedding"},
 }
-Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,36 +173,6 @@ def strict_argmax(logits: Float[Tensor, "*batch member"]) -> Int[Tensor, "*batch
     return torch.where(alone, place, TIE)
 
 
-def wilson(successes: int | float, n: int | float) -> tuple[float, float]:
-    """95% Wilson interval of a share of `n`; (0, 1), that is nothing known, for n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = successes / n, Z_95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half_width = Z_95 / (1 + z2 / n) * (share * (1 - share) / n + z2 / (4 * n**2)) ** 0.5
-    # At 0 and at n the bound is the share itself, which rounding would miss by 1e-17.
-    low = 0.0 if successes == 0 else centre - half_width
-    high = 1.0 if successes == n else centre + half_width
-    return low, high
-
-
-def clustered_wilson(success: Bool[Tensor, " case"], cluster: Int[Tensor, " case"]) -> tuple[float, float]:
-    """95% Wilson interval of a share whose cases come in clusters, such as all edits of one source.
-
-    Cases of a cluster stand or fall together, so they count as fewer: as many independent ones as would
-    have the spread that the clusters have, never fewer than there are clusters nor more than cases.
-    """
-    n, n_clusters = len(success), len(cluster.unique())
-    share = success.double().mean()
-    if n_clusters < 2:
-        return wilson(share.item(), 1) if n else wilson(0, 0)
-    off = torch.zeros(int(cluster.max()) + 1, dtype=torch.double).index_add(0, cluster, success.double() - share)
-    variance = off.square().sum() / n**2 * n_clusters / (n_clusters - 1)
-    worth = float(share * (1 - share) / variance) if variance > 0 else 0.0
-    worth = min(max(worth, n_clusters), n)
-    return wilson(share.item() * worth, worth)
-
-
 def macro_interval(
     scores: HeadScores, layer: int, head: int, *, seed: int, n_resamples: int = 2000
 ) -> tuple[float, float]:
@@ -210,18 +180,13 @@ def macro_interval(
 
     A class in which the head is always right stays right in every resample.
     """
-    rng = np.random.default_rng(seed)
-    shares = []
-    for success in scores.success.values():
-        n, successes = success.shape[-1], int(success[layer, head].sum())
-        # Drawing n of the n outcomes with replacement makes the number of successes binomial.
-        shares.append(rng.binomial(n, successes / n, size=n_resamples) / n)
-    low, high = np.percentile(np.mean(shares, axis=0), [2.5, 97.5])
-    return float(low), float(high)
+    success = [outcomes[layer, head] for outcomes in scores.success.values()]
+    right, n = [int(outcomes.sum()) for outcomes in success], [len(outcomes) for outcomes in success]
+    return intervals.mean_of_shares(right, n, seed=seed, n_resamples=n_resamples)
 
 
 class PermutationNull(NamedTuple):
-    """Macro when the successors of each class are dealt out at random."""
+    """Macro when the successors of each class are permuted at random."""
 
     macro: Float[Tensor, "permutation layer head"]
     highest: Float[Tensor, " permutation"]

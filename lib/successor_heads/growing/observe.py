@@ -19,7 +19,7 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
-from successor_heads import anatomy, features, ordinals, records, scores
+from successor_heads import anatomy, features, intervals, ordinals, records, scores
 from successor_heads.errors import UserError
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import head_input
@@ -91,7 +91,7 @@ def transfer(parts: anatomy.Anatomy, classes: dict[str, ResolvedClass]) -> pd.Da
         if task != "numbers" and len(other.words) > 1:
             read = features.transferred_residues(x, numbers.index, head_input(parts, other.token_ids), modulus=10)
             right, n = int((read == other.index % 10).sum()), len(other.words)
-            low, high = scores.wilson(right, n)
+            low, high = intervals.wilson(right, n)
             rows.append({"task": task, "accuracy": right / n, "low": low, "high": high, "n": n})
     return pd.DataFrame(rows)
 

@@ -30,7 +30,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from successor_heads import anatomy, arithmetic, features, ordinals, ov_circuit, scores, tracing
+from successor_heads import (
+    ablation,
+    anatomy,
+    arithmetic,
+    direct_effects,
+    features,
+    intervals,
+    ordinals,
+    ov_circuit,
+    scores,
+)
 from successor_heads.anatomy import Anatomy
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.planted import FAMILIES, HIDDEN_FAMILY, hidden, shapes, words
@@ -201,8 +211,8 @@ def rank_effects(planted: Planted, *, n_prompts: int = 12) -> pd.DataFrame:
     for role in ATTENTIVE:
         task, place = prompts(planted.tokenizer, role, n=n_prompts, seed=seed), planted.place(role)
         common: dict[str, Any] = dict(members=task.members, reference=task.texts)
-        direct = tracing.direct_effects(model, task.texts, task.answers, **common)
-        total = tracing.mean_ablation_effects(model, task.texts, task.answers, **common)
+        direct = direct_effects.on_answers(model, task.texts, task.answers, **common)
+        total = ablation.mean_ablation_effects(model, task.texts, task.answers, **common)
         row = {
             "role": role,
             "right": total.clean.right_in_class.double().mean().item(),
@@ -228,8 +238,8 @@ def look_for_hidden(seed: int, tokenizer, *, n_prompts: int = 24) -> dict:
     asked = (task.texts, task.answers)
     common: dict[str, Any] = dict(members=task.members, reference=task.texts)
     seen = under_conventions(anatomy.of(model), ordinals.resolve(tokenizer)) | {
-        "direct": tracing.direct_effects(model, *asked, **common).difference_fall.mean(-1),
-        "ablation": tracing.mean_ablation_effects(model, *asked, **common).difference_fall.mean(-1),
+        "direct": direct_effects.on_answers(model, *asked, **common).difference_fall.mean(-1),
+        "ablation": ablation.mean_ablation_effects(model, *asked, **common).difference_fall.mean(-1),
     }
     row = {"plant": seed, "heads": planted.module.config.num_hidden_layers * planted.module.config.num_attention_heads}
     for name, values in seen.items():
@@ -240,7 +250,7 @@ def look_for_hidden(seed: int, tokenizer, *, n_prompts: int = 24) -> dict:
             f"rank_{name}": int((values > ours).sum()) + 1,
         }
     for name, heads in {"nothing": [], "hidden": pair[:1], "twin": pair[1:], "both": pair}.items():
-        answers = tracing.joint_ablation(model, *asked, heads, **common)
+        answers = ablation.joint_ablation(model, *asked, heads, **common)
         row |= {
             f"right_without_{name}": answers.right_in_class.double().mean().item(),
             f"lead_without_{name}": answers.difference.mean().item(),
@@ -269,7 +279,7 @@ def over_plants(
     """
     outcomes = np.asarray(values)
     if outcomes.dtype == bool:
-        low, high = scores.wilson(int(outcomes.sum()), len(outcomes))
+        low, high = intervals.wilson(int(outcomes.sum()), len(outcomes))
     else:
         draws = np.random.default_rng(seed).integers(len(outcomes), size=(n_resamples, len(outcomes)))
         low, high = np.percentile(outcomes[draws].mean(1), [2.5, 97.5])

@@ -1,9 +1,8 @@
 """What a head does in text: where it matters most of all heads, and for what.
 
-    contexts = wild.cut(model.tokenizer, wild.read("documentation"), n=32, length=256, seed=0)
-    effects, reference = wild.measure(model, contexts, seed=0)
-    won = wild.winners(effects.mean) == layer * n_heads + head
-    wild.behaviour([" Wednesday", " on"], " Thursday")          # 'successorship'
+    effects, reference = behaviours.measure(model, contexts, seed=0)
+    won = behaviours.winners(effects.mean) == layer * n_heads + head
+    behaviours.behaviour([" Wednesday", " on"], " Thursday")          # 'successorship'
 
 A *prefix* is the start of a context up to some token; the *answer* is the token that comes next in the text.
 A *winning case* of a head is a prefix at which, of all heads, its direct effect on the answer's logit is the
@@ -11,193 +10,32 @@ largest and above zero (paper, section 5). What the head does there is decided b
 tokens it attends to most, and the answer.
 """
 
-import ast
 import hashlib
 import json
 import os
-import random
-import re
-import sysconfig
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import distributions
-from operator import itemgetter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from huggingface_hub import hf_hub_download
 from jaxtyping import Bool, Float, Int
 from nnsight import TransformersModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from successor_heads import models, tracing
+from successor_heads import direct_effects, prompts, texts
+from successor_heads.direct_effects import Reference, TextEffects
 from successor_heads.errors import UserError
 from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS
-from successor_heads.tracing import Reference, TextEffects
+from successor_heads.texts import Text
 
-PILE = {
-    "repo_id": "NeelNanda/pile-10k",
-    "revision": "127bfedcd5047750df5ccf3a12979a47bfa0bafa",
-    "filename": "data/train-00000-of-00001-4746b8785c874cc7.parquet",
-}
-# Installed with this package, and read by none of the grown models.
-DOCUMENTED = (
-    "scipy",
-    "seaborn",
-    "IPython",
-    "huggingface_hub",
-    "networkx",
-    "urllib3",
-    "requests",
-    "http",
-    "xml",
-    "json",
-    "concurrent",
-)
-GENERATED_SEED = 20_000  # no grown model has read documents of this seed
 EVIDENCE = Path(__file__).parent / "evidence"  # what was labelled by hand, or measured on text that is not ours
-TEXT_FILES = (".txt", ".md", ".rst")
 BEHAVIOURS = ("successorship", "acronym", "copying", "greater-than", "other")
 N_DRAWN = 256  # outputs from which resample ablation draws
 STORED = 1  # raised when what is stored for a batch changes its meaning
-
-
-# --- text ------------------------------------------------------------------------------------------
-
-
-class Text(NamedTuple):
-    """Documents, and whether people wrote them."""
-
-    name: str
-    documents: list[str]
-    natural: bool
-
-
-def read(source: str, *, seed: int = 0) -> Text:
-    """The documents of a source, in an order that the seed decides.
-
-    "documentation": of installed packages, what no grown model has read: docstrings of some and descriptions
-    of all; "generated": held-out text of the kind that grown models were grown on; "pile": a sample of the
-    Pile, from the hub; else a folder of text files (.txt, .md, .rst), and of what lies in it. Raises UserError
-    when there is nothing to read.
-    """
-    match source:
-        case "documentation":
-            documents, natural = _docstrings() + _descriptions(), True
-        case "generated":
-            from successor_heads.growing import corpus
-
-            documents = [document.text for document in corpus.generated(seed=GENERATED_SEED + seed, n=6_000)]
-            natural = False
-        case "pile":
-            documents, natural = _pile(), True
-        case _:
-            documents, natural = _folder(Path(source).expanduser()), True
-    random.Random(seed).shuffle(documents)
-    return Text(Path(source).name, documents, natural)  # of a folder, not where it lies
-
-
-def _docstrings(per_package: int = 150_000) -> list[str]:
-    paths, found = sysconfig.get_paths(), []
-    for package in DOCUMENTED:
-        folders = [Path(paths[key]) / package for key in ("purelib", "stdlib")]
-        left = per_package
-        for path in (path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("*.py"))):
-            if left <= 0:
-                break
-            if "tests" not in path.parts:
-                texts = _docstrings_of(path)
-                found += texts
-                left -= sum(map(len, texts))
-    return found
-
-
-def _descriptions() -> list[str]:
-    """What packages say of themselves, as on their page in the package index."""
-    found = {package.name: package.metadata.get_payload() for package in distributions()}
-    return [text for name, text in sorted(found.items()) if len(text.strip()) > 400]
-
-
-def _docstrings_of(path: Path) -> list[str]:
-    """Docstrings of a file that are long enough to have a story."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf8"))
-    except (SyntaxError, ValueError):  # some packages ship templates that are not Python
-        return []
-    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef))
-    return [text for node in nodes if len(text := ast.get_docstring(node) or "") > 400]
-
-
-def _pile() -> list[str]:
-    with models.explained(PILE["repo_id"], "the text", PILE["revision"]):
-        path = hf_hub_download(**PILE, repo_type="dataset")
-        return pd.read_parquet(path, columns=["text"])["text"].tolist()
-
-
-def _folder(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        raise UserError(
-            f"There is no folder {folder}: name a folder of text files, or one of documentation, generated and pile."
-        )
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in TEXT_FILES)
-    if not paths:
-        raise UserError(f"{folder} holds no text files ({', '.join(TEXT_FILES)}): name another folder.")
-    documents = []
-    for path in paths:
-        try:
-            documents.append(path.read_text(encoding="utf8"))
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path} is not UTF-8 (at byte {error.start}): convert it, or take it out of the folder."
-            ) from error
-    return documents
-
-
-def cut(tokenizer, text: Text, *, n: int, length: int, seed: int) -> Int[Tensor, "context position"]:
-    """`n` contexts of `length` tokens from all over the text, fewer if there is no more of it.
-
-    Documents stand one after the other, with the end-of-text token between them if there is one; a
-    tokenizer that starts texts with a token of its own starts contexts with it. Contexts of one document
-    are alike, so no document starts a second one while another has started none. Raises UserError when
-    the text is shorter than one context.
-    """
-    if length < 2:
-        raise UserError(f"A context of {length} tokens has no prefix with a next token: choose 2 or more.")
-    bare, usual = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
-    start = usual[:1] if len(usual) > len(bare) and usual[0] == tokenizer.bos_token_id else []
-    end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
-    room = length - len(start)
-    stream: list[int] = []
-    origin: list[int] = []  # of each token, the number of its document
-    for number, document in enumerate(text.documents):
-        # Twice as many windows and documents as are asked for, so that there is something to choose from.
-        if len(stream) >= 2 * n * length and number >= 2 * n:
-            break
-        if document.strip():
-            stream += tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"] + end
-            origin += [number] * (len(stream) - len(origin))
-    if len(stream) < room:
-        raise UserError(
-            f"The text '{text.name}' holds {len(stream)} tokens, fewer than the {length} of one context: "
-            "give more text, or choose shorter contexts."
-        )
-    windows = torch.tensor(stream[: len(stream) // room * room]).view(-1, room)
-    turns: list[tuple[int, int]] = []  # of each window in random order, how many of its document came before it
-    before: Counter[int] = Counter()
-    for window in torch.randperm(len(windows), generator=torch.Generator().manual_seed(seed)).tolist():
-        document = origin[window * room]
-        turns.append((before[document], window))
-        before[document] += 1
-    chosen = torch.tensor([window for _, window in sorted(turns, key=itemgetter(0))[:n]]).sort().values
-    return torch.cat([torch.tensor(start, dtype=torch.long).expand(len(chosen), -1), windows[chosen]], 1)
-
-
-# --- effects ---------------------------------------------------------------------------------------
 
 
 def measure(
@@ -226,7 +64,7 @@ def measure(
 
     def make_reference() -> dict[str, Tensor]:
         options = {"n_drawn": N_DRAWN, "seed": seed, "batch_size": batch_size}
-        return tracing.reference_outputs(model, contexts, **options)._asdict()
+        return direct_effects.reference_outputs(model, contexts, **options)._asdict()
 
     reference = Reference(**_kept(folder, _digest(of_model, "reference", contexts, str(seed)), make_reference))
     batches = []
@@ -236,7 +74,9 @@ def measure(
         part = slice(start, start + batch_size)
 
         def make(part: slice = part) -> dict[str, Tensor]:
-            return tracing.effects_in_text(model, contexts[part], reference=reference, draws=draws[part])._asdict()
+            return direct_effects.effects_in_text(
+                model, contexts[part], reference=reference, draws=draws[part]
+            )._asdict()
 
         batches.append(TextEffects(**_kept(folder, _digest(of_model, contexts[part], draws[part], *reference), make)))
     return TextEffects(*map(torch.cat, zip(*batches))), reference
@@ -261,10 +101,10 @@ def study(
     model: TransformersModel, source: str, *, n: int, length: int, seed: int, folder: Path | None = None
 ) -> Study:
     """Read a source, cut `n` contexts of `length` tokens from it, and measure every head in them."""
-    text = read(source, seed=seed)
-    contexts = cut(model.tokenizer, text, n=n, length=length, seed=seed)
+    text = texts.read(source, seed=seed)
+    contexts = texts.cut(model.tokenizer, text, n=n, length=length, seed=seed)
     effects, reference = measure(model, contexts, seed=seed, folder=folder)
-    tokens = [tracing.token_texts(model.tokenizer, row) for row in contexts]
+    tokens = [prompts.token_texts(model.tokenizer, row) for row in contexts]
     return Study(text, contexts, tokens, effects, reference)
 
 
@@ -334,39 +174,26 @@ def shuffled_effects(
             # A token that starts every text stays at the start.
             rng.shuffle(row[int(row[0] == model.tokenizer.bos_token_id) : -1])
             rows.append(row.tolist())
-        total = total + tracing.direct_effects_at_end(model, rows, answers, mean=mean)
+        total = total + direct_effects.direct_effects_at_end(model, rows, answers, mean=mean)
     return total / n_shuffles
 
 
-def share_interval(
-    hits: Float[np.ndarray, " context"] | Int[np.ndarray, " context"],
-    of: Float[np.ndarray, " context"] | Int[np.ndarray, " context"],
-    *,
-    seed: int,
-    n_resamples: int = 2000,
-) -> tuple[float, float, float]:
-    """Share sum(hits) / sum(of) with its 95% bootstrap interval, whole contexts resampled; NaN for none.
+def flags(values: Bool[Tensor, "context prefix"]) -> np.ndarray:
+    """How many of the prefixes of each context are true: what `share_interval` takes."""
+    return values.sum(1).numpy()
 
-    Cases in one context are alike: resampling single cases would promise too much.
-    """
-    hits, of = np.asarray(hits, dtype=float), np.asarray(of, dtype=float)
-    if of.sum() == 0:
-        return float("nan"), float("nan"), float("nan")
-    drawn = np.random.default_rng(seed).integers(len(of), size=(n_resamples, len(of)))
-    totals = of[drawn].sum(1)
-    shares = hits[drawn].sum(1)[totals > 0] / totals[totals > 0]
-    return float(hits.sum() / of.sum()), *map(float, np.percentile(shares, [2.5, 97.5]))
-
-
-# --- behaviours ------------------------------------------------------------------------------------
 
 # (class, place, length of the circle or None) of every word of an ordinal class; "may" is in two.
 _PLACES: dict[str, list[tuple[str, int, int | None]]] = {}
+
+
 for _class in CLASSES.values():
     for _index, _word in enumerate(_class.words):
         # Numerals of any size count, see below; a small letter is most often a piece of a word.
         _key = _word if _class.task == "letters" else _word.lower()
         _PLACES.setdefault(_key, []).append((_class.task, _index, len(_class.words) if _class.cyclic else None))
+
+
 for _index, _word in enumerate(ROMAN_NUMERALS):
     _PLACES.setdefault(_word, []).append(("roman", _index, None))
 
@@ -471,8 +298,8 @@ def winning_cases(
     return pd.DataFrame(rows, columns=columns)
 
 
-def dealt_shares(
-    cases: pd.DataFrame, *, top: int, seed: int, n_deals: int = 20, within: str | None = None
+def shuffled_shares(
+    cases: pd.DataFrame, *, top: int, seed: int, n_shuffles: int = 20, within: str | None = None
 ) -> dict[str, float]:
     """Share of each behaviour when the answers are dealt out at random among the cases: what chance does.
 
@@ -484,49 +311,13 @@ def dealt_shares(
     groups = [cases] if within is None else [group for _, group in cases.groupby(within) if len(group) > 1]
     for group in groups:
         read, answers = group["read"].tolist(), group["answer"].to_numpy()
-        for _ in range(n_deals):
+        for _ in range(n_shuffles):
             order = rng.permutation(len(group))
             own = np.arange(len(group)) if within is None else np.roll(order, 1)
             for place, other in zip(own, order):
                 counts[behaviour(read[place][:top], answers[other])] += 1
     n = sum(counts.values())
     return {name: count / n if n else float("nan") for name, count in counts.items()}
-
-
-# --- prompts with one answer -----------------------------------------------------------------------
-
-
-def split_at(tokenizer, text: str, start: int) -> tuple[list[int], int] | None:
-    """(tokens of the text before the character at `start`, the token that begins there).
-
-    The whole text is tokenized, for its start alone could give other tokens. None where a token reaches
-    across `start`, unless by white space only. Tokens behind the answer are left out.
-    """
-    encoded = tokenizer(text, return_offsets_mapping=True, verbose=False)
-    for place, (first, last) in enumerate(encoded["offset_mapping"]):
-        if last > start:
-            if place == 0 or text[first:start].strip():
-                return None
-            return encoded["input_ids"][:place], encoded["input_ids"][place]
-    return None
-
-
-NUMBERED = re.compile(r"^[ \t]*(\d{1,3})[.)] ", re.MULTILINE)
-
-
-def numbered_lists(documents: Iterable[str], *, reach: int = 500) -> list[tuple[str, int]]:
-    """(text, start) of list numbers that count on from an earlier one: the text up to the number, and where it starts.
-
-    An item counts when "n. " or "n) " starts a line, n is above 1, and the item before it, n - 1, starts a line
-    at most `reach` characters earlier. The text starts `reach` characters before that one.
-    """
-    found = []
-    for document in documents:
-        for item, after in zip(items := list(NUMBERED.finditer(document)), items[1:]):
-            if int(after[1]) == int(item[1]) + 1 and after.start(1) - item.start(1) <= reach:
-                first = max(0, item.start() - reach)
-                found.append((document[first : after.end(1) + 2], after.start(1) - first))
-    return found
 
 
 def case_rows(studies: Sequence[Study], cases: pd.DataFrame) -> dict:
@@ -563,8 +354,3 @@ def blind_cases() -> pd.DataFrame:
 def stored_figures(name: str) -> dict[str, dict]:
     """Figures measured once on text that cannot be shipped, by model."""
     return json.loads((EVIDENCE / f"{name}.json").read_text(encoding="utf8"))["models"]
-
-
-def flags(values: Bool[Tensor, "context prefix"]) -> np.ndarray:
-    """How many of the prefixes of each context are true: what `share_interval` takes."""
-    return values.sum(1).numpy()

@@ -1,0 +1,288 @@
+"""What a model answers when a part of it is ablated or steered: total effects.
+
+    effects = ablation.mean_ablation_effects(model, prompts, answers, members=days.token_ids, reference=prompts)
+    effects.logit_fall[1, 6]     # one number a prompt for L1H6
+
+A head is edited at the *input* of the output projection, where it owns d_head entries; behind the projection the
+heads are mixed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import nnsight
+import torch
+from jaxtyping import Bool, Float, Int
+from nnsight import TransformersModel
+from torch import Tensor
+
+from successor_heads import anatomy
+from successor_heads.anatomy import Anatomy
+from successor_heads.ndif import explained
+from successor_heads.prompts import Prompt, encode, mean_head_outputs, next_token_logits
+
+
+class Answers(NamedTuple):
+    """How a model answered: the logit of the right answer, and how it compares.
+
+    `difference` is that logit minus the mean over the other members of the class. `right_in_class`
+    and `right_in_vocabulary` say whether the answer alone has the highest logit there.
+    """
+
+    logit: Float[Tensor, "*batch prompt"]
+    difference: Float[Tensor, "*batch prompt"]
+    right_in_class: Bool[Tensor, "*batch prompt"]
+    right_in_vocabulary: Bool[Tensor, "*batch prompt"]
+
+
+@dataclass(frozen=True, eq=False)
+class AblationEffects:
+    """Answers of the whole model [prompt], and with one head at a time ablated [layer, head, prompt]."""
+
+    clean: Answers
+    ablated: Answers
+
+    @property
+    def logit_fall(self) -> Float[Tensor, "layer head prompt"]:
+        """By how much the right answer's logit falls without the head."""
+        return self.clean.logit - self.ablated.logit
+
+    @property
+    def difference_fall(self) -> Float[Tensor, "layer head prompt"]:
+        """By how much the right answer's lead over its class falls without the head."""
+        return self.clean.difference - self.ablated.difference
+
+
+def read_answers(
+    logits: Float[Tensor, "*batch prompt d_vocab"],
+    answers: Int[Tensor, " prompt"],
+    members: Int[Tensor, " member"],
+) -> Answers:
+    """What the logits say about the right answer of each prompt among the members of its class."""
+    logit = logits.gather(-1, answers.expand(logits.shape[:-1])[..., None])[..., 0]
+    others = logits[..., members].masked_fill(members == answers[:, None], torch.nan)
+    return Answers(
+        logit=logit,
+        difference=logit - others.nanmean(-1),
+        right_in_class=logit > others.nan_to_num(-torch.inf).amax(-1),
+        right_in_vocabulary=(logits >= logit[..., None]).sum(-1) == 1,
+    )
+
+
+def mean_ablation_effects(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    answers: Int[Tensor, " prompt"],
+    *,
+    members: Int[Tensor, " member"],
+    reference: Sequence[str],
+) -> AblationEffects:
+    """The total effect of every head on the answers (paper, section 5: mean ablation).
+
+    At the last position a head's output is replaced by its mean there over the `reference` prompts.
+    `answers` are token ids, `members` those of the answers' class.
+    """
+    means = mean_head_outputs(model, reference)
+    clean = read_answers(next_token_logits(model, prompts), answers, members)
+    layers = [
+        read_answers(ablated_logits(model, prompts, means[layer], layer=layer), answers, members)
+        for layer in range(len(means))
+    ]
+    return AblationEffects(clean=clean, ablated=Answers(*map(torch.stack, zip(*layers))))
+
+
+def ablated_logits(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    replacement: Float[Tensor, "head d_head"],
+    *,
+    layer: int,
+) -> Float[Tensor, "head prompt d_vocab"]:
+    """Next-token logits with one head of a layer replaced at the last position, for each head."""
+    parts = anatomy.of(model)
+    inputs, n_heads, d_head = encode(model, prompts), parts.n_heads, parts.d_head
+    projection = parts.output_projection(layer)
+    # One forward pass with one invoke a head: much cheaper than a trace each.
+    with explained(model), model.trace(remote=model.remote) as tracer:
+        logits = nnsight.save([])
+        for head in range(n_heads):
+            with tracer.invoke(inputs, logits_to_keep=1):
+                heads = projection.input
+                heads[:, -1, head * d_head : (head + 1) * d_head] = replacement[head].to(heads)
+                logits.append(model.output.logits[:, -1])
+    return torch.stack(logits).float().cpu()
+
+
+def joint_ablation(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    answers: Int[Tensor, " prompt"],
+    heads: Sequence[tuple[int, int]],
+    *,
+    members: Int[Tensor, " member"],
+    reference: Sequence[str],
+) -> Answers:
+    """How the model answers with several heads (layer, head) mean-ablated at once; with none, intact.
+
+    As in `mean_ablation_effects`: at the last position, each by its mean there over the `reference` prompts.
+    """
+    logits = logits_without(model, prompts, heads, mean=mean_head_outputs(model, reference))
+    return read_answers(logits, answers, members)
+
+
+def logits_without(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    heads: Sequence[tuple[int, int]],
+    *,
+    mean: Float[Tensor, "layer head d_head"],
+) -> Float[Tensor, "prompt d_vocab"]:
+    """Next-token logits when several heads (layer, head) write their `mean` at the last position."""
+    parts = anatomy.of(model)
+    mean = mean.to(model._module.device, model._module.dtype)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        # In the order in which the model runs, or the trace fails.
+        for layer, head in sorted(heads):
+            parts.output_projection(layer).input[:, -1, head_columns(parts, head)] = mean[layer, head]
+        logits = model.output.logits[:, -1].save()
+    return logits.float().cpu()
+
+
+def without_mlp0_directions(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    directions: Float[Tensor, "direction d_model"],
+    *,
+    mean: Float[Tensor, " d_model"],
+) -> Float[Tensor, "prompt d_vocab"]:
+    """Next-token logits when MLP0's output has the components of `mean` along orthonormal `directions`.
+
+    At every position. A norm behind the MLP, where the family has one, counts as part of it.
+    """
+    parts = anatomy.of(model)
+    written = model.get(f"{parts.blocks_path}.0.{parts.mlp_post_norm_path or parts.mlp_out_path}")
+    device, dtype = model._module.device, model._module.dtype
+    directions, mean = directions.to(device, dtype), mean.to(device, dtype)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        along = (written.output - mean) @ directions.T
+        written.output = written.output - along @ directions
+        logits = model.output.logits[:, -1].save()
+    return logits.float().cpu()
+
+
+def without_mlp0_neurons(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    neurons: Int[Tensor, " ablated"],
+    *,
+    mean: Float[Tensor, " neuron"],
+) -> Float[Tensor, "prompt d_vocab"]:
+    """Next-token logits when these neurons of MLP0 have their `mean` activation at every position."""
+    parts = anatomy.of(model)
+    last_map = model.get(f"{parts.blocks_path}.0.{parts.mlp_out_path}")
+    fixed = mean[neurons].to(model._module.device, model._module.dtype)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        last_map.input[..., neurons] = fixed
+        logits = model.output.logits[:, -1].save()
+    return logits.float().cpu()
+
+
+class Steered(NamedTuple):
+    """Next-token logits of a steered run, and what every head handed to its output projection at the last token."""
+
+    logits: Float[Tensor, "prompt d_vocab"]
+    heads: Float[Tensor, "layer prompt head d_head"]
+
+
+def steered(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    pushes: Float[Tensor, "prompt position d_model"],
+    *,
+    layer: int,
+    held: Mapping[tuple[int, int], Float[Tensor, "prompt d_head"]] | None = None,
+) -> Steered:
+    """A run in which `pushes` are added to the residual stream before a layer, at the last positions.
+
+    The last push is that of the last token. `held` says what the heads (layer, head) named in it write at
+    the last token, whatever they read: what a head wrote in another run, or its mean.
+    """
+    parts, held = anatomy.of(model), held or {}
+    device, dtype = model._module.device, model._module.dtype
+    pushes = pushes.to(device, dtype)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        heads = nnsight.save([])
+        for place in range(parts.n_layers):
+            if place == layer:
+                stream = parts.block(place).input
+                stream[:, -pushes.shape[1] :] += pushes
+            written = parts.output_projection(place).input
+            for (of, head), value in held.items():
+                if of == place:
+                    written[:, -1, head * parts.d_head : (head + 1) * parts.d_head] = value.to(device, dtype)
+            heads.append(written[:, -1].clone())
+        logits = model.output.logits[:, -1].save()
+    heads = torch.stack(heads).unflatten(-1, (parts.n_heads, parts.d_head))
+    return Steered(logits.float().cpu(), heads.float().cpu())
+
+
+def ablated_in_text(
+    model: TransformersModel,
+    contexts: Int[Tensor, "context position"],
+    heads: Sequence[tuple[int, int]],
+    *,
+    mean: Float[Tensor, "layer head d_head"],
+    batch_size: int,
+) -> tuple[Float[Tensor, "context prefix"], Float[Tensor, "context prefix"]]:
+    """Logit and loss of the token after every prefix when `heads` write their `mean` at every position.
+
+    Beside the intact run this is the total effect: direct, by way of later blocks, and by way of what earlier
+    positions hand on.
+    """
+    parts = anatomy.of(model)
+    mean = mean.to(model._module.device, model._module.dtype)
+    logit, loss = [], []
+    for start in range(0, len(contexts), batch_size):
+        batch = contexts[start : start + batch_size].to(model._module.device)
+        with torch.no_grad(), model.trace(batch):
+            for layer, head in sorted(heads):
+                parts.output_projection(layer).input[..., head_columns(parts, head)] = mean[layer, head]
+            logits = model.output.logits[:, :-1].save()
+        chosen = logits.float().gather(-1, batch[:, 1:, None])[..., 0]
+        logit.append(chosen.cpu())
+        loss.append((logits.float().logsumexp(-1) - chosen).cpu())
+    return torch.cat(logit), torch.cat(loss)
+
+
+def gradient_attribution(
+    model: TransformersModel,
+    contexts: Int[Tensor, "context position"],
+    *,
+    mean: Float[Tensor, "layer head d_head"],
+) -> Float[Tensor, "context layer head"]:
+    """What one backward pass says about `ablated_in_text`: its effect on a context's summed logits, to first order.
+
+    (z - mean) · gradient of the sum of the logits of all next tokens, summed over positions.
+    """
+    parts = anatomy.of(model)
+    contexts = contexts.to(model._module.device)
+    with torch.enable_grad(), model.trace(contexts):
+        embedded = model.get(parts.embedding_path).output
+        # The weights are frozen, so that the graph has to start here.
+        embedded.requires_grad_(True)
+        heads = list().save()
+        for layer in range(parts.n_layers):
+            heads.append(parts.output_projection(layer).input)
+        logits = model.output.logits[:, :-1].save()
+    total = logits.float().gather(-1, contexts[:, 1:, None]).sum()
+    found = []
+    for layer, (z, slope) in enumerate(zip(heads, torch.autograd.grad(total, list(heads)))):
+        z, slope = (values.detach().float().unflatten(-1, (parts.n_heads, parts.d_head)) for values in (z, slope))
+        found.append(((z - mean[layer].to(z.device)) * slope).sum((1, 3)).cpu())
+    return torch.stack(found, 1)
+
+
+def head_columns(parts: Anatomy, head: int) -> slice:
+    """The entries that a head owns at the input of the output projection."""
+    return slice(head * parts.d_head, (head + 1) * parts.d_head)

@@ -1,0 +1,270 @@
+"""Direct effects: what a part does for the answer by way of the final norm and the unembedding alone.
+
+All that later blocks read is held fixed as in the intact run; the final norm is computed anew on the changed stream.
+On prompts with one answer, after every prefix of a text, and split into parts that sum to the answer's logit.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from nnsight import TransformersModel
+from torch import Tensor
+
+from successor_heads import anatomy
+from successor_heads.ablation import AblationEffects, Answers, head_columns, read_answers
+from successor_heads.anatomy import Anatomy
+from successor_heads.errors import UserError
+from successor_heads.prompts import Prompt, encode, mean_head_outputs
+
+TOP_ATTENDED = 5
+
+
+def on_answers(
+    model: TransformersModel,
+    prompts: Sequence[str],
+    answers: Int[Tensor, " prompt"],
+    *,
+    members: Int[Tensor, " member"],
+    reference: Sequence[str],
+) -> AblationEffects:
+    """The direct effect of every head on the answers: the part of the total that no later block passes on.
+
+    At the last position, what a head adds to the final residual stream is replaced by the mean of what it
+    adds there over the `reference` prompts. All that later heads and MLPs read and write is held fixed as
+    in the intact run; the final norm is not: it is computed anew on the changed stream, and the
+    unembedding after it. `answers` are token ids, `members` those of the answers' class.
+    """
+    parts = anatomy.of(model)
+    means = mean_head_outputs(model, reference)
+    final_norm = model.get(parts.final_norm_path)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        heads = list().save()
+        for layer in range(parts.n_layers):
+            heads.append(parts.output_projection(layer).input[:, -1])
+        stream = final_norm.input[:, -1].save()
+    unembed = parts.unembed(torch.arange(parts.d_vocab))
+
+    def answered(stream: Float[Tensor, "*batch d_model"]) -> Answers:
+        return read_answers((parts.final_norm(stream) @ unembed).cpu(), answers, members)
+
+    stream, layers = stream.float(), []
+    for layer, z in enumerate(heads):
+        z = z.float().unflatten(-1, (parts.n_heads, parts.d_head)) - means[layer].to(z.device)
+        # The bias of the output projection belongs to no head, and is in both runs.
+        written = torch.einsum("phk,hkd->hpd", z, parts.w_o(layer))
+        layers.append(answered(stream - written))
+    return AblationEffects(clean=answered(stream), ablated=Answers(*map(torch.stack, zip(*layers))))
+
+
+class Reference(NamedTuple):
+    """What stands in for a head that is taken away: the mean of its outputs over a text, and some of them drawn."""
+
+    mean: Float[Tensor, "layer head d_head"]
+    drawn: Float[Tensor, "draw layer head d_head"]
+
+
+class TextEffects(NamedTuple):
+    """What every head does for the token that comes next, after every prefix of every context.
+
+    Direct effects are falls of that token's logit when what the head adds to the final residual stream is
+    replaced (by the mean, by nothing, by another place's) and the final norm is computed anew on the
+    changed stream; all that later blocks read is held fixed. `frozen` is the linear part: what the head
+    adds to the logit while the final norm divides by what it divides by in the intact run. `attended` are
+    the positions that the head attends to most, -1 where the prefix has fewer, and `weight` how much.
+    """
+
+    logit: Float[Tensor, "context prefix"]
+    loss: Float[Tensor, "context prefix"]
+    mean: Float[Tensor, "context prefix layer head"]
+    zero: Float[Tensor, "context prefix layer head"]
+    resample: Float[Tensor, "context prefix layer head"]
+    frozen: Float[Tensor, "context prefix layer head"]
+    attended: Int[Tensor, "context prefix layer head top"]
+    weight: Float[Tensor, "context prefix layer head top"]
+
+
+def reference_outputs(
+    model: TransformersModel, contexts: Int[Tensor, "context position"], *, n_drawn: int, seed: int, batch_size: int
+) -> Reference:
+    """Mean over all positions of all contexts of what each head hands to the output projection, and `n_drawn` of them."""
+    parts = anatomy.of(model)
+    _check_readable(model, parts)
+    generator = torch.Generator().manual_seed(seed)
+    places = torch.randint(contexts.numel(), (n_drawn,), generator=generator)
+    total, drawn = 0.0, torch.zeros(n_drawn, parts.n_layers, parts.n_heads, parts.d_head)
+    for start in range(0, len(contexts), batch_size):
+        batch = contexts[start : start + batch_size].to(model._module.device)
+        with torch.no_grad(), model.trace(batch, logits_to_keep=1):
+            heads = list().save()
+            for layer in range(parts.n_layers):
+                heads.append(parts.output_projection(layer).input)
+        z = torch.stack(heads, -2).float().unflatten(-1, (parts.n_heads, parts.d_head)).flatten(0, 1).cpu()
+        total = total + z.sum(0, dtype=torch.double)
+        first = start * contexts.shape[1]
+        here = (places >= first) & (places < first + len(z))
+        drawn[here] = z[places[here] - first]
+    return Reference((total / contexts.numel()).float(), drawn)
+
+
+def effects_in_text(
+    model: TransformersModel,
+    contexts: Int[Tensor, "context position"],
+    *,
+    reference: Reference,
+    draws: Int[Tensor, "context prefix"],
+) -> TextEffects:
+    """Direct effects of all heads on the token after every prefix, all in one forward pass.
+
+    `draws` says which of `reference.drawn` stands in for the heads at each prefix in resample ablation.
+    """
+    parts = anatomy.of(model)
+    _check_readable(model, parts)
+    final_norm = model.get(parts.final_norm_path)
+    with torch.no_grad(), model.trace(contexts.to(model._module.device)):
+        heads, attended, weight = list().save(), list().save(), list().save()
+        for layer in range(parts.n_layers):
+            heads.append(parts.output_projection(layer).input[:, :-1])
+            pattern = parts.attention(layer).output[1][:, :, :-1]
+            top = pattern.topk(min(TOP_ATTENDED, pattern.shape[-1]))
+            attended.append(top.indices)
+            weight.append(top.values)
+        stream = final_norm.input[:, :-1].save()
+        logits = model.output.logits[:, :-1].save()
+    following = contexts[:, 1:].to(logits.device)
+    logit = logits.float().gather(-1, following[..., None])[..., 0]
+    loss = logits.float().logsumexp(-1) - logit
+    replaced = {
+        "mean": reference.mean.expand(*draws.shape, *reference.mean.shape),
+        "zero": torch.zeros(()).expand(*draws.shape, *reference.mean.shape),
+        "resample": reference.drawn[draws],
+    }
+    effects = _direct(parts, stream.float(), heads, following, replaced)
+    # [context, head, prefix, top] a layer
+    attended, weight = (torch.stack(values, 1).permute(0, 3, 1, 2, 4) for values in (attended, weight))
+    unseen = attended > torch.arange(attended.shape[1], device=attended.device)[:, None, None, None]
+    attended, weight = attended.masked_fill(unseen, -1), weight.float().masked_fill(unseen, 0)
+    measured = {"logit": logit, "loss": loss, **effects, "attended": attended, "weight": weight}
+    return TextEffects(**{name: values.cpu() for name, values in measured.items()})
+
+
+def direct_effects_at_end(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    answers: Int[Tensor, " prompt"],
+    *,
+    mean: Float[Tensor, "layer head d_head"],
+    batch_size: int = 32,
+) -> Float[Tensor, "prompt layer head"]:
+    """Direct effect of every head on each prompt's answer at its last position: `TextEffects.mean`, prompt by prompt."""
+    parts = anatomy.of(model)
+    _check_readable(model, parts)
+    final_norm = model.get(parts.final_norm_path)
+    found = torch.zeros(len(prompts), parts.n_layers, parts.n_heads)
+    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))  # for little padding
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
+        with torch.no_grad(), model.trace(encode(model, [prompts[place] for place in places]), logits_to_keep=1):
+            heads = list().save()
+            for layer in range(parts.n_layers):
+                heads.append(parts.output_projection(layer).input[:, -1])
+            stream = final_norm.input[:, -1].save()
+        replaced = {"mean": mean.expand(len(places), *mean.shape)}
+        following = answers[places].to(stream.device)
+        found[places] = _direct(parts, stream.float(), heads, following, replaced)["mean"].cpu()
+    return found
+
+
+def logit_parts(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    answers: Int[Tensor, " prompt"],
+    *,
+    heads: Sequence[tuple[int, int]] = (),
+    mean: Float[Tensor, "layer head d_head"],
+) -> dict[str, Float[Tensor, " prompt"]]:
+    """What each part of the model adds to the answer's logit at the last position; the parts sum to the logit.
+
+    Parts are the embedding, every head ("L1H6"), MLP ("MLP1") and bias. Each goes through the final norm with
+    the run's own divisor. `heads` write their `mean` there; the run is then the ablated one.
+    """
+    parts = anatomy.of(model)
+    _check_readable(model, parts)
+    final_norm = model.get(parts.final_norm_path)
+    mean = mean.to(model._module.device, model._module.dtype)
+    written = {}
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        outputs, mlps = list().save(), list().save()
+        first = parts.block(0).input[:, -1].save()
+        for layer in range(parts.n_layers):
+            projection = parts.output_projection(layer)
+            for _, head in sorted(place for place in heads if place[0] == layer):
+                projection.input[:, -1, head_columns(parts, head)] = mean[layer, head]
+            outputs.append(projection.input[:, -1].clone())
+            mlps.append(model.get(f"{parts.blocks_path}.{layer}.{parts.mlp_out_path}").output[:, -1])
+        stream = final_norm.input[:, -1].save()
+    written["embedding"] = first.float()
+    for layer, (z, mlp) in enumerate(zip(outputs, mlps)):
+        z = z.float().unflatten(-1, (parts.n_heads, parts.d_head))
+        by_head = torch.einsum("phk,hkd->hpd", z, parts.w_o(layer))
+        written |= {f"L{layer}H{head}": by_head[head] for head in range(parts.n_heads)}
+        bias = parts._bias(f"{parts.blocks_path}.{layer}.{parts.output_projection_path}")
+        if bias is not None:
+            written[f"bias {layer}"] = bias.expand_as(by_head[0])
+        written[f"MLP{layer}"] = mlp.float()
+    unembed = parts.unembed(answers).T
+    through = _frozen_final_norm(parts, stream.float())(torch.stack(list(written.values()), -2))
+    found = dict(zip(written, (through * unembed[:, None]).sum(-1).T.cpu()))
+    zero = parts.final_norm(torch.zeros(1, parts.d_model, device=stream.device))  # the norm's own bias
+    return found | {"final bias": (zero * unembed).sum(-1).cpu()}
+
+
+def _direct(parts, stream, heads, following, replaced):
+    """Fall of the logit of `following` when each head's output is `replaced`, by kind of ablation; and `frozen`."""
+    unembed = parts.unembed(following.flatten()).T.unflatten(0, following.shape)
+    intact = (parts.final_norm(stream) * unembed).sum(-1)
+    linear = _frozen_final_norm(parts, stream)
+    effects = {name: [] for name in (*replaced, "frozen")}
+    for layer, z in enumerate(heads):
+        z = z.float().unflatten(-1, (parts.n_heads, parts.d_head))
+        w_o = parts.w_o(layer)
+        for name, values in replaced.items():
+            # The bias of the output projection belongs to no head, and is in both runs.
+            removed = torch.einsum("...hk,hkd->...hd", z - values[..., layer, :, :].to(z.device), w_o)
+            without = parts.final_norm(stream[..., None, :] - removed)
+            effects[name].append(intact[..., None] - (without * unembed[..., None, :]).sum(-1))
+        written = torch.einsum("...hk,hkd->...hd", z, w_o)
+        effects["frozen"].append((linear(written) * unembed[..., None, :]).sum(-1))
+    return {name: torch.stack(values, -2) for name, values in effects.items()}
+
+
+def _frozen_final_norm(parts: Anatomy, stream: Float[Tensor, "*batch d_model"]) -> Callable[[Tensor], Tensor]:
+    """The final norm as the linear map that it is once its divisor is fixed at that of `stream`; its bias is left out.
+
+    The map takes [*batch, part, d_model].
+    """
+    ones = torch.ones(1, parts.d_model, device=stream.device)
+    # A layer norm maps all vectors of equal entries alike, an RMS norm does not.
+    centred = torch.allclose(parts.final_norm(ones), parts.final_norm(0 * ones), atol=1e-4)
+    gain = parts.gain(parts.weights.take(f"{parts.final_norm_path}.weight").float())
+
+    def centre(x):
+        return x - x.mean(-1, keepdim=True) if centred else x
+
+    epsilon = getattr(parts.config, parts.epsilon_name)
+    divisor = (centre(stream).square().mean(-1, keepdim=True) + epsilon).sqrt()
+    return lambda x: centre(x) / divisor[..., None, :] * gain
+
+
+def _check_readable(model: TransformersModel, parts: Anatomy) -> None:
+    """Refuse what direct effects of single heads cannot be read from. Raises UserError."""
+    if model.remote is True:
+        raise UserError(
+            "Direct effects in text need the weights, which are on NDIF: use a model that fits on this machine."
+        )
+    if parts.attention_post_norm_path is not None:
+        raise UserError(
+            f"In models of the family {parts.family} a norm stands behind attention and mixes what the heads write, "
+            "so that no head has a direct effect of its own: choose a model of another family."
+        )

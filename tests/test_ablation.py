@@ -1,0 +1,220 @@
+"""Ablations and edits in a trace against plain modules with hooks."""
+
+import pytest
+import torch
+
+from by_hooks import PROMPTS, hooked, hooked_forward, reference_of
+from successor_heads import ablation, anatomy, prompts
+
+
+def with_mlp0(model, prompt, *, at, edit):
+    """Next-token logits when a plain hook puts edit(value) in place of MLP0's "output", or of its "neurons"."""
+    parts = anatomy.of(model._module)
+    path = parts.mlp_out_path if at == "neurons" else parts.mlp_post_norm_path or parts.mlp_out_path
+    module = model._module.get_submodule(f"{parts.blocks_path}.0.{path}")
+    if at == "neurons":
+        handle = module.register_forward_pre_hook(lambda _, args: (edit(args[0]),))
+    else:
+        handle = module.register_forward_hook(lambda *call: edit(call[2]))
+    logits, _ = hooked_forward(model, prompt)
+    handle.remove()
+    return logits
+
+
+def pushed_by_hand(model, lists, pushes, layer, held):
+    """Logits of the plain module with the pushes added by a hook on the block, and heads replaced by another."""
+    parts = anatomy.of(model._module)
+
+    def push(_, args, kwargs):
+        stream = (args[0] if args else kwargs["hidden_states"]).clone()
+        stream[:, -pushes.shape[1] :] += pushes
+        return ((stream, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": stream})
+
+    handles = [parts.block(layer).register_forward_pre_hook(push, with_kwargs=True)]
+    for (of, head), value in held.items():
+
+        def hold(_, args, head=head, value=value):
+            edited = args[0].clone()
+            edited[:, -1, head * parts.d_head : (head + 1) * parts.d_head] = value
+            return (edited,)
+
+        handles.append(parts.output_projection(of).register_forward_pre_hook(hold))
+    with torch.no_grad():
+        logits = model._module(**prompts.encode(model, lists)).logits[:, -1]
+    for handle in handles:
+        handle.remove()
+    return logits
+
+
+def test_ablation_in_text_is_at_every_position_and_gradients_agree_where_it_is_small(model, contexts):
+    parts, reference = anatomy.of(model), reference_of(model, contexts)
+    heads = [(1, 1), (0, 2)]
+    logit, loss = ablation.ablated_in_text(model, contexts, heads, mean=reference.mean, batch_size=2)
+
+    def edit(layer, z):
+        for at, head in heads:
+            if at == layer:
+                z[..., head * parts.d_head : (head + 1) * parts.d_head] = reference.mean[layer, head]
+
+    for context, ids in enumerate(contexts):
+        logits, _, _ = hooked(model, ids, edit=edit)
+        torch.testing.assert_close(logit[context], logits[:-1].gather(1, ids[1:, None])[:, 0], atol=1e-4, rtol=0)
+        expected = torch.nn.functional.cross_entropy(logits[:-1], ids[1:], reduction="none")
+        torch.testing.assert_close(loss[context], expected, atol=1e-4, rtol=0)
+
+    # A step of a thousandth towards the mean: there the first order is all there is.
+    found = ablation.gradient_attribution(model, contexts, mean=reference.mean)
+    intact, _ = ablation.ablated_in_text(model, contexts, [], mean=reference.mean, batch_size=5)
+    for layer, head in [(0, 1), (1, 0)]:
+
+        def step(at, z, layer=layer, head=head):
+            if at == layer:
+                columns = slice(head * parts.d_head, (head + 1) * parts.d_head)
+                z[..., columns] += 1e-3 * (reference.mean[layer, head] - z[..., columns])
+
+        for context, ids in enumerate(contexts):
+            logits, _, _ = hooked(model, ids, edit=step)
+            fall = (intact[context] - logits[:-1].gather(1, ids[1:, None])[:, 0]).sum() / 1e-3
+            assert abs(fall - found[context, layer, head]) < 0.05 + 0.05 * abs(fall)
+
+
+def test_ablation_in_a_trace_is_ablation_by_hooks(model, days):
+    parts = anatomy.of(model)
+    means = torch.stack([hooked_forward(model, prompt)[1] for prompt in PROMPTS]).mean(0)
+    answers = days.token_ids[: len(PROMPTS)]
+    effects = ablation.mean_ablation_effects(model, PROMPTS, answers, members=days.token_ids, reference=PROMPTS)
+    assert effects.logit_fall.shape == (parts.n_layers, parts.n_heads, len(PROMPTS))
+
+    def lead(logits, answer):
+        return logits[answer] - logits[days.token_ids[days.token_ids != answer]].mean()
+
+    for place, (prompt, answer) in enumerate(zip(PROMPTS, answers)):
+        clean, _ = hooked_forward(model, prompt)
+        ablated = {
+            (layer, head): hooked_forward(model, prompt, edits=[(layer, head, means[layer, head])])[0]
+            for layer in range(parts.n_layers)
+            for head in range(parts.n_heads)
+        }
+        for (layer, head), logits in ablated.items():
+            logit_fall = clean[answer] - logits[answer]
+            difference_fall = lead(clean, answer) - lead(logits, answer)
+            torch.testing.assert_close(effects.logit_fall[layer, head, place], logit_fall, atol=1e-5, rtol=0)
+            torch.testing.assert_close(effects.difference_fall[layer, head, place], difference_fall, atol=1e-5, rtol=0)
+            assert effects.ablated.right_in_vocabulary[layer, head, place] == (logits.argmax() == answer)
+            # The control: ablating the neighbouring head is something else.
+            neighbour = ablated[layer, (head + 1) % parts.n_heads]
+            assert (logits - neighbour).abs().max() > 1e-4
+
+
+def test_replacing_a_head_by_its_own_output_changes_nothing(model):
+    clean, own = hooked_forward(model, PROMPTS[0])
+    for layer, replacement in enumerate(own):
+        for logits in ablation.ablated_logits(model, PROMPTS[:1], replacement, layer=layer):
+            torch.testing.assert_close(logits[0], clean, atol=1e-5, rtol=0)
+
+
+def test_answers_are_read_against_class_and_vocabulary():
+    logits = torch.tensor([[0.0, 3.0, 1.0, 2.0, 9.0], [0.0, 3.0, 3.0, 0.0, 0.0], [5.0, 1.0, 2.0, 3.0, 0.0]])
+    read = ablation.read_answers(logits, torch.tensor([1, 1, 0]), torch.tensor([0, 1, 2]))
+    assert read.logit.tolist() == [3, 3, 5]
+    assert read.difference.tolist() == [2.5, 1.5, 3.5]
+    assert read.right_in_class.tolist() == [True, False, True]
+    assert read.right_in_vocabulary.tolist() == [False, False, True]
+
+
+def test_a_layer_is_ablated_in_one_forward_pass(neox):
+    passes = []
+    handle = neox._module.lm_head.register_forward_hook(lambda *_: passes.append(1))
+    ablation.ablated_logits(neox, PROMPTS, prompts.mean_head_outputs(neox, PROMPTS)[0], layer=0)
+    handle.remove()
+    assert len(passes) == 2  # one for the means, one for all heads
+
+
+def test_joint_ablation_of_none_one_and_two(model, days):
+    answers, common = days.token_ids[:4], {"members": days.token_ids, "reference": PROMPTS}
+    single = ablation.mean_ablation_effects(model, PROMPTS, answers, **common)
+    none = ablation.joint_ablation(model, PROMPTS, answers, [], **common)
+    torch.testing.assert_close(none.logit, single.clean.logit, atol=1e-4, rtol=0)
+    last = anatomy.of(model).n_layers - 1
+    one = ablation.joint_ablation(model, PROMPTS, answers, [(last, 1)], **common)
+    torch.testing.assert_close(one.difference, single.ablated.difference[last, 1], atol=1e-4, rtol=0)
+    means = prompts.mean_head_outputs(model, PROMPTS)
+    both = ablation.joint_ablation(model, PROMPTS, answers, [(last, 1), (0, 0)], **common)  # in any order
+    for prompt, text in enumerate(PROMPTS):
+        by_hand, _ = hooked_forward(model, text, edits=[(0, 0, means[0, 0]), (last, 1, means[last, 1])])
+        torch.testing.assert_close(both.logit[prompt], by_hand[answers[prompt]], atol=1e-4, rtol=0)
+
+
+def test_mlp0_loses_directions_at_every_position(model):
+    parts = anatomy.of(model)
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.linalg.qr(torch.randn(parts.d_model, 3, generator=generator))[0].T
+    mean = torch.randn(parts.d_model, generator=generator)
+    logits = ablation.without_mlp0_directions(model, PROMPTS, directions, mean=mean)
+    onto = directions.T @ directions
+    for prompt, found in zip(PROMPTS, logits):
+        expected = with_mlp0(model, prompt, at="output", edit=lambda out: out - (out - mean) @ onto)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert (logits - prompts.next_token_logits(model, PROMPTS)).abs().max() > 0.01
+
+
+def test_mlp0_neurons_are_held_at_their_mean_at_every_position(model):
+    parts = anatomy.of(model)
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(len(parts.mlp0_writes()), generator=generator)
+    neurons = torch.tensor([1, 7, 30])
+
+    def hold(activations):
+        activations = activations.clone()
+        activations[..., neurons] = mean[neurons]
+        return activations
+
+    logits = ablation.without_mlp0_neurons(model, PROMPTS, neurons, mean=mean)
+    for prompt, found in zip(PROMPTS, logits):
+        torch.testing.assert_close(found, with_mlp0(model, prompt, at="neurons", edit=hold), atol=1e-4, rtol=0)
+    assert (logits - ablation.without_mlp0_neurons(model, PROMPTS, neurons + 1, mean=mean)).abs().max() > 0.01
+
+
+def test_mlp0_is_made_of_what_its_neurons_write(any_model):
+    parts = anatomy.of(any_model)
+    x = parts.embed(torch.arange(20))
+    seen = []
+    path = f"{parts.blocks_path}.0.{parts.mlp_out_path}"
+    handle = any_model._module.get_submodule(path).register_forward_pre_hook(lambda _, args: seen.append(args[0][0]))
+    with torch.no_grad():
+        any_model._module(torch.arange(20)[None])
+    handle.remove()
+    neurons = parts.mlp0_neurons(x)
+    assert neurons.shape == seen[0].shape == (20, len(parts.mlp0_writes()))
+    more = neurons.clone()
+    more[:, 5] += 1
+    bias = parts._bias(f"{parts.blocks_path}.0.{parts.mlp_out_path}")
+    if parts.mlp_post_norm_path is None:
+        written = neurons @ parts.mlp0_writes() + (0 if bias is None else bias)
+        torch.testing.assert_close(written, parts.mlp0(x), atol=1e-5, rtol=1e-4)
+    if parts.is_parallel:  # there the MLP reads the bare embedding in a prompt, too
+        torch.testing.assert_close(neurons, seen[0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_an_edit_inside_the_model_equals_the_forward_pass_with_the_edited_activation(model, layer):
+    parts = anatomy.of(model)
+    pushes = torch.randn(len(PROMPTS), 2, parts.d_model, generator=torch.Generator().manual_seed(0))
+    held = {(1, 1): torch.randn(len(PROMPTS), parts.d_head, generator=torch.Generator().manual_seed(1))}
+    clean = prompts.next_token_logits(model, PROMPTS)
+    for hold in ({}, held):
+        steered = ablation.steered(model, PROMPTS, pushes, layer=layer, held=hold)
+        by_hand = pushed_by_hand(model, PROMPTS, pushes, layer, hold)
+        torch.testing.assert_close(steered.logits, by_hand, atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(steered.logits, clean, atol=0.1)
+    torch.testing.assert_close(steered.heads[1, :, 1], held[1, 1])
+
+
+def test_pushes_of_nothing_and_heads_held_at_what_they_wrote_change_nothing(model):
+    parts = anatomy.of(model)
+    nothing = torch.zeros(len(PROMPTS), 1, parts.d_model)
+    clean = prompts.next_token_logits(model, PROMPTS)
+    first = ablation.steered(model, PROMPTS, nothing, layer=1)
+    torch.testing.assert_close(first.logits, clean, atol=1e-5, rtol=1e-5)
+    again = ablation.steered(model, PROMPTS, nothing, layer=1, held={(0, 2): first.heads[0, :, 2]})
+    torch.testing.assert_close(again.logits, clean, atol=1e-5, rtol=1e-5)

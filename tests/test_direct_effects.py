@@ -1,0 +1,154 @@
+"""Direct effects against computations by hand and by hooks."""
+
+import pytest
+import torch
+
+from by_hooks import PROMPTS, hooked, hooked_forward, reference_of
+from successor_heads import ablation, anatomy, direct_effects
+from successor_heads.errors import UserError
+
+
+def final_stream(model, prompt):
+    """What enters the final norm at the last position, by a plain hook."""
+    seen = []
+    norm = model._module.get_submodule(anatomy.of(model._module).final_norm_path)
+    handle = norm.register_forward_pre_hook(lambda _, args: seen.append(args[0][0, -1]))
+    hooked_forward(model, prompt)
+    handle.remove()
+    return seen[0], norm
+
+
+def test_the_reference_is_the_mean_over_all_positions_and_some_of_the_outputs(model, contexts):
+    reference = reference_of(model, contexts)
+    outputs = torch.cat([hooked(model, ids)[1] for ids in contexts], 1)  # [layer, place, head, d_head]
+    torch.testing.assert_close(reference.mean, outputs.mean(1), atol=1e-5, rtol=0)
+    for drawn in reference.drawn:
+        assert (outputs - drawn[:, None]).abs().amax((0, 2, 3)).min() < 1e-5
+    other_batches = reference_of(model, contexts, batch_size=5)
+    torch.testing.assert_close(reference.drawn, other_batches.drawn, atol=1e-5, rtol=0)
+
+
+def test_direct_effects_are_those_of_a_changed_stream(model, contexts):
+    """Each kind of ablation by hand, with the module's own norm and unembedding; and the wrong head as a control."""
+    parts, reference = anatomy.of(model), reference_of(model, contexts)
+    draws = torch.randint(7, (5, 8), generator=torch.Generator().manual_seed(1))
+    found = direct_effects.effects_in_text(model, contexts, reference=reference, draws=draws)
+    norm = model._module.get_submodule(parts.final_norm_path)
+    w_u = model._module.get_output_embeddings().weight
+    gaps = []
+    for context, ids in enumerate(contexts):
+        logits, outputs, stream = hooked(model, ids)
+        for prefix in range(8):
+            answer = ids[prefix + 1]
+            torch.testing.assert_close(found.logit[context, prefix], logits[prefix, answer], atol=1e-4, rtol=0)
+            loss = torch.nn.functional.cross_entropy(logits[prefix], answer)
+            torch.testing.assert_close(found.loss[context, prefix], loss, atol=1e-4, rtol=0)
+            for layer, head in [(0, 0), (1, parts.n_heads - 1)]:
+                z = outputs[layer, prefix, head]
+                drawn = reference.drawn[draws[context, prefix], layer, head]
+                for kind, instead in {"mean": reference.mean[layer, head], "zero": 0 * z, "resample": drawn}.items():
+                    with torch.no_grad():
+                        without = norm(stream[prefix] - (z - instead) @ parts.w_o(layer)[head]) @ w_u[answer]
+                    fall = logits[prefix, answer] - without
+                    values = getattr(found, kind)[context, prefix, layer]
+                    torch.testing.assert_close(values[head], fall, atol=1e-4, rtol=0)
+                    gaps.append((values[(head + 1) % parts.n_heads] - fall).abs())
+    assert torch.stack(gaps).max() > 1e-2
+
+
+def test_attended_positions_are_the_highest_of_the_pattern(model, contexts):
+    draws = torch.zeros(5, 8, dtype=torch.long)
+    found = direct_effects.effects_in_text(model, contexts, reference=reference_of(model, contexts), draws=draws)
+    with torch.no_grad():
+        patterns = torch.stack(
+            model._module(contexts, output_attentions=True).attentions
+        )  # [layer, context, head, ...]
+    for context, prefix, layer, head in [(0, 0, 0, 0), (1, 2, 1, 1), (4, 7, 0, 2)]:
+        row = patterns[layer, context, head, prefix, : prefix + 1].sort(descending=True)
+        n = min(5, prefix + 1)
+        assert found.attended[context, prefix, layer, head].tolist() == row.indices[:n].tolist() + [-1] * (5 - n)
+        torch.testing.assert_close(found.weight[context, prefix, layer, head, :n], row.values[:n], atol=1e-5, rtol=0)
+
+
+def test_the_parts_sum_to_the_logit_of_the_intact_and_of_the_ablated_run(model, contexts):
+    starts = [row[: 3 + place].tolist() for place, row in enumerate(contexts)]
+    answers, mean = contexts[:, -1], reference_of(model, contexts).mean
+    last = anatomy.of(model).n_layers - 1
+    for heads in ([], [(last, 1), (0, 0)]):
+        parts = direct_effects.logit_parts(model, starts, answers, heads=heads, mean=mean)
+        logits = ablation.logits_without(model, starts, heads, mean=mean)
+        expected = logits.gather(1, answers[:, None])[:, 0]
+        torch.testing.assert_close(sum(parts.values()), expected, atol=1e-4, rtol=0)
+    heads_alone = sum(values for name, values in parts.items() if "H" in name)
+    assert (heads_alone - expected).abs().max() > 1e-2
+
+
+def test_frozen_effects_are_the_heads_parts_of_the_logit(model, contexts):
+    draws = torch.zeros(5, 8, dtype=torch.long)
+    reference = reference_of(model, contexts)
+    found = direct_effects.effects_in_text(model, contexts, reference=reference, draws=draws)
+    parts = direct_effects.logit_parts(model, contexts[:, :-1].tolist(), contexts[:, -1], mean=reference.mean)
+    for layer in range(2):
+        for head in range(anatomy.of(model).n_heads):
+            torch.testing.assert_close(found.frozen[:, -1, layer, head], parts[f"L{layer}H{head}"], atol=1e-4, rtol=0)
+
+
+def test_batches_of_contexts_and_prompts_give_what_each_gives_alone(model, contexts):
+    reference = reference_of(model, contexts)
+    draws = torch.randint(7, (5, 8), generator=torch.Generator().manual_seed(1))
+    together = direct_effects.effects_in_text(model, contexts, reference=reference, draws=draws)
+    for place in range(5):
+        one = slice(place, place + 1)
+        alone = direct_effects.effects_in_text(model, contexts[one], reference=reference, draws=draws[one])
+        for name in together._fields:
+            torch.testing.assert_close(getattr(together, name)[one], getattr(alone, name), atol=1e-4, rtol=0)
+    starts = [row[: 2 + place].tolist() for place, row in enumerate(contexts)]
+    answers = torch.tensor([int(row[len(start)]) for row, start in zip(contexts, starts)])
+    at_end = direct_effects.direct_effects_at_end(model, starts, answers, mean=reference.mean, batch_size=3)
+    for place, start in enumerate(starts):
+        torch.testing.assert_close(at_end[place], together.mean[place, len(start) - 1], atol=1e-4, rtol=0)
+
+
+def test_models_whose_heads_cannot_be_told_apart_are_refused(checkpoints, contexts):
+    from successor_heads import models
+
+    for family in ("gemma2", "olmo2"):
+        with pytest.raises(UserError, match="a norm stands behind attention"):
+            reference_of(models.load(str(checkpoints[family])), contexts)
+
+
+def test_direct_effects_are_those_of_a_computation_by_hand(model, days):
+    parts = anatomy.of(model._module)
+    answers = days.token_ids[:4]
+    effects = direct_effects.on_answers(model, PROMPTS, answers, members=days.token_ids, reference=PROMPTS)
+    outputs = torch.stack([hooked_forward(model, prompt)[1] for prompt in PROMPTS])  # [prompt, layer, head, d_head]
+    unembed, others = model._module.get_output_embeddings().weight, []
+    for prompt, text in enumerate(PROMPTS):
+        stream, norm = final_stream(model, text)
+        with torch.no_grad():
+            intact = norm(stream) @ unembed.T
+            torch.testing.assert_close(effects.clean.logit[prompt], intact[answers[prompt]], atol=1e-4, rtol=0)
+            for layer in range(parts.n_layers):
+                for head in range(parts.n_heads):
+                    deviation = outputs[prompt, layer, head] - outputs[:, layer, head].mean(0)
+                    without = norm(stream - deviation @ parts.w_o(layer)[head]) @ unembed.T
+                    fall = intact - without
+                    found = effects.logit_fall[layer, head, prompt]
+                    torch.testing.assert_close(found, fall[answers[prompt]], atol=1e-4, rtol=0)
+                    rivals = days.token_ids[days.token_ids != answers[prompt]]
+                    lead = fall[answers[prompt]] - fall[rivals].mean()
+                    torch.testing.assert_close(effects.difference_fall[layer, head, prompt], lead, atol=1e-4, rtol=0)
+                    # The control: another head's effect is another number.
+                    others.append(
+                        (effects.logit_fall[layer, (head + 1) % parts.n_heads, prompt] - fall[answers[prompt]]).abs()
+                    )
+    assert torch.stack(others).max() > 1e-3
+
+
+def test_in_the_last_layer_of_a_parallel_model_direct_is_total(neox, days):
+    """What no later block can read has no indirect effect: GPT-NeoX's last attention stands beside its last MLP."""
+    answers, common = days.token_ids[:4], {"members": days.token_ids, "reference": PROMPTS}
+    direct = direct_effects.on_answers(neox, PROMPTS, answers, **common)
+    total = ablation.mean_ablation_effects(neox, PROMPTS, answers, **common)
+    torch.testing.assert_close(direct.logit_fall[-1], total.logit_fall[-1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(direct.clean.logit, total.clean.logit, atol=1e-4, rtol=0)

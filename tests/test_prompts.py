@@ -1,0 +1,91 @@
+"""Prompts, patterns and activations against plain forward passes with hooks."""
+
+import dataclasses
+
+import torch
+
+from by_hooks import PROMPTS, hooked_forward
+from successor_heads import anatomy, ordinals, prompts
+
+
+def test_a_text_is_split_before_a_word(tokenizer):
+    text = "Monday Tuesday Wednesday"
+    before, answer = prompts.split_at(tokenizer, text, len("Monday Tuesday "))
+    assert (before, answer) == (tokenizer("Monday Tuesday")["input_ids"], tokenizer(" Wednesday")["input_ids"][0])
+    assert prompts.split_at(tokenizer, text, len("Monday Tues")) is None  # in the midst of a token
+    assert prompts.split_at(tokenizer, text, 0) is None  # nothing before it
+    assert prompts.split_at(tokenizer, text, len(text)) is None
+
+
+def test_numbered_lists_are_items_that_count_on():
+    document = "Plan:\n1. one\n2. two\n   more of two\n3) three\n\n5. five\n6. six\n6. six\n2024. a year\n1. new\n"
+    found = prompts.numbered_lists([document, "no list 1. here 2. there"])
+    assert [text[start:].split()[0] for text, start in found] == ["2.", "3)", "6."]
+    assert all(text[:start].rstrip(" ").endswith("\n") for text, start in found)
+    far = "1. one\n" + "x" * 600 + "\n2. two\n"
+    assert prompts.numbered_lists([far]) == [] and len(prompts.numbered_lists([far], reach=700)) == 1
+
+
+def test_prompts_are_padded_on_the_left_and_counted_from_their_first_token(neox):
+    encoded = prompts.encode(neox, [" 7 8", "A"])
+    assert encoded["attention_mask"].tolist() == [[1, 1], [0, 1]]
+    assert encoded["position_ids"].tolist() == [[0, 1], [0, 0]]
+    assert encoded["input_ids"][1, 1] == neox.tokenizer("A")["input_ids"][0]
+
+
+def test_a_padded_batch_gives_what_each_prompt_gives_alone(model):
+    batched = prompts.next_token_logits(model, PROMPTS)
+    for prompt, logits in zip(PROMPTS, batched):
+        torch.testing.assert_close(logits, hooked_forward(model, prompt)[0], atol=1e-4, rtol=0)
+
+
+def test_attention_patterns_are_those_of_the_forward_pass(model):
+    tokens, patterns = prompts.attention_patterns(model, PROMPTS[1])
+    assert tokens == ["Monday", " Tuesday", " Wednesday", " Thursday"]
+    with torch.no_grad():
+        output = model._module(prompts.encode(model, [PROMPTS[1]])["input_ids"], output_attentions=True)
+    torch.testing.assert_close(patterns, torch.cat(output.attentions), atol=1e-6, rtol=0)
+    torch.testing.assert_close(patterns.sum(-1), torch.ones(patterns.shape[:3]))
+    assert (patterns.triu(1) == 0).all()
+
+
+def test_mean_head_outputs_ignore_the_padding(model):
+    means = prompts.mean_head_outputs(model, PROMPTS)
+    expected = torch.stack([hooked_forward(model, prompt)[1] for prompt in PROMPTS]).mean(0)
+    torch.testing.assert_close(means, expected, atol=1e-5, rtol=0)
+
+
+def test_tokens_are_shown_with_their_spaces(tokenizer):
+    ids = torch.tensor(tokenizer("Monday Tuesday\n 27")["input_ids"])
+    assert prompts.token_texts(tokenizer, ids) == ["Monday", " Tuesday", "\n", " 27"]
+
+
+def test_head_inputs_are_what_the_layers_attention_reads(model):
+    parts = anatomy.of(model)
+    texts = [*PROMPTS, "Monday Tuesday 27"]
+    token_ids, read = prompts.head_inputs(model, texts, layer=1, batch_size=2)
+    found = {}
+    for token, vector in zip(token_ids.tolist(), read):
+        found.setdefault(token, []).append(vector)
+    norm = model._module.get_submodule(f"{parts.blocks_path}.1.{parts.head_norm_path}")
+    for text in texts:
+        seen = []
+        handle = norm.register_forward_hook(lambda *call, seen=seen: seen.append(call[2][0]))
+        hooked_forward(model, text)
+        handle.remove()
+        for token, vector in zip(model.tokenizer(text)["input_ids"], seen[0]):
+            gaps = [(other - vector).abs().max().item() for other in found[token]]
+            assert min(gaps) < 1e-4
+    assert len(token_ids) == sum(len(model.tokenizer(text)["input_ids"]) for text in texts)
+
+
+def test_counting_lists_are_three_members_and_what_follows_them(tokenizer):
+    classes = ordinals.resolve(tokenizer)
+    lists, answers = prompts.counting_lists(classes["days"])
+    assert len(lists) == 7 and " Saturday, Sunday, Monday," in lists, "days go round"
+    place = lists.index(" Saturday, Sunday, Monday,")
+    assert tokenizer.decode(answers[place]) == " Tuesday"
+    lists, answers = prompts.counting_lists(classes["numbers"], most=5)
+    assert lists[0] == " 1, 2, 3," and tokenizer.decode(answers[-1]) == " 200" and len(lists) == len(answers) == 5
+    bare = dataclasses.replace(classes["days"], prefix="")
+    assert prompts.counting_lists(bare)[0] == []
