@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: accept address colab contribute help setup book sweep test editions pdf lab serve clean lock benchmark grown
+.PHONY: accept address check colab contribute help setup book sweep test editions pdf lab lint serve clean lock benchmark grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
@@ -37,7 +37,8 @@ BUILD = $(BIN)/python book/tools/build.py --model "$(MODEL)" --revision "$(REVIS
 help:
 	@echo "make book     run the notebooks and build the site  (MODEL=$(MODEL))"
 	@echo "make sweep    run the notebooks on every model of models.yml that this machine can take"
-	@echo "make test     run the tests"
+	@echo "make check    in under two minutes: linter, types, and the tests that need no built book"
+	@echo "make test     run all tests"
 	@echo "make accept   accept what the chapters find now, and show it before and after"
 	@echo "make contribute MODEL=…  measure a model for the page of results  (SCORE_ONLY=1 for its scores alone)"
 	@echo "make editions write the student's and the teacher's notebooks to _build/editions"
@@ -59,6 +60,16 @@ book: $(STAMP)
 # What is done is not done again. A model that is named runs or fails; of the others, what cannot be run is skipped.
 sweep: $(STAMP)
 	$(BIN)/python book/tools/sweep.py --models $(MODELS) --chapters $(CHAPTERS) --device "$(DEVICE)" --profile "$(PROFILE)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
+
+# Ruff reads the code, mypy its types: both as pyproject.toml says.
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# What to run before each commit.
+check: lint
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m "not book"
 
 # The browser tests read the built book, so it is built first. What is up to date is not built again.
 test: $(STAMP)
