@@ -5,8 +5,8 @@ SHELL := /bin/bash
 .PHONY: accept address check colab contribute help setup book sweep test editions pdf lab lint serve clean lock benchmark grown
 
 PYTHON ?= python3
-# The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder.
-MODEL ?= grown/pythia
+# The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder. Left empty, the book's own.
+MODEL ?=
 # Of a hub model, a branch, tag or commit; of any model, the dtype and the device. Left empty, the chapter decides.
 REVISION ?=
 DTYPE ?=
@@ -32,10 +32,10 @@ TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
 BIN := .venv/bin
 # Named after the content of the two files, so that a touched file installs nothing and a changed one does.
 STAMP := .venv/installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
-BUILD = $(BIN)/python book/tools/build.py --model "$(MODEL)" --revision "$(REVISION)" --dtype "$(DTYPE)" --device "$(DEVICE)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
+BUILD = $(BIN)/python -m bookkit.build --model "$(MODEL)" --revision "$(REVISION)" --dtype "$(DTYPE)" --device "$(DEVICE)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
 
 help:
-	@echo "make book     run the notebooks and build the site  (MODEL=$(MODEL))"
+	@echo "make book     run the notebooks and build the site  (MODEL=… for another model than the book's own)"
 	@echo "make sweep    run the notebooks on every model of models.yml that this machine can take"
 	@echo "make check    in under two minutes: linter, types, and the tests that need no built book"
 	@echo "make test     run all tests"
@@ -59,7 +59,7 @@ book: $(STAMP)
 
 # What is done is not done again. A model that is named runs or fails; of the others, what cannot be run is skipped.
 sweep: $(STAMP)
-	$(BIN)/python book/tools/sweep.py --models $(MODELS) --chapters $(CHAPTERS) --device "$(DEVICE)" --profile "$(PROFILE)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
+	$(BIN)/python -m bookkit.night.sweep --models $(MODELS) --chapters $(CHAPTERS) --device "$(DEVICE)" --profile "$(PROFILE)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
 
 # Ruff reads the code, mypy its types: both as pyproject.toml says.
 lint: $(STAMP)
@@ -78,27 +78,27 @@ test: $(STAMP)
 
 # Runs the chapters whose last record is not what was accepted, from three seeds each.
 accept: $(STAMP)
-	$(BIN)/python book/tools/accept.py --model "$(MODEL)"
+	$(BIN)/python -m bookkit.build.accept --model "$(MODEL)"
 
 contribute: $(STAMP)
-	$(BIN)/python book/tools/contribute.py "$(MODEL)" $(if $(REVISION),--revision "$(REVISION)") $(if $(SCORE_ONLY),--score-only)
+	$(BIN)/python -m bookkit.night.contribute "$(MODEL)" $(if $(REVISION),--revision "$(REVISION)") $(if $(SCORE_ONLY),--score-only)
 
 address: $(STAMP)
-	$(BIN)/python book/tools/colab.py --repository "$(REPOSITORY)" --branch "$(BRANCH)"
+	$(BIN)/python -m bookkit.editions.colab --repository "$(REPOSITORY)" --branch "$(BRANCH)"
 
-# The environment is not the book's: tests/colab/requirements.txt lists what Colab brings.
+# The environment is not the book's: lib/bookkit/editions/colab-requirements.txt lists what Colab brings.
 colab: $(STAMP)
-	$(BIN)/python tests/colab/play.py --python "$(PYTHON)"
+	$(BIN)/python -m bookkit.editions.play --python "$(PYTHON)"
 
 # Makes the records that are missing, and goes on where it stopped. To make one again, remove it first.
 grown: $(STAMP)
 	$(BUILD) --books "$(BOOKS)" grown
 
 pdf: book
-	$(BIN)/python book/tools/pdf.py _build/site/_build/html
+	$(BIN)/python -m bookkit.site.pdf _build/site/_build/html
 
 editions: $(STAMP)
-	$(BIN)/python book/tools/editions.py _build/editions
+	$(BIN)/python -m bookkit.editions _build/editions
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks

@@ -8,7 +8,6 @@ byte does). Between the steps, where one job's output is another's input, Snakem
 """
 
 import functools
-import hashlib
 import json
 import os
 import re
@@ -16,23 +15,9 @@ import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, "book/tools")
-import places
-
-
-def files_under(*folders):
-    """Every file of these folders that a person wrote, in a fixed order."""
-    found = (path for folder in folders for path in sorted(Path(folder).rglob("*")) if path.is_file())
-    return [str(path) for path in found if "__pycache__" not in path.parts and not path.name.startswith(".")]
-
-
-def digest(paths):
-    """SHA-256 of these files' names and contents."""
-    total = hashlib.sha256()
-    for path in paths:
-        total.update(f"{path}\0".encode())
-        total.update(hashlib.sha256(Path(path).read_bytes()).digest())
-    return total.hexdigest()
+from bookkit import places
+from bookkit.build import execute
+from bookkit.build.content import digest, files_under
 
 
 JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
@@ -48,7 +33,7 @@ else:
     SUBJECTS = {SLUG: {"model": MODEL, "parts": CHAPTERS, "settings": settings}}
 JOBS = [(slug, part) for slug, subject in SUBJECTS.items() for part in subject["parts"]]
 
-LIBRARY = files_under("lib") + ["requirements.lock", "book/tools/execute.py"]
+LIBRARY = files_under("lib/successor_heads") + ["requirements.lock", execute.__file__]
 PAGES = files_under("book") + ["_config.yml", "_toc.yml", "requirements.lock"]
 # What the pages of results and of the status tell of other models, and of the last night.
 TOLD = ["models.yml", "benchmarks/results/score.json", "_build/sweep/night.json"]
@@ -105,7 +90,7 @@ rule site:
         site=places.site(MODEL),
     threads: 1
     shell:
-        "{sys.executable:q} book/tools/assemble.py {params.site:q} --repository={params.repository:q}"
+        "{sys.executable:q} -m bookkit.site.assemble {params.site:q} --repository={params.repository:q}"
         " --notebooks {input.notebooks:q} --records {input.records:q}"
         " && {JUPYTER_BOOK:q} build -q -W -n --keep-going {params.site:q}"
 
@@ -136,7 +121,7 @@ rule chapter:
     resources:
         **LIMITS,
     shell:
-        "exec {sys.executable:q} book/tools/execute.py {input.notebook:q} {output.notebook:q} --record {output.record:q}"
+        "exec {sys.executable:q} -m bookkit.build.execute {input.notebook:q} {output.notebook:q} --record {output.record:q}"
         " --model {params.model:q} {params.settings} --cell-timeout {resources.cell_timeout}"
         " --minutes {resources.runtime} --memory-mb {resources.mem_mb}"
 
@@ -155,5 +140,5 @@ rule score:
     resources:
         **LIMITS,
     shell:
-        "exec {sys.executable:q} book/tools/score.py {output.record:q} --model {params.model:q} {params.settings}"
+        "exec {sys.executable:q} -m bookkit.build.score {output.record:q} --model {params.model:q} {params.settings}"
         " --minutes {resources.runtime} --memory-mb {resources.mem_mb}"

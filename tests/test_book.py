@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,10 +10,9 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "book" / "tools"))
+from bookkit.site import pdf
 
-import pdf  # noqa: E402
+ROOT = Path(__file__).parent.parent
 
 SITE = ROOT / "_build" / "site" / "_build" / "html"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -142,8 +142,9 @@ def test_a_record_can_be_read_by_others(tmp_path):
 def test_peak_memory_is_this_process_own():
     held = np.ones(200_000_000, dtype=np.uint8)
     assert records.peak_rss_bytes() > held.nbytes
-    code = "import resource, sys; sys.path.insert(0, sys.argv[1]); from successor_heads.records import peak_rss_bytes; print(peak_rss_bytes())"
-    lib = os.path.dirname(os.path.dirname(records.__file__))
-    peak = int(subprocess.run([sys.executable, "-c", code, lib], capture_output=True, text=True, check=True).stdout)
+    code = "from successor_heads.records import peak_rss_bytes; print(peak_rss_bytes())"
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(records.__file__))}
+    command = [sys.executable, "-c", code]
+    peak = int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     # A child that imported torch holds a few hundred MB, not the parent's peak.
     assert 10**7 < peak < records.peak_rss_bytes()

@@ -8,8 +8,6 @@
 """
 
 import json
-import math
-import os
 import resource
 import sys
 from collections.abc import Mapping
@@ -18,12 +16,11 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from successor_heads.anatomy import Anatomy
 from successor_heads.errors import UserError
+from successor_heads.files import path_of, write_json
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.scores import HeadScores
 
@@ -118,16 +115,9 @@ def _made() -> dict[str, Any]:
     return {"created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": installed}
 
 
-def path_of(model_name: str, chapter: str) -> Path:
-    """Where a chapter's record lies: in $SUCCESSOR_HEADS_RECORDS, or else in _build/records."""
-    folder = Path(os.environ.get("SUCCESSOR_HEADS_RECORDS", "_build/records"))
-    return folder / model_name.strip("/").replace("/", "__") / f"{chapter}.json"
-
-
 def save(record: Mapping[str, Any]) -> Path:
-    """Write a chapter's record to its place, making the folder if need be."""
+    """Write a chapter's record to its place, making the folder if need be; returns the place."""
     path = path_of(record["model"], record["chapter"])
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
     return path
 
@@ -146,28 +136,6 @@ def read(model_name: str, chapter: str) -> dict[str, Any]:
     return record
 
 
-def write_json(path: str | Path, payload: Mapping[str, Any]) -> None:
-    """Write `payload` so that `path` holds the old content or the new, never half of it.
-
-    Tensors, arrays and tables are written as lists; NaN and infinity as null. Raises UserError
-    when the folder cannot be written to.
-    """
-    path = Path(path)
-    text = json.dumps(_plain(payload), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    # In the same folder, because a rename is atomic only within one file system.
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def peak_rss_bytes() -> int:
     """The most memory this process has held so far, in bytes."""
     status = Path("/proc/self/status")
@@ -177,20 +145,3 @@ def peak_rss_bytes() -> int:
         return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _plain(value: Any) -> Any:
-    """`value` in the types that JSON has."""
-    match value:
-        case object(to_dict=rows_of):  # a pandas table, told by what it can do: importing pandas takes long
-            return _plain(rows_of("records"))
-        case Tensor() | np.ndarray() | np.generic():
-            return _plain(value.tolist())
-        case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case float():
-            return value if math.isfinite(value) else None
-        case _:
-            return value

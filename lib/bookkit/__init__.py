@@ -1,0 +1,10 @@
+"""What builds the book. Readers who install the library with pip do not get it; a checkout's environment has it.
+
+In the order in which one uses the other:
+
+places      where everything lies that a build makes
+build       run the notebooks: what depends on what, one chapter on one model, limits, what was accepted
+editions    the student's and the teacher's notebooks, and Colab
+site        records and executed notebooks become pages, slides and a PDF
+night       many models: the sweep, the nightly run, contributed records
+"""

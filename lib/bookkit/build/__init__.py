@@ -1,0 +1,1 @@
+"""Run the notebooks: `python -m bookkit.build` builds the book."""

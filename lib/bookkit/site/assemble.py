@@ -1,0 +1,190 @@
+"""Put the site's source together: settings, prose, executed notebooks, and the numbers that the run measured.
+
+    python -m bookkit.site.assemble _build/site --notebooks … --records …
+
+Nothing here computes a result. It copies, and where the prose asks for a number it passes on what a record holds.
+"""
+
+import argparse
+import ast
+import json
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from bookkit import places
+from bookkit.editions import editions
+from bookkit.site import cases, results, slides, status
+from bookkit.site.words import duration, gigabytes, number, title
+
+# What the site adds to a chapter's table of facts.
+MEASURED_ROWS = """\
+| Time to run | {time}, measured on {cores} ({processor}), {date} |
+| Peak memory | {memory}, measured in the same run |
+| To take with you | {student} to work in, {instructor} to teach from |"""
+EDITION = "{{download}}`{name} edition <{root}_static/editions/{name}/{chapter}.ipynb>`"
+
+
+def add_measured_rows(notebook):
+    """Add run time and peak memory to the table in the cell tagged `glance`. Raises ValueError where there is none."""
+    run = notebook.metadata["successor_heads"]
+    for cell in notebook.cells:
+        if "glance" in cell.metadata.get("tags", []):
+            rows = MEASURED_ROWS.format(
+                time=duration(run["seconds"]),
+                memory=gigabytes(run["peak_rss_bytes"]),
+                cores="1 core" if run["threads"] == 1 else f"{run['threads']} cores",
+                processor=run["machine"]["processor"],
+                date=run["started"][:10],
+                **{name: edition(name, run["chapter"], root="../book/") for name in editions.NAMES},
+            )
+            lines = cell.source.splitlines()
+            last_row = max(place for place, line in enumerate(lines) if line.lstrip().startswith("|"))
+            cell.source = "\n".join([*lines[: last_row + 1], rows, *lines[last_row + 1 :]])
+            return
+    raise ValueError(f"notebooks/{run['chapter']}.ipynb needs a table in a markdown cell tagged 'glance'.")
+
+
+def edition(name, chapter, *, root):
+    """A link to download an edition of a chapter, from a page that sees the folder book as `root`."""
+    return EDITION.format(name=name, chapter=chapter, root=root)
+
+
+def editions_table(notebooks, url):
+    """Every chapter's two editions to download, and to open in Colab where the book is published from GitHub at `url`."""
+    rows = ["| Chapter | To work in | To teach from | In Colab |", "|---|---|---|---|"]
+    for notebook in notebooks:
+        chapter = notebook.metadata["successor_heads"]["chapter"]
+        opened = editions.in_colab(url, "student", chapter)
+        links = [edition(name, chapter, root="../") for name in editions.NAMES]
+        rows.append(
+            "| "
+            + " | ".join([title(notebook), *links, f"[student edition]({opened})" if opened else "once published"])
+            + " |"
+        )
+    return "\n".join(rows)
+
+
+def hide_repeated_parameters(notebook):
+    """Hide papermill's cell of parameters where it only repeats the chapter's own; on another model it stays."""
+    own = set()
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "parameters" in tags:
+            own = statements(cell.source)
+        if "injected-parameters" in tags and statements(cell.source) <= own:
+            cell.metadata["tags"] = [*tags, "remove-cell"]
+
+
+def statements(source):
+    """The statements of a cell, without its comments."""
+    return {ast.dump(statement) for statement in ast.parse(source).body}
+
+
+def findings(records):
+    """What prose may quote as {{ chapter.finding.part }}: '01-find-heads' is find_heads there.
+
+    Parts of a finding: value, low, high, n, count, percent, with_interval. All are text. {{ chapter.model }} is the subject.
+    """
+    quoted = {}
+    for record in records:
+        chapter = record["chapter"].split("-", 1)[1].replace("-", "_")
+        quoted[chapter] = {name: parts(found) for name, found in record["findings"].items()}
+        quoted[chapter]["model"] = record["model"]
+    return quoted
+
+
+def parts(found):
+    """The parts of one finding, as text. What was not measured is a dash, so that any page can be built on any model."""
+    value, low, high = found["value"], found["low"], found["high"]
+    text = {part: number(found[part]) for part in ("value", "low", "high", "n")}
+    text["count"] = number(value) if value is None else f"{value:.0f}"
+    text["percent"] = number(value) if value is None else f"{100 * value:.0f}%"
+    text["with_interval"] = (
+        number(value) if low is None else f"{number(value)} (95% interval {number(low)} to {number(high)})"
+    )
+    return text
+
+
+def with_repository(settings, repository):
+    """Settings with repository links and launch buttons, or without any where no repository is known: no dead links.
+
+    `repository` goes before what _config.yml says, so that a fork on GitHub shows its own.
+    """
+    known = settings.pop("repository")
+    repository = repository or known["url"]
+    if not repository:
+        return settings
+    url = repository if "://" in repository else f"https://github.com/{repository}"
+    settings["repository"] = {"url": url, "branch": known["branch"]}
+    owner, name = url.removesuffix(".git").rstrip("/").split("/")[-2:]
+    # Where GitHub's own pages lie: what a preview of a link shows needs a full address.
+    settings["html"].update(
+        use_repository_button=True, use_issues_button=True, baseurl=f"https://{owner}.github.io/{name}/"
+    )
+    settings["launch_buttons"].update(
+        colab_url="https://colab.research.google.com", binderhub_url="https://mybinder.org"
+    )
+    return settings
+
+
+def assemble(site, *, notebook_paths, record_paths, repository):
+    """Lay the site's source into the folder `site`, which is emptied first."""
+    shutil.rmtree(site, ignore_errors=True)
+    (site / "notebooks").mkdir(parents=True)
+    shutil.copytree("book", site / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy("_toc.yml", site)
+    # The page on adding a family quotes a class of it.
+    (site / "lib/successor_heads").mkdir(parents=True)
+    shutil.copy("lib/successor_heads/anatomy.py", site / "lib/successor_heads")
+
+    notebooks = [nbformat.read(path, as_version=4) for path in notebook_paths]
+    for path, notebook in zip(notebook_paths, notebooks, strict=True):
+        add_measured_rows(notebook)
+        hide_repeated_parameters(notebook)
+        nbformat.write(notebook, site / "notebooks" / path.name)
+
+    # One copy for all attention views. It is 1.3 MB, so it comes from the installed package rather than from git.
+    shutil.copy(str(files("circuitsvis") / "dist" / "cdn" / "iife.js"), site / "book/_static/circuitsvis.js")
+
+    settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository)
+    published = settings.get("repository", {})
+    editions.write(site / "book/_static/editions", **published, site=settings["html"].get("baseurl", ""))
+    # The lecture is on the first chapter.
+    (site / "book/_static/slides").mkdir()
+    (site / "book/_static/slides" / f"{notebook_paths[0].stem}.html").write_text(
+        slides.slides(notebooks[0], works=editions.references())
+    )
+
+    records = [json.loads(path.read_text()) for path in record_paths]
+    night = json.loads(places.NIGHT.read_text(encoding="utf8")) if places.NIGHT.exists() else {"results": []}
+    rows = list(status.rows(notebooks, records, night))
+    (site / "book/_static/status.csv").write_text(status.as_csv(rows))
+    runs, used = status.tables(rows)
+    settings["parse"]["myst_substitutions"] = {
+        **findings(records),
+        "results": results.write(site, [results.STORED, places.RECORDS], subject=records[0]["model"]),
+        "winning_cases": cases.write(site, record_paths),
+        "editions": editions_table(notebooks, published.get("url", "")),
+        "status_runs": runs,
+        "status_versions": used,
+        "status_night": status.night_section(night),
+    }
+    (site / "_config.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("site", type=Path)
+    parser.add_argument("--notebooks", dest="notebook_paths", type=Path, nargs="*", required=True)
+    parser.add_argument("--records", dest="record_paths", type=Path, nargs="*", required=True)
+    parser.add_argument("--repository", default="", help="owner/name on GitHub, or a full address")
+    arguments = vars(parser.parse_args())
+    assemble(arguments.pop("site"), **arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+"""The Snakefile and its tools, on a scratch copy with tiny notebooks: what runs, what is kept, what is said."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from bookkit import places
+from bookkit.build import accept, execute
+from bookkit.site import assemble, status
+from scratch import Scratch
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    scratch = Scratch(tmp_path)
+    yield scratch
+    for building in scratch.started:
+        building.kill()
+        building.wait()
+
+
+def wait_until(happened, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def test_only_what_changed_in_content_runs_again(scratch):
+    scratch.notebook("01-first")
+    scratch.notebook("02-second")
+    done, ran = scratch.build()
+    assert done.returncode == 0, done.stderr
+    assert ran == ["01-first", "02-second"]
+    assert scratch.build()[1] == []
+
+    for path in (
+        *scratch.folder.glob("lib/successor_heads/*"),
+        *scratch.folder.glob("notebooks/*"),
+        *scratch.folder.glob("*.lock"),
+    ):
+        path.touch()
+    assert scratch.build()[1] == []
+
+    scratch.notebook("01-first", "1 + 1")
+    assert scratch.build()[1] == ["01-first"]
+
+    # One byte in a large file, its time and size as before.
+    weights = scratch.folder / "lib" / "successor_heads" / "weights.safetensors"
+    times = weights.stat()
+    weights.write_bytes(b"1" + b"0" * 2_999_999)
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert scratch.build()[1] == ["01-first", "02-second"]
+
+    (scratch.folder / "requirements.lock").write_text("second\n")
+    assert scratch.build()[1] == ["01-first", "02-second"]
+
+    (scratch.folder / "lib" / "successor_heads" / "__pycache__").mkdir()
+    (scratch.folder / "lib" / "successor_heads" / "__pycache__" / "code.pyc").write_bytes(b"compiled")
+    assert scratch.build()[1] == []
+
+
+def test_another_model_gets_its_own_folder_and_leaves_the_first_alone(scratch):
+    scratch.notebook("01-first")
+    scratch.build()
+    done, ran = scratch.build("--model", "someone/other")
+    assert done.returncode == 0, done.stderr
+    assert ran == ["01-first"]
+    assert "someone/other" in scratch.runs_log.read_text()
+    assert scratch.executed("01-first", "someone__other").exists()
+    assert scratch.build()[1] == []
+
+
+def test_dtype_revision_and_device_reach_the_notebook_and_count_as_content(scratch):
+    scratch.notebook("01-first")
+    assert scratch.build("--dtype", "bfloat16", "--revision", "a b")[1] == ["01-first"]
+    injected = scratch.executed("01-first").read_text()
+    assert 'DTYPE = \\"bfloat16\\"' in injected and 'REVISION = \\"a b\\"' in injected and "DEVICE" not in injected
+    assert scratch.build("--dtype", "bfloat16", "--revision", "a b")[1] == []
+    assert scratch.build()[1] == ["01-first"]
+
+
+def test_a_folder_is_a_model_with_or_without_a_dot(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-model").mkdir()
+    assert places.subject("my-model") == places.subject("./my-model") == str(tmp_path / "my-model")
+    assert places.subject("grown/pythia") == "grown/pythia"
+    assert places.subject("openai-community/gpt2") == "openai-community/gpt2"
+
+
+def test_a_failing_notebook_is_named_and_the_others_are_kept(scratch):
+    scratch.notebook("01-first", "x = 1", "scores = {}\nscores['L1H6']")
+    scratch.notebook("02-second")
+    done, ran = scratch.build()
+    assert done.returncode != 0
+    assert ran == ["02-second"]
+    assert "notebooks/01-first.ipynb failed on grown/pythia in cell 4:" in done.stderr
+    assert "scores['L1H6']" in done.stderr
+    assert "KeyError: 'L1H6'" in done.stderr
+    assert "FAILED  notebooks/01-first.ipynb on grown/pythia, cell 4: KeyError: 'L1H6'" in done.stderr
+    assert not scratch.executed("01-first").exists()
+    kept = nbformat.read(scratch.executed("01-first").with_suffix(".failed.ipynb"), as_version=4)
+    assert kept.metadata["successor_heads"]["result"] == "failed"
+    assert kept.cells[3].outputs[0].ename == "KeyError"
+
+    scratch.notebook("01-first", "x = 1")
+    done, ran = scratch.build()
+    assert done.returncode == 0, done.stderr
+    assert ran == ["01-first"]
+    assert not scratch.executed("01-first").with_suffix(".failed.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("cell", "error"),
+    [
+        ("import time; time.sleep(60)", "CellTimeoutError"),
+        ("import os; os._exit(9)", "DeadKernelError"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_cell_that_hangs_or_kills_its_kernel_is_named(scratch, cell, error):
+    scratch.notebook("01-first", cell, "after = 1")
+    done, _ = scratch.build("--cell-timeout", "3")
+    assert done.returncode != 0
+    assert "cell 3" in done.stderr
+    assert cell in done.stderr
+    assert error in done.stderr
+
+
+def test_a_notebook_without_parameters_or_record_fails(scratch):
+    scratch.notebook("01-first", record=False)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
+    nbformat.write(notebook, scratch.folder / "notebooks" / "02-second.ipynb")
+    done, _ = scratch.build()
+    assert done.returncode != 0
+    assert "ended without writing its record" in done.stderr
+    assert "no cell tagged 'parameters' sets MODEL" in done.stderr
+
+
+def test_two_notebooks_run_at_once_with_one_thread_each(scratch):
+    wait = """
+import pathlib, time
+here, other = pathlib.Path("{here}"), pathlib.Path("{other}")
+here.touch()
+while not other.exists():
+    time.sleep(0.1)
+"""
+    flags = {name: str(scratch.folder / f"{name}-started") for name in ("01-first", "02-second")}
+    scratch.notebook("01-first", wait.format(here=flags["01-first"], other=flags["02-second"]))
+    scratch.notebook("02-second", wait.format(here=flags["02-second"], other=flags["01-first"]))
+    done, _ = scratch.build("--cores", "2", "--cell-timeout", "60")
+    assert done.returncode == 0, done.stderr
+    assert sorted(scratch.runs_log.read_text().splitlines()) == ["01-first grown/pythia 1", "02-second grown/pythia 1"]
+
+
+def test_a_killed_build_goes_on_where_it_stopped(scratch):
+    slow = f"""
+import os, pathlib, time
+pathlib.Path({str(scratch.folder / "kernel")!r}).write_text(str(os.getpid()))
+while not pathlib.Path({str(scratch.folder / "go")!r}).exists():
+    time.sleep(0.1)
+"""
+    scratch.notebook("01-first")
+    scratch.notebook("02-second", slow)
+    building = scratch.start()
+    wait_until((scratch.folder / "kernel").exists)
+    wait_until(scratch.executed("01-first").exists)
+    # Snakemake notes a little later that the first is done: the two files that the second will write are left.
+    wait_until(lambda: len(list((scratch.folder / ".snakemake" / "incomplete").iterdir())) == 2)
+    building.send_signal(signal.SIGKILL)
+    building.wait()
+    assert not scratch.executed("02-second").exists()
+
+    kernel = Path("/proc") / (scratch.folder / "kernel").read_text()
+    wait_until(lambda: not kernel.exists())  # a killed build leaves nothing running
+
+    (scratch.folder / "go").touch()
+    done, ran = scratch.build()
+    assert done.returncode == 0, done.stderr
+    assert ran == ["02-second"]
+
+
+def test_a_second_build_at_the_same_time_is_refused(scratch):
+    scratch.notebook(
+        "01-first", f"import pathlib, time; pathlib.Path({str(scratch.folder / 'on')!r}).touch(); time.sleep(60)"
+    )
+    scratch.start()
+    wait_until((scratch.folder / "on").exists)
+    done, _ = scratch.build()
+    assert done.returncode != 0
+    assert "Another build is running in this folder" in done.stderr
+
+
+def test_the_executed_notebook_says_how_it_ran_and_not_where(scratch):
+    scratch.notebook("01-first", "held = bytearray(200_000_000)")
+    done, _ = scratch.build()
+    assert done.returncode == 0, done.stderr
+    text = scratch.executed("01-first").read_text()
+    run = json.loads(text)["metadata"]["successor_heads"]
+    assert run["result"] == "passed"
+    assert run["peak_rss_bytes"] > 200_000_000
+    assert run["seconds"] > 0
+    assert run["machine"]["cores"] >= 1
+    assert run["versions"]["papermill"]
+    assert str(scratch.folder) not in text
+
+
+def test_names_that_are_drawn_by_chance_are_replaced():
+    cells = ["import pandas", "pandas.DataFrame({'a': [1]}).style", "pandas.DataFrame({'b': [2]}).style"]
+    client = NotebookClient(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]))
+    executed = client.execute()
+    execute.take_out_chance(executed)
+    first, second = (cell.outputs[0].data for cell in executed.cells[1:])
+    assert first["text/plain"] == second["text/plain"] == "<pandas.io.formats.style.Styler at 0x0>"
+    assert 'id="T_00000_level0_col0"' in first["text/html"] and 'id="T_00001_level0_col0"' in second["text/html"]
+
+
+def chapter_notebook(*cells, **run):
+    """A notebook as execute.py leaves it."""
+    measured = {
+        "chapter": "01-first",
+        "model": "grown/pythia",
+        "started": "2026-11-22T20:00:00+00:00",
+        "seconds": 200.4,
+        "peak_rss_bytes": 1_340_000_000,
+        "threads": 2,
+        "machine": {"processor": "A processor", "cores": 2, "memory_bytes": 8_000_000_000, "system": "Linux x86_64"},
+        "versions": {"python": "3.11.7"},
+        "result": "passed",
+        **run,
+    }
+    return nbformat.v4.new_notebook(cells=list(cells), metadata={"successor_heads": measured})
+
+
+def test_measured_rows_follow_the_last_row_of_the_table():
+    table = "Before\n\n| Time to read | 20 min |\n|---|---|\n| Needs | Python |\n\nAfter"
+    notebook = chapter_notebook(nbformat.v4.new_markdown_cell(table, metadata={"tags": ["glance"]}))
+    assemble.add_measured_rows(notebook)
+    lines = notebook.cells[0].source.splitlines()
+    assert lines[4:7] == [
+        "| Needs | Python |",
+        "| Time to run | 3 min 20 s, measured on 2 cores (A processor), 2026-11-22 |",
+        "| Peak memory | 1.3 GB, measured in the same run |",
+    ]
+    assert "<../book/_static/editions/student/" in lines[7] and "<../book/_static/editions/instructor/" in lines[7]
+    assert lines[-1] == "After"
+
+
+def test_a_chapter_without_its_table_is_named():
+    with pytest.raises(ValueError, match=r"notebooks/01-first\.ipynb needs a table"):
+        assemble.add_measured_rows(chapter_notebook())
+
+
+@pytest.mark.parametrize(("injected", "hidden"), [('MODEL = "a"', True), ('MODEL = "b"', False)])
+def test_parameters_are_shown_again_only_where_they_differ(injected, hidden):
+    own = nbformat.v4.new_code_cell('MODEL = "a"  # the subject\nSEED = 0', metadata={"tags": ["parameters"]})
+    added = nbformat.v4.new_code_cell(f"# Parameters\n{injected}\n", metadata={"tags": ["injected-parameters"]})
+    assemble.hide_repeated_parameters(chapter_notebook(own, added))
+    assert ("remove-cell" in added.metadata["tags"]) is hidden
+
+
+def test_findings_become_text_that_prose_can_quote():
+    record = {
+        "chapter": "01-find-heads",
+        "model": "grown/pythia",
+        "findings": {
+            "best_macro": {"value": 0.9341, "low": 0.9, "high": 0.96, "n": 294},
+            "head": {"value": 6.0, "low": None, "high": None, "n": None},
+            "unmeasured": {"value": None, "low": None, "high": None, "n": None},
+        },
+    }
+    quoted = assemble.findings([record])["find_heads"]
+    assert quoted["model"] == "grown/pythia"
+    assert quoted["best_macro"]["with_interval"] == "0.93 (95% interval 0.90 to 0.96)"
+    assert quoted["best_macro"]["percent"] == "93%"
+    assert quoted["best_macro"]["n"] == "294"
+    assert quoted["head"]["count"] == "6"
+    assert set(quoted["unmeasured"].values()) == {"–"}
+
+
+def test_the_status_page_tells_of_accepted_findings_and_of_the_last_night(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    accepted = accept.accepted_path("grown/pythia", "01-first")
+    accepted.parent.mkdir(parents=True)
+    kept = {"a": {"value": 1.0, "tolerance": 0.1}, "b": {"value": 1.0, "tolerance": 0.1}}
+    accepted.write_text(json.dumps({"findings": kept}))
+    record = {"chapter": "01-first", "findings": {"a": {"value": 1.05}, "b": {"value": 2.0}}}
+    row = {"chapter": "01-first", "model": "org/model"}
+    night = {
+        "date": "2026-11-22T03:00:00+00:00",
+        "results": [
+            row | {"result": "ok", "reason": None},
+            row | {"result": "failed", "reason": None, "cell": 4, "error": "OSError: no | `space`\nleft"},
+            {"chapter": "score", "model": "org/large", "result": "skipped", "reason": "no HF_TOKEN in the environment"},
+        ],
+    }
+    notebook = chapter_notebook(nbformat.v4.new_markdown_cell("# First"))
+    rows = list(status.rows([notebook], [record], night))
+    assert "| passed | 1 of 2 | 1 ok, 1 failed |" in status.tables(rows)[0]
+    assert "1,1,0" in status.as_csv(rows)
+    told = status.night_section(night)
+    assert "1 of 2 chapters that should have run ran well (1 failed, 1 skipped)" in told
+    failed, skipped, passed = told.splitlines()[-3:]
+    assert failed == "| `org/model` | 01-first | failed | 4 | `OSError: no ¦ 'space' left` |"
+    assert "`no HF_TOKEN in the environment`" in skipped and "| ok |" in passed
+    assert "No nightly run is known" in status.night_section({"results": []})
+
+
+def test_launch_buttons_need_a_repository():
+    def settings():
+        return {"html": {}, "launch_buttons": {}, "repository": {"url": "", "branch": "main"}}
+
+    assert assemble.with_repository(settings(), "") == {"html": {}, "launch_buttons": {}}
+    known = settings() | {"repository": {"url": "https://github.com/someone/book", "branch": "main"}}
+    assert assemble.with_repository(known, "") == assemble.with_repository(settings(), "someone/book")
+    published = assemble.with_repository(settings(), "someone/book")
+    assert published["repository"] == {"url": "https://github.com/someone/book", "branch": "main"}
+    assert published["launch_buttons"]["colab_url"]
+    assert published["html"]["baseurl"] == "https://someone.github.io/book/"

@@ -1,0 +1,95 @@
+"""The cell that installs the package on Colab. `make colab` plays the whole of it, which takes minutes; this takes seconds."""
+
+import importlib.util
+import re
+import shutil
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from IPython.core.interactiveshell import InteractiveShell
+from packaging.requirements import Requirement
+
+from bookkit.editions import colab, play
+
+ROOT = Path(__file__).parents[2]
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_first_code_cell_installs_from_where_config_says(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    notebook = nbformat.read(path, as_version=4)
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    assert first == colab.cell(*colab.address()), "write it with python -m bookkit.editions.colab"
+    assert [cell.id for cell in notebook.cells].count(colab.ID) == 1
+    # In one place: no chapter has an address of its own.
+    others = "".join(cell.source for cell in notebook.cells if cell is not first)
+    assert "git+" not in others and "pip install" not in others
+
+
+def test_the_address_is_set_by_one_command(tmp_path, monkeypatch, capsys):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    for name in ("_config.yml", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = (tmp_path / "_config.yml").read_text()
+    for repository, branch, wanted in (
+        ("someone/fork", "next", "successor-heads @ git+https://github.com/someone/fork@next"),
+        ("https://example.org/a/b", "main", "successor-heads @ git+https://example.org/a/b@main"),
+        ("", "main", ""),
+    ):
+        monkeypatch.setattr(sys, "argv", ["colab.py", "--repository", repository, "--branch", branch])
+        colab.main()
+        for path in sorted((tmp_path / "notebooks").glob("*.ipynb")):
+            cells = nbformat.read(path, as_version=4).cells
+            assert [f'SOURCE = "{wanted}"' in cell.source for cell in cells].count(True) == 1
+            assert cells[0].source.startswith("# ") and cells[1].id == colab.ID
+    assert yaml.safe_load((tmp_path / "_config.yml").read_text()) == yaml.safe_load(before)
+    assert before.count("\n") == (tmp_path / "_config.yml").read_text().count("\n")
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_the_cell_installs_what_is_missing_and_nothing_else(is_missing, monkeypatch):
+    asked = []
+    shell = InteractiveShell()
+    shell.register_magic_function(asked.append, magic_name="pip")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if is_missing else object())
+    shell.run_cell(colab.cell("https://example.org/a/b", "main").source).raise_error()
+    assert asked == (['install --quiet "successor-heads @ git+https://example.org/a/b@main"'] if is_missing else [])
+
+
+def test_without_an_address_the_cell_says_so_and_installs_nothing(monkeypatch):
+    asked = []
+    shell = InteractiveShell()
+    shell.register_magic_function(asked.append, magic_name="pip")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        ModuleNotFoundError, match="does not know where the book is published.*make address REPOSITORY=owner/name"
+    ):
+        shell.run_cell(colab.cell("", "main").source).raise_error()
+    assert asked == []
+
+
+def test_what_colab_has_loaded_satisfies_the_package():
+    brought = [Requirement(line) for line in play.BROUGHT.read_text().splitlines() if line and not line.startswith("#")]
+    brought = {requirement.name: next(iter(requirement.specifier)).version for requirement in brought}
+    needs = {requirement.name: requirement.specifier for requirement in map(Requirement, PROJECT["dependencies"])}
+    kept = set(play.KEPT) & set(needs)
+    assert {"torch", "numpy", "pandas", "ipython"} <= kept
+    assert not [name for name in kept if not needs[name].contains(brought[name])]
+
+
+def test_the_package_brings_everything_that_lies_in_its_folder(tmp_path):
+    """What pip installs from a build is the library of a checkout, models, records and texts included; not what builds the book."""
+    wheel = play.build_package(tmp_path / "wheels")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    folder = ROOT / "lib"
+    files = {path.relative_to(folder).as_posix() for path in (folder / "successor_heads").rglob("*") if path.is_file()}
+    assert packed == {name for name in files if not re.search(r"__pycache__|/\.|\.pyc$", name)}
