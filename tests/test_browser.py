@@ -40,7 +40,7 @@ AXE_OPTIONS["dark"]["runOnly"] = ["color-contrast"]
 # axe takes seconds for the thousands of strokes in a drawing, of which it knows no rule, and for tables of hundreds of
 # rows, which are alike. On the phone's width code is left without its colours, which the other width has shown.
 LIGHTEN = """
-for (const drawing of document.querySelectorAll("figure.sh-figure > svg, mjx-container svg")) drawing.replaceChildren();
+for (const drawing of document.querySelectorAll("figure.sh-figure svg, mjx-container svg")) drawing.replaceChildren();
 for (const row of document.querySelectorAll("table tbody tr:nth-child(n+9)")) row.remove();
 if (arguments[0]) for (const code of document.querySelectorAll(".highlight pre")) code.textContent = code.textContent;
 """
@@ -84,7 +84,7 @@ const all = (selector, wrong, told) => [...document.querySelectorAll(selector)].
 return {
   widths: [document.documentElement.scrollWidth, window.innerWidth],
   no_alt: all("img", i => !i.hasAttribute("alt"), i => i.src),
-  no_label: all("figure.sh-figure > svg", s => !s.getAttribute("aria-label"), s => s.outerHTML.slice(0, 80)),
+  no_label: all(".sh-drawing", d => ![...d.children].some(s => s.getAttribute("aria-label")), d => d.outerHTML.slice(0, 80)),
   raw_formulas: all(".math", m => !m.querySelector("mjx-container"), m => m.textContent),
   formula_errors: all("mjx-merror", () => true, e => e.textContent),
   unreachable: all(".bd-article :is(table, figure, pre)",

@@ -2,13 +2,16 @@
 
 import html
 import re
+from importlib.resources import files
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from fontTools.ttLib import TTFont
 from IPython.utils.capture import capture_output
+from matplotlib.text import Text
 
 from successor_heads import figures
 
@@ -38,8 +41,155 @@ def test_a_figure_takes_its_ink_from_the_page_and_has_words(shown):
     assert html.unescape(re.search(r'aria-label="([^"]*)"', page).group(1)) == 'A "line" & nothing < else'
     assert 'role="img"' in page and "<figcaption>It rises.</figcaption>" in page
     assert "&lt;title&gt; &amp; more" in page  # text stays text: it can be searched and read aloud
-    assert re.search(r"<svg[^>]*max-width:\d+px", page) and not re.search(r"<svg[^>]* (width|height)=", page)
+    assert re.search(r"<svg[^>]*width:[\d.]+px;max-width:100%", page) and not re.search(
+        r"<svg[^>]* (width|height)=", page
+    )
     assert plt.get_fignums() == []
+
+
+def drawn(page):
+    """Of each drawing of a page: its width in px, the least it keeps on a phone, and the size of its smallest text in px."""
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        width, least = (float(re.search(rf"[;\"]{name}:([\d.]+)px", svg).group(1)) for name in ("width", "min-width"))
+        units = float(re.search(r'viewBox="0 0 ([\d.]+)', svg).group(1))
+        sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)]
+        yield width, least, min(sizes) * width / units
+
+
+@pytest.mark.parametrize("inches, columns", [(3.0, 1), (6.6, 1), (9.4, 2), (11.0, 3)])
+def test_a_figure_fits_the_column_and_its_text_is_11_px(shown, inches, columns):
+    fig, axes = plt.subplots(1, columns, figsize=(inches, 3), squeeze=False)
+    for ax in axes[0]:
+        ax.plot([0, 1])
+        ax.set(xlabel="an axis", ylabel="another")
+        ax.text(0.1, 0.5, "small print", fontsize=5)
+    fig.tight_layout()
+    figures.show(fig, alt="one", caption="")
+    ((width, least, smallest),) = drawn(shown[0])
+    assert width <= 636 and smallest >= 10.99
+    assert width > 0.85 * min(634, inches * 96)  # it is narrowed, and no more than need be
+    # On a phone the text has 9 px where the whole figure is seen, and 11 px where it scrolls.
+    assert smallest * figures.PHONE / width >= 9 if least == 0 else smallest * least / width >= 10.9
+
+
+def test_small_text_would_be_seen_by_the_test_above(shown, monkeypatch):
+    monkeypatch.setattr(figures, "fit", lambda fig: None)
+    fig, ax = plt.subplots(figsize=(9, 3))
+    ax.text(0.1, 0.5, "small print", fontsize=5)
+    figures.show(fig, alt="one", caption="")
+    ((width, _, smallest),) = drawn(shown[0])
+    assert width > 700 and smallest < 7
+
+
+def test_text_is_as_wide_in_any_font_as_it_was_laid_out(shown):
+    fig, ax = figures.panel(height=2)
+    ax.text(0.5, 0.5, "Hamburg", fontsize=12)
+    ax.text(0.5, 0.2, "Hamburg", fontsize=12, weight="bold")
+    ax.text(0.5, 0.8, "→", fontsize=12)  # not in the typeface: another one is measured
+    figures.show(fig, alt="one", caption="")
+    lengths = {
+        (text, weight): float(length)
+        for style, length, text in re.findall(
+            r'<text style="([^"]*)"[^>]*textLength="([\d.]+)"[^>]*>([^<]*)<', shown[0]
+        )
+        for weight in [re.search(r"font-weight: (\d+)", style + "font-weight: 400").group(1)]
+    }
+    for style, weight in (("Regular", "400"), ("Bold", "700")):
+        font = TTFont(files("successor_heads") / "fonts" / f"BookSans-{style}.ttf")
+        names, advances = font.getBestCmap(), font["hmtx"]
+        expected = 12 * sum(advances[names[ord(letter)]][0] for letter in "Hamburg") / font["head"].unitsPerEm
+        assert lengths["Hamburg", weight] == pytest.approx(expected, rel=0.02)  # the sum knows no kerning
+    assert lengths["Hamburg", "700"] > 1.02 * lengths["Hamburg", "400"] and lengths["→", "400"] > 5
+    assert "Book Sans" not in shown[0] and "font-family:'Source Sans 3'" in shown[0]
+
+
+def test_panels_stand_in_one_row_of_the_column_and_are_described_once(shown):
+    figs, axes = figures.panels(3, height=2)
+    for ax in axes:
+        ax.set(xlabel="x", title="a panel")
+    figures.show(figs, alt="three panels", caption="They agree.")
+    (page,) = shown
+    widths = [width for width, *_ in drawn(page)]
+    assert len(widths) == 3 and sum(widths) + 2 * 16 <= 636
+    assert page.count('aria-label="three panels"') == 1 and page.count('aria-hidden="true"') == 2
+    assert plt.get_fignums() == []
+    figures.show(figures.panels(2, height=2)[0], alt=["left", "right"], caption="They agree.")
+    assert re.findall(r'aria-label="(\w+)"', shown[1]) == ["left", "right"]
+    with pytest.raises(ValueError, match="3 panels need one alternative text, or 3, not 2"):
+        figures.show(figures.panels(3, height=2)[0], alt=["left", "right"], caption="")
+
+
+def test_details_are_folded_under_the_caption(shown):
+    figures.show(simple_figure(), alt="one", caption="It rises.", details="By <em>half</em>.\n\nIn 3 of 4 runs.")
+    assert (
+        '<figcaption>It rises.<details class="sh-details"><summary>Details</summary><p>By <em>half</em>.</p><p>In 3 of 4 runs.</p></details></figcaption>'
+        in shown[0]
+    )
+
+
+def test_a_pipeline_is_a_panel_for_each_step_so_that_it_wraps(shown):
+    steps = [("token", "what is read"), ("$W_E$", "its embedding"), ("head", "counts")]
+    figs = figures.pipeline(steps, highlight=2)
+    assert [sorted(text.get_text() for text in fig.axes[0].texts if text.get_text()) for fig in figs] == [
+        sorted(step) for step in steps
+    ]
+    figures.show(figs, alt="three boxes", caption="A path.")
+    assert sum(width for width, *_ in drawn(shown[0])) < 400
+
+
+def test_faults_of_a_figure_are_named_and_a_good_one_has_none(shown):
+    good, ax = figures.panel(height=3)
+    for place in range(5):
+        ax.plot([0, 1], [place, place + 1], label=f"line {place}")
+    ax.legend()
+    ax.set(xlabel="x", ylabel="y", title="five lines", xlim=(0, 0.55))  # labels of ticks beyond the limits do not count
+    assert figures.faults(good) == []
+    ax.plot([0, 1], [7, 7], label="a sixth")
+    ax.legend()
+    ax.text(0.1, 2.0, "one thing")
+    ax.text(0.105, 2.05, "another")
+    faults = figures.faults(good)
+    assert len(faults) == 2 and "6 entries" in faults[0] and faults[1] == "“one thing” and “another” overlap."
+    plt.close(good)
+
+
+def test_labels_at_the_ends_of_lines_keep_clear_of_one_another(shown):
+    fig, ax = figures.panel(height=2.5)
+    ends = [0.50, 0.52, 0.1, 0.51]
+    for end in ends:
+        ax.plot([0, 1], [0, end], label=f"to {end}")
+    ax.plot([0, 1], [0, 0.3])  # without a label
+    figures.label_lines(ax)
+    assert figures.faults(fig) == []
+    labels = {text.get_text(): Text.get_window_extent(text).y0 for text in ax.texts}
+    assert sorted(labels, key=labels.get) == ["to 0.1", "to 0.5", "to 0.51", "to 0.52"]
+    assert all(text.get_window_extent().x1 < fig.bbox.x1 for text in ax.texts)
+    plt.close(fig)
+
+
+def test_a_table_aligns_numbers_right_and_writes_what_is_missing_as_a_dash(shown):
+    frame = pd.DataFrame(
+        {"found": ["2 of 384", "–", "110 of 125"], "score": [0.5, np.nan, -1.25], "where": ["`MLP0`", "<b>", "x"]},
+        index=pd.Index(["a", "b", "c"], name="head"),
+    )
+    figures.table(frame, caption="Few are found.", formats={"score": "+.1f"}, details="Of all.", sortable=True)
+    soup = BeautifulSoup(shown[0], "html.parser")
+    assert soup.table.caption.text == "Few are found." and soup.details.p.text == "Of all."
+    assert [(th.text, th["scope"], th.get("class")) for th in soup.select("thead th")] == [
+        ("head", "col", None), ("found", "col", ["sh-number"]), ("score", "col", ["sh-number"]), ("where", "col", None)
+    ]  # fmt: skip  # a row of the table a line
+    rows = [[cell.text for cell in row.find_all(["th", "td"])] for row in soup.select("tbody tr")]
+    assert rows == [["a", "2 of 384", "+0.5", "MLP0"], ["b", "–", "–", "<b>"], ["c", "110 of 125", "-1.2", "x"]]
+    assert [row.th["scope"] for row in soup.select("tbody tr")] == ["row"] * 3 and soup.code.text == "MLP0"
+    assert [cell["data-sort"] for cell in soup.select("[data-sort]")] == ["0.5", "-1.25"]
+    assert "sh-sortable" in soup.table["class"]
+
+
+def test_a_table_has_five_columns_at_most(shown):
+    figures.table(pd.DataFrame(np.zeros((1, 5))), caption="Five.")
+    with pytest.raises(ValueError, match="5 columns at most, and this one 6"):
+        figures.table(pd.DataFrame(np.zeros((1, 5)), index=["named"]), caption="Six with the index.")
+    assert len(shown) == 1
 
 
 def test_figures_on_one_page_do_not_share_ids_and_keep_their_references(shown):

@@ -1,13 +1,38 @@
-"""Figures of the whole book: seaborn's, in one style that reads on light and dark pages.
+"""Figures and tables of the whole book, in one style that reads on light and dark pages.
 
     figures.use_style()
-    fig, ax = plt.subplots()
+    fig, ax = figures.panel(height=2.8)
     ...
-    figures.show(fig, alt="What is to be seen, in words.", caption="What it says.")
+    figures.show(
+        fig,
+        alt="What is to be seen, in words.",
+        caption="One sentence: what it says.",
+        details="The numbers, the intervals, how it was measured: folded under the caption.",
+    )
 
-A figure becomes inline SVG whose ink is ``currentColor``: it takes the colour of the text around it,
-so one picture serves light pages, dark pages, JupyterLab and Colab, and its text can be searched and
-read aloud.  Captions state the finding, and are written with f-strings from the run's own numbers.
+**Size.** A figure is shown at its own size, 4/3 px to the point, in a column of `WIDTH` inches. So what is 9 points
+here is 12 px on the page, and nothing is smaller than 11 px (`LEAST` points). `show` narrows what is wider than the
+column and enlarges what is smaller than `LEAST`, but draw to fit: `panel` and `panels` give figures of the right width.
+
+**Panels.** Draw what stands side by side as separate figures and show them together; on a phone they stack:
+
+    figs, (left, right) = figures.panels(2, height=2.6)
+    ...
+    figures.show(figs, alt="…", caption="…")
+
+**Type.** A figure is inline SVG whose text is the page's: it is set in Source Sans 3 where that is at hand, as it is in
+the book, and laid out here by the same font's widths (see ``fonts/README.md``). Where another font steps in, each piece
+of text is told how wide it is, so that nothing overlaps. Ink is ``currentColor``: the picture takes the colour of the
+text around it and serves light pages, dark pages, JupyterLab and Colab.
+
+**Legends** have five entries at most, and the name at the end of the line is better (`label_lines`). `faults` says what
+is wrong with a drawn figure; the test of every drawing asks it.
+
+**Tables** (`table`) have five columns at most, numbers to the right, text to the left.
+
+**Folds.** In a chapter, consecutive cells tagged ``fold`` (Markdown, code, figures) become one fold on the site. The first
+of them is Markdown whose first line is the fold's title in bold, such as ``**What could fool us?**``. In JupyterLab and
+Colab they stay what they are: a bold line and cells.
 """
 
 from __future__ import annotations
@@ -18,8 +43,9 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
+from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,8 +53,15 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import HTML, Markdown, display
 from jaxtyping import Float
+from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
+from scipy.optimize import isotonic_regression
 
 INK = "#010203"  # a colour that nothing else uses: show() turns it into currentColor
 PALETTE = {  # mid-tones: at least 3:1 on white and on the book's dark background
@@ -42,9 +75,23 @@ PALETTE = {  # mid-tones: at least 3:1 on white and on the book's dark backgroun
 SHARES = sns.light_palette("#1f6f8b", as_cmap=True)  # 0 to 1
 SIGNED = sns.diverging_palette(25, 240, s=85, l=50, as_cmap=True)  # centred on zero
 
+WIDTH = 6.6  # inches: at 4/3 px to the point the 634 px that a column of 676 px leaves inside a figure's frame
+GAP = 1 / 6  # inches between panels, 16 px
+LEAST = 8.25  # points, 11 px
+MOST_ENTRIES = 5  # of a legend
+MOST_COLUMNS = 5  # of a table
+PHONE = 330  # px that a phone of 390 leaves inside a figure's frame
+PIXELS = 96 / 72  # a point on the page
+FONT = "Book Sans"  # Source Sans 3 under the name that its licence leaves to copies
+STACK = "'Source Sans 3', 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
 
 def use_style() -> None:
-    """Set seaborn's theme for every figure that follows."""
+    """Set seaborn's theme and the book's typeface for every figure that follows."""
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    if FONT not in known:
+        for style in ("Regular", "Bold", "Italic"):
+            font_manager.fontManager.addfont(str(files("successor_heads") / "fonts" / f"BookSans-{style}.ttf"))
     sns.set_theme(
         context="notebook",
         style="ticks",
@@ -53,45 +100,261 @@ def use_style() -> None:
             "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
             "legend.facecolor": "none", "legend.frameon": False,
             "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
-            "axes.titlelocation": "left", "axes.titlesize": 11, "axes.labelsize": 10.5,
-            "xtick.labelsize": 9.5, "ytick.labelsize": 9.5, "legend.fontsize": 9.5,
-            "axes.spines.top": False, "axes.spines.right": False,
+            "axes.titlelocation": "left", "axes.titlesize": 11, "axes.labelsize": 10.5, "figure.titlesize": 11,
+            "xtick.labelsize": 10, "ytick.labelsize": 10, "legend.fontsize": 10, "legend.title_fontsize": 10,
+            "font.size": 10, "font.family": [FONT, "DejaVu Sans"],  # the second has the arrows and the Greek
+            "mathtext.fallback": "stixsans", "mathtext.fontset": "custom", "mathtext.rm": FONT, "mathtext.it": f"{FONT}:italic", "mathtext.bf": f"{FONT}:bold",
+            "mathtext.cal": FONT, "mathtext.sf": FONT, "mathtext.tt": "DejaVu Sans Mono",  # their defaults are not installed everywhere
+            "axes.linewidth": 0.9, "xtick.major.width": 0.9, "ytick.major.width": 0.9, "xtick.major.size": 4, "ytick.major.size": 4,
+            "axes.spines.top": False, "axes.spines.right": False, "figure.figsize": (WIDTH, 3.2),
             "svg.fonttype": "none", "svg.hashsalt": "successor-heads", "figure.dpi": 110,
         },
-    )  # fmt: skip
+    )  # fmt: skip  # one theme, read as a list of what belongs together
 
 
-def show(fig: Figure, *, alt: str, caption: str) -> None:
-    """Display a figure with its alternative text and its caption (inline HTML is allowed), and close it."""
-    display(HTML(as_html(fig, alt=alt, caption=caption)))
+def panel(*, height: float | int, width: float | int = WIDTH) -> tuple[Figure, Axes]:
+    """One figure of ``height`` inches, as wide as the column, and its axes. What is drawn is kept inside it."""
+    return plt.subplots(figsize=(width, height), layout="constrained")
 
 
-def as_html(fig: Figure, *, alt: str, caption: str) -> str:
-    """The figure element that `show` displays, for a page that is no notebook; closes the figure."""
+def panels(count: int, *, height: float | int, columns: int | None = None) -> tuple[list[Figure], list[Axes]]:
+    """``count`` figures of ``height`` inches, ``columns`` of them (all, up to three) in a row of the column's width.
+
+    They stack on a phone. Give them the same limits where they share an axis.
+    """
+    columns = columns or min(count, 3)
+    width = (WIDTH - (columns - 1) * GAP) / columns
+    drawn = [panel(height=height, width=width) for _ in range(count)]
+    return [fig for fig, _ in drawn], [ax for _, ax in drawn]
+
+
+def show(fig: Figure | Sequence[Figure], *, alt: str | Sequence[str], caption: str, details: str = "") -> None:
+    """Display a figure, or panels, with alternative text and a caption of one sentence, and close them.
+
+    ``alt`` speaks for all panels, or is one text a panel. ``details`` are folded under the caption; an empty line
+    starts a paragraph. Caption and details may hold inline HTML.
+    """
+    display(HTML(as_html(fig, alt=alt, caption=caption, details=details)))
+
+
+def as_html(fig: Figure | Sequence[Figure], *, alt: str | Sequence[str], caption: str, details: str = "") -> str:
+    """The figure element that `show` displays, for a page that is no notebook; closes the figures."""
+    drawings = [fig] if isinstance(fig, Figure) else list(fig)
+    spoken = [alt] if isinstance(alt, str) else list(alt)
+    if len(spoken) not in (1, len(drawings)):
+        raise ValueError(f"{len(drawings)} panels need one alternative text, or {len(drawings)}, not {len(spoken)}.")
+    spoken += [""] * (len(drawings) - len(spoken))
+    # Panels keep their size, so that what stands side by side is aligned; a single figure loses its empty margin.
+    pictures = [_svg(each, words, cropped=len(drawings) == 1) for each, words in zip(drawings, spoken)]
+    return f'<figure class="sh-figure"><div class="sh-drawing">{"".join(pictures)}</div>{_caption(caption, details)}</figure>'
+
+
+def _caption(caption: str, details: str = "") -> str:
+    """The caption element, with what is folded under it."""
+    if details:
+        paragraphs = "".join(f"<p>{text.strip()}</p>" for text in re.split(r"\n\s*\n", details.strip()))
+        caption += f'<details class="sh-details"><summary>Details</summary>{paragraphs}</details>'
+    return f"<figcaption>{caption}</figcaption>"
+
+
+def _svg(fig: Figure, alt: str, *, cropped: bool) -> str:
+    """A figure as an SVG element that takes its ink and its type from the page, and is shown at its own size."""
+    fit(fig)
+    smallest = min((float(text.get_fontsize()) for text in _written(fig)), default=LEAST) * PIXELS
     buffer = io.StringIO()
-    fig.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None})
+    fig.savefig(
+        buffer, format="svg", metadata={"Date": None}, bbox_inches="tight" if cropped else None, pad_inches=0.04
+    )
     plt.close(fig)
     svg = buffer.getvalue()[buffer.getvalue().index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<text style="([^"]*)"([^>]*)>([^<]*)</text>', _text_of_known_width, svg)
+    svg = re.sub(rf"font-family: '{FONT}'(, 'DejaVu Sans')?;? ?", "", svg)  # said once, below
     # Ids are unique to a figure only; several figures share a page.
     key = hashlib.sha256(svg.encode()).hexdigest()[:8]
     svg = re.sub(r'id="([^"]+)"', rf'id="{key}-\1"', svg)
     svg = re.sub(r'(xlink:href="|href="|url\()#', rf"\1#{key}-", svg)
-    width = re.search(r'width="([\d.]+)pt"', svg).group(1)
-    svg = re.sub(
-        r'width="[\d.]+pt" height="[\d.]+pt"|height="[\d.]+pt" (?:version="1.1" )?width="[\d.]+pt"', "", svg, count=1
+    opening = svg[: svg.index(">") + 1]
+    width = float(opening.partition(' width="')[2].partition("pt")[0]) * PIXELS
+    # On a phone a figure shrinks if its text stays above 9 px; a wider one keeps 11 px and scrolls in its box.
+    least = 0 if PHONE * smallest >= 9 * width else min(width, width * 11 / smallest)
+    words = f'role="img" aria-label="{html.escape(alt)}"' if alt else 'aria-hidden="true"'
+    bare = re.sub(r' (?:width|height)="[\d.]+pt"| version="1.1"', "", opening)
+    size = f"width:{width:.1f}px;max-width:100%;min-width:{least:.0f}px;height:auto;font-family:{STACK}"
+    return svg.replace(opening, bare.replace("<svg", f'<svg {words} style="{size}"', 1), 1)
+
+
+def _text_of_known_width(found: re.Match) -> str:
+    """A text element that is as wide in any font as it was measured here."""
+    style, rest, text = found.groups()
+    css = dict(part.split(":", 1) for part in style.replace(" ", "").split(";"))
+    font = FontProperties(family=[FONT, "DejaVu Sans"], size=float(css["font-size"].removesuffix("px")),
+                          weight=int(css.get("font-weight", 400)), style=css.get("font-style", "normal"))  # fmt: skip  # one font a line
+    width, _, _ = text_to_path.get_text_width_height_descent(html.unescape(text), font, ismath=False)
+    length = f' textLength="{width:.2f}" lengthAdjust="spacingAndGlyphs"' if text.strip() else ""
+    # A palette's mid-tone is enough for a line; for a word the page has a darker or a lighter one.
+    named = {color: name for name, color in PALETTE.items()}
+    style = re.sub(
+        r"(?<=fill: )#\w{6}", lambda ink: f"var(--sh-{named[ink[0]]}, {ink[0]})" if ink[0] in named else ink[0], style
     )
-    svg = svg.replace(
-        "<svg",
-        f'<svg role="img" aria-label="{html.escape(alt)}" style="width:100%;max-width:{1.25 * float(width):.0f}px;height:auto"',
-        1,
-    )
-    return f'<figure class="sh-figure">{svg}<figcaption>{caption}</figcaption></figure>'
+    return f'<text style="{style}"{rest.replace("rotate(-0 ", "rotate(0 ")}{length}>{text}</text>'
+
+
+def fit(fig: Figure) -> None:
+    """Make a figure fit the column: no wider than `WIDTH`, no text below `LEAST`. A figure that fits is left as it is."""
+    for text in _written(fig):
+        text.set_fontsize(max(LEAST, text.get_fontsize()))
+    for _ in range(4):  # labels keep their size, so what a narrower figure needs is found step by step
+        fig.canvas.draw()
+        too_wide = fig.get_tightbbox().width - (WIDTH - 0.08)
+        if too_wide <= 0.01:
+            return
+        if fig.get_layout_engine() is None:
+            fig.set_layout_engine("constrained")
+        fig.set_figwidth(max(2.0, min(WIDTH, fig.get_figwidth()) - (too_wide if fig.get_figwidth() <= WIDTH else 0.0)))
+
+
+def faults(fig: Figure) -> list[str]:
+    """What is wrong with a figure as it would be shown, one sentence each: too wide, crowded legends, text on text."""
+    fit(fig)
+    found = []
+    if fig.get_tightbbox().width > WIDTH + 0.02:
+        found.append(f"The figure is {fig.get_tightbbox().width:.1f} inches wide, and the column {WIDTH}.")
+    found += [
+        f"A legend has {len(legend.get_texts())} entries: {MOST_ENTRIES} at most, or label the lines."
+        for legend in fig.findobj(Legend)
+        if len(legend.get_texts()) > MOST_ENTRIES
+    ]
+    straight = [
+        text for text in _written(fig) if text.get_rotation() % 90 == 0
+    ]  # the box of one that leans is too large
+    for one, other in combinations(straight, 2):
+        a, b = (Text.get_window_extent(text) for text in (one, other))  # without the arrow of an annotation
+        if min(np.minimum(a.max, b.max) - np.maximum(a.min, b.min)) > 0.02 * fig.dpi:  # letters' own margins may touch
+            found.append(f"“{one.get_text()}” and “{other.get_text()}” overlap.")
+    return found
+
+
+def _written(fig: Figure) -> list[Text]:
+    """The text that a figure shows: matplotlib keeps more, such as labels of ticks that lie beyond the limits."""
+
+    class Reader(RendererAgg):  # draws all but the text, which it keeps
+        def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None):
+            texts.append(mtext)
+
+    texts: list[Text] = []
+    fig.canvas.draw()
+    width, height = fig.get_size_inches() * fig.dpi
+    fig.draw(Reader(width, height, fig.dpi))
+    return [text for text in dict.fromkeys(texts) if text is not None and text.get_text().strip()]
 
 
 def say(markdown: str) -> None:
     """Display a sentence whose numbers come from the run."""
     display(Markdown(markdown))
+
+
+def label_lines(ax: Axes, *, gap: float = 0.4) -> None:
+    """Write each line's label at its right end, in its colour, in place of a legend; labels keep clear of one another.
+
+    Call it when the limits are final. Room is taken from the axes by the layout; ``gap`` is in lines of text.
+    """
+    ax.figure.canvas.draw()
+    lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    points = [np.asarray(line.get_xydata())[-1] for line in lines]
+    ends = [ax.transData.transform(point)[1] for point in points]
+    size = plt.rcParams["legend.fontsize"]
+    step = size * (1 + gap) * ax.figure.dpi / 72
+    order = np.argsort(ends)
+    # The smallest moves that keep the order and a step between neighbours: an isotonic fit, once each label's own steps are taken off.
+    places = isotonic_regression(np.asarray(ends)[order] - step * np.arange(len(ends))).x + step * np.arange(len(ends))
+    for place, y in zip(order, places):
+        ax.annotate(
+            lines[place].get_label(),
+            points[place],
+            xytext=(1.03, (y - ax.bbox.y0) / ax.bbox.height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=size,
+            color=lines[place].get_color(),
+            arrowprops={
+                "arrowstyle": "-",
+                "color": lines[place].get_color(),
+                "linewidth": 0.8,
+                "shrinkA": 0,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            },
+            annotation_clip=False,
+        )
+
+
+def table(
+    frame: pd.DataFrame,
+    *,
+    caption: str,
+    details: str = "",
+    formats: Mapping[str, str | Callable[[object], str]] | None = None,
+    sortable: bool = False,
+) -> None:
+    """Display a table: its caption above, numbers to the right, text to the left, what is missing as a dash.
+
+    The index becomes the first column unless it merely counts; with it a table has five columns at most, else ValueError.
+    ``formats`` says per column how a value is written (``".2f"`` or a function); floats have two decimals. A text
+    between backticks is code. Of ``details`` the same holds as for `show`.
+    """
+    display(HTML(table_html(frame, caption=caption, details=details, formats=formats, sortable=sortable)))
+
+
+def table_html(
+    frame: pd.DataFrame,
+    *,
+    caption: str,
+    details: str = "",
+    formats: Mapping[str, str | Callable[[object], str]] | None = None,
+    sortable: bool = False,
+) -> str:
+    """The element that `table` displays, for a page that is no notebook."""
+    named = not isinstance(frame.index, pd.RangeIndex)
+    shown = frame.rename_axis(frame.index.name or "").reset_index() if named else frame
+    if len(shown.columns) > MOST_COLUMNS:
+        raise ValueError(
+            f"A table has {MOST_COLUMNS} columns at most, and this one {len(shown.columns)}: leave some out, or make two tables."
+        )
+    columns = [_column(shown[name], (formats or {}).get(name)) for name in shown.columns]
+    head = "".join(
+        f'<th scope="col"{sided}>{_inline(str(name))}</th>' for name, (sided, _) in zip(shown.columns, columns)
+    )
+    rows = ["".join(cells) for cells in zip(*(cells for _, cells in columns))]
+    if named:
+        rows = [row.replace("<td", '<th scope="row"', 1).replace("</td>", "</th>", 1) for row in rows]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    kind = "sh-table sh-sortable" if sortable else "sh-table"
+    folded = _caption("", details).removeprefix("<figcaption>").removesuffix("</figcaption>")
+    return (
+        f'<div class="sh-tabled"><div class="sh-scroll"><table class="{kind}"><caption>{caption}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{folded}</div>"
+    )
+
+
+def _column(values: pd.Series, how: str | Callable[[object], str] | None) -> tuple[str, list[str]]:
+    """A column's alignment, as an attribute, and its cells as HTML."""
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    how = how or (".2f" if pd.api.types.is_float_dtype(values) else str)
+    missing = values.isna()
+    texts = [
+        "–" if gone else how(value) if callable(how) else format(value, how) for value, gone in zip(values, missing)
+    ]
+    # Shares with their intervals and counts such as "2 of 384" are text to pandas, and numbers to a reader.
+    like_numbers = numeric or all(re.match(r"[+−-]?\.?\d", text) for text in texts if text != "–")
+    sided = ' class="sh-number"' if like_numbers and not missing.all() else ""
+    sort = [f' data-sort="{float(value)}"' if numeric and not gone else "" for value, gone in zip(values, missing)]
+    return sided, [f"<td{sided}{key}>{_inline(text)}</td>" for key, text in zip(sort, texts)]
+
+
+def _inline(text: str) -> str:
+    """Text as HTML, with code between backticks."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
 
 
 def head_map(
@@ -113,7 +376,7 @@ def head_map(
         ax=ax,
         annot=annotate,
         fmt=".2f",
-        annot_kws={"size": 9},
+        annot_kws={"size": 9.5},
         cbar_kws={"label": label},
         linewidths=1.5,
         linecolor="none",
@@ -139,7 +402,7 @@ def cells(table: pd.DataFrame, *, ax: Axes, label: str, fmt: str = ".2f", signed
         ax=ax,
         annot=True,
         fmt=fmt,
-        annot_kws={"size": 8.5},
+        annot_kws={"size": 9.5},
         cbar_kws={"label": label},
         linewidths=1.5,
         linecolor="none",
@@ -173,8 +436,8 @@ def matrix(
             ax.axvline(end, color="#5c636a", linewidth=0.7)
         places, texts = ends - np.array(list(names.values())) / 2 - 0.5, list(names)
     else:
-        places = np.arange(0, len(names), -(-len(names) // 13))  # no more than fit
-        texts = [names[place] for place in places]
+        places = np.arange(0.0, len(names), -(-len(names) // 13))  # no more than fit
+        texts = [names[int(place)] for place in places]
     ax.set(xticks=places, xticklabels=texts, yticks=places, yticklabels=texts, xlabel="promoted", ylabel="read")
     ax.tick_params(length=0)
     plt.setp(ax.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
@@ -186,8 +449,8 @@ def matrix(
 def _ink_on_cells(ax: Axes) -> None:
     """Black or white for each number of a heat map, whichever stands out more on its cell."""
     cells = ax.collections[0]
-    numbered = ~np.ma.getmaskarray(cells.get_array()).ravel()  # an empty cell has no number
-    colors = cells.get_facecolors()[numbered, :3]
+    numbered = ~np.ma.getmaskarray(np.ma.asarray(cells.get_array())).ravel()  # an empty cell has no number
+    colors = np.asarray(cells.get_facecolor())[numbered, :3]
     linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
     for text, luminance in zip(ax.texts, linear @ [0.2126, 0.7152, 0.0722]):
         # The contrast ratio of WCAG 2 is the same for both at a luminance of 0.179. Not quite black and
@@ -195,35 +458,32 @@ def _ink_on_cells(ax: Axes) -> None:
         text.set_color("#0b0b0b" if luminance > 0.179 else "#fdfdfd")
 
 
-def pipeline(steps: list[tuple[str, str]], *, highlight: int | None = None) -> Figure:
-    """A row of boxes joined by arrows: (symbol, what it holds), one of them drawn in colour."""
-    # In inches: each step takes what its symbol or the words under it take, so that there is room for every arrow.
-    widths = [
-        max(0.11 * len(re.sub(r"[$_\\]", "", symbol)) + 0.4, *(0.08 * len(line) for line in meaning.split("\n")))
-        for symbol, meaning in steps
+def pipeline(steps: list[tuple[str, str]], *, highlight: int | None = None) -> list[Figure]:
+    """Boxes joined by arrows: (symbol, what it holds), one of them drawn in colour. A panel each, so that they wrap."""
+    return [
+        _step(symbol, meaning, color=PALETTE["orange"] if place == highlight else INK, first=place == 0)
+        for place, (symbol, meaning) in enumerate(steps)
     ]
-    centres = [sum(widths[:place]) + 0.35 * place + width / 2 for place, width in enumerate(widths)]
-    length = sum(widths) + 0.35 * (len(steps) - 1)
-    fig = plt.figure(figsize=(length, 1.1))
-    ax = fig.add_axes((0, 0, 1, 1), xlim=(0, length), ylim=(-1.0, 0.6))
+
+
+def _step(symbol: str, meaning: str, *, color: str, first: bool) -> Figure:
+    """One box of a `pipeline` with what is written under it, and before it the arrow that leads there."""
+    fig = plt.figure(figsize=(1, 0.95))
+    ax = fig.add_axes((0, 0, 1, 1))
+    box = {"boxstyle": "round,pad=0.4", "facecolor": "none", "edgecolor": color, "linewidth": 1.4}
+    name = ax.text(0, 0.62, symbol, ha="center", va="center", fontsize=12, color=color, bbox=box)
+    words = ax.text(0, 0.19, meaning, ha="center", va="baseline", fontsize=9.5, linespacing=1.1)
+    fig.canvas.draw()
+    of_name, of_words = (text.get_window_extent().width / fig.dpi for text in (name, words))
+    of_box = of_name + 2 * 0.4 * 12 / 72  # the box is padded by 0.4 of its font's size
+    arrow, width = 0.0 if first else 0.12, max(of_box, of_words) + 0.04
+    fig.set_figwidth(width + arrow)
+    ax.set(xlim=(-width / 2 - arrow, width / 2), ylim=(0, 0.95))  # in inches
     ax.axis("off")
-    previous = None
-    for place, ((symbol, meaning), centre) in enumerate(zip(steps, centres)):
-        color = PALETTE["orange"] if place == highlight else INK
-        box = ax.text(centre, 0.12, symbol, ha="center", va="center", fontsize=13, color=color,
-                      bbox={"boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color, "linewidth": 1.4})  # fmt: skip
-        ax.text(centre, -0.5, meaning, ha="center", va="top", fontsize=9.5)
-        if previous is not None:
-            arrow = {
-                "arrowstyle": "->",
-                "color": INK,
-                "patchA": previous.get_bbox_patch(),
-                "patchB": box.get_bbox_patch(),
-                "shrinkA": 5,
-                "shrinkB": 5,
-            }
-            ax.annotate("", (centre, 0.12), (centres[place - 1], 0.12), arrowprops=arrow)
-        previous = box
+    if not first:
+        style = {"arrowstyle": "->", "color": INK, "shrinkA": 0, "shrinkB": 0}
+        # It begins in the gap between the panels, where the page lets it be seen.
+        ax.annotate("", (-of_box / 2 - 0.04, 0.62), (-width / 2 - arrow - GAP / 2, 0.62), arrowprops=style)
     return fig
 
 
@@ -239,7 +499,13 @@ def interval_bars(ax: Axes, *, values, intervals, names, color: str = PALETTE["b
 
 
 def attention(
-    tokens: list[str], patterns: Float[np.ndarray, "head query key"], *, names: list[str], alt: str, caption: str
+    tokens: list[str],
+    patterns: Float[np.ndarray, "head query key"],
+    *,
+    names: list[str],
+    alt: str,
+    caption: str,
+    details: str = "",
 ) -> None:
     """Attention patterns in circuitsvis: hover a head, then a token, to see where it looks.
 
@@ -254,13 +520,15 @@ def attention(
     library = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<script>{_circuitsvis()}</script>"
     display(HTML(
         f'{library}<figure class="sh-figure sh-circuitsvis"><div id="{key}" role="img" aria-label="{html.escape(alt)}"></div>'
-        f"<figcaption>{caption}</figcaption></figure>"
+        f"{_caption(caption, details)}</figure>"
         f'<script>(function () {{ const draw = () => CircuitsVis.render("{key}", CircuitsVis.AttentionHeads, {payload});'
         ' window.CircuitsVis ? draw() : window.addEventListener("load", draw); })();</script>'
     ))  # fmt: skip
 
 
-def passages(rows: Sequence[tuple[str, Sequence[str], Sequence[float], str]], *, alt: str, caption: str) -> None:
+def passages(
+    rows: Sequence[tuple[str, Sequence[str], Sequence[float], str]], *, alt: str, caption: str, details: str = ""
+) -> None:
     """Passages of text, each token shaded by the attention it gets: (heading, tokens, weights, the token that follows).
 
     Nothing is drawn: it is text that can be read, searched and printed. The shade is see-through, so that the
@@ -279,7 +547,7 @@ def passages(rows: Sequence[tuple[str, Sequence[str], Sequence[float], str]], *,
         )
     display(
         HTML(
-            f'<figure class="sh-figure sh-passages"><div role="group" aria-label="{html.escape(alt)}">{"".join(items)}</div><figcaption>{caption}</figcaption></figure>'
+            f'<figure class="sh-figure sh-passages"><div role="group" aria-label="{html.escape(alt)}">{"".join(items)}</div>{_caption(caption, details)}</figure>'
         )
     )
 
