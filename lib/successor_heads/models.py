@@ -1,6 +1,7 @@
 """A name goes in, an nnsight model comes out, ready to be read and traced.
 
     model = models.load("grown/pythia")                     # grown by this project, in the package
+    model = models.load("published/smollm2")                # published by others, from the package index
     model = models.load("EleutherAI/pythia-70m")            # from the Hugging Face hub
     model = models.load("./checkpoints/step-500", dtype="bfloat16", device="cuda")
 
@@ -25,7 +26,7 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
-from successor_heads import anatomy
+from successor_heads import anatomy, published
 from successor_heads.errors import UserError
 
 # What only a model in memory needs is imported where it is used: it takes longer than to score a streamed one.
@@ -216,7 +217,7 @@ def spreading() -> Literal["auto"]:
 
 def is_hub_id(name: str) -> bool:
     """Whether a name is to be looked up on the hub."""
-    return not name.startswith(("grown/", ".", "/", "~")) and not Path(name).exists()
+    return not name.startswith(("grown/", published.PREFIX, ".", "/", "~")) and not Path(name).exists()
 
 
 def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
@@ -231,6 +232,8 @@ def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
             known = ", ".join(grown_models()) or "none yet"
             raise UserError(f"There is no grown model '{name}': choose from {known}.")
         return ZOO / name.removeprefix("grown/")
+    if name.startswith(published.PREFIX):
+        return published.folder_of(name)
     folder = Path(name).expanduser()
     if not folder.is_dir():
         raise UserError(f"There is no folder {name}: give the folder of a saved model, or a hub id.")

@@ -35,7 +35,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from torch import Tensor
 from tqdm import tqdm
 
-from successor_heads import anatomy, models
+from successor_heads import anatomy, models, published
 from successor_heads.errors import UserError
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import effective_ov_logits, head_input
@@ -448,8 +448,7 @@ class KeptLayers(MutableMapping):
 
     def __init__(self, checkpoint: Checkpoint, token_ids: Tensor):
         asked = f"{checkpoint.name} {checkpoint.asked_revision} {checkpoint.dtype}"
-        place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "successor-heads"
-        self.path = place / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
+        self.path = published.cache_folder() / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self.layers: dict[int, list[Tensor]] = {}
         head = {
             "version": version("successor-heads"),
