@@ -500,7 +500,7 @@ def test_the_command_streams_to_the_same_record(checkpoints, tmp_path, capsys):
     for flag in ("--stream", "--no-stream"):
         path = tmp_path / f"{flag}.json"
         assert cli.main(["score", str(checkpoints["llama-grouped"]), flag, "--json", str(path)]) == 0
-        records.append(json.loads(path.read_text()) | {"seconds": 0, "peak_rss_bytes": 0})
+        records.append(json.loads(path.read_text()) | dict(created="", seconds=0, peak_rss_bytes=0))
     assert records[0] == records[1] and capsys.readouterr().err == ""
 
 
