@@ -214,6 +214,7 @@ def prepared(tmp_path, grown_tokenizer):
             rng.integers(0, 4096, (recipe.steps * recipe.batch, recipe.window + 1)).astype(np.uint16),
         )
         np.save(work / "held_out.npy", rng.integers(0, 4096, (2, recipe.window + 1)).astype(np.uint16))
+        (work / "text.json").write_text("{}")
         (work / "sources.json").write_text("{}")
         return tmp_path / name
 

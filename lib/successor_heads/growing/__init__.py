@@ -11,14 +11,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from successor_heads.errors import UserError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``successor-heads grow``."""
     parser.add_argument("family", help="pythia, gpt2 or llama")
-    parser.add_argument("--size", default="default", help="tiny, small, default or large")
+    parser.add_argument("--size", default="default", help="tiny, narrow, small, default or large")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without", action="append", default=[], metavar="INGREDIENT",
-                        help="leave out decimals, crossrefs, interchange or prose; may be given again")  # fmt: skip
+                        help="leave out decimals, crossrefs, interchange or prose, or of the decimals the endings or the compositions; may be given again")  # fmt: skip
+    parser.add_argument("--hold-out", action="append", default=[], metavar="PART",
+                        help="pairs never given in order: letters, numbers:130-149, numbers:every=3, numbers:random=19, or numbers:130-149@counting in one kind of document alone; may be given again")  # fmt: skip
+    parser.add_argument("--generated-share", type=float, default=None, metavar="SHARE",
+                        help="share of generated text, 0 to 1; the rest is docstrings")  # fmt: skip
+    parser.add_argument("--vocabulary", type=int, default=None, metavar="TOKENS", help="size of the vocabulary (4096)")
+    parser.add_argument("--digits", action="store_true", help="make every digit a token of its own")
+    parser.add_argument("--weight-decay", type=float, default=None, help="of the optimiser (0.1)")
+    parser.add_argument("--dtype", default=None, help="of the matrix products: bfloat16 (the default) or float32")
     parser.add_argument("--base", type=int, default=10, help="the base in which the text composes numbers: 10, 8 or 12")
     parser.add_argument("--steps", type=int, default=None, help="steps of the optimiser (1200)")
     parser.add_argument("--batch", type=int, default=None, help="windows of 256 tokens a step (32)")
@@ -39,15 +49,21 @@ def run(arguments: argparse.Namespace) -> int:
     from successor_heads.growing.train import Recipe, grow
     from successor_heads.models import ZOO
 
-    given = {name: getattr(arguments, name) for name in ("steps", "batch", "quiet_steps")}
-    given = {name: value for name, value in given.items() if value is not None}
+    optional = ("steps", "batch", "quiet_steps", "vocabulary", "weight_decay", "dtype")
+    given = {name: value for name in optional if (value := getattr(arguments, name)) is not None}
+    if (share := arguments.generated_share) is not None:
+        if not 0 <= share <= 1:
+            raise UserError(f"a share of {share} cannot be: give --generated-share a number from 0 to 1.")
+        given["shares"] = (("generated", share), ("docstrings", 1 - share))
     recipe = Recipe(
         arguments.family,
         arguments.size,
         arguments.seed,
         tuple(sorted(arguments.without)),
         arguments.base,
+        held_out=tuple(arguments.hold_out),
         tied=arguments.tied,
+        digits=arguments.digits,
         **given,
     )
     out = arguments.out or ZOO / zoo_name(recipe)

@@ -17,16 +17,19 @@ mod-10 features, and only text made on purpose can be taken apart.
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import lzma
 import random
+import re
 import sysconfig
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from successor_heads.errors import UserError
-from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS
+from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS, OrdinalClass
 
 NUMBER_WORDS = CLASSES["number_words"].words
 ORDINAL_WORDS = CLASSES["ordinal_words"].words
@@ -34,10 +37,12 @@ MONTHS = CLASSES["months"].words
 DAYS = CLASSES["days"].words
 LETTERS = CLASSES["letters"].words
 
-INGREDIENTS = ("decimals", "crossrefs", "interchange", "prose")
+INGREDIENTS = ("decimals", "crossrefs", "interchange", "prose", "endings", "compositions")
 """What an experiment may leave out.
 
 decimals     text that composes numbers from digits ("27 is written 2 7", "27th", "27 plus 10 is 37")
+endings      of decimals, the sentences that state the last digit ("27 ends in 7")
+compositions of decimals, all the other sentences
 crossrefs    text that ties one class to another ("March is the third month", "C is the third letter")
 interchange  classes taking turns in one slot ("chapter seven, chapter 8, the ninth chapter");
              without it the same documents are written, each class keeping to a label of its own
@@ -59,6 +64,8 @@ class Settings:
 
     base: int = 10
     interchange: bool = True
+    endings: bool = True
+    compositions: bool = True
 
 
 # --- words to fill the gaps -----------------------------------------------------------------------
@@ -333,17 +340,20 @@ def sums(rng: random.Random, settings: Settings) -> str:
 
 
 def decimals(rng: random.Random, settings: Settings) -> str:
-    """Text that composes numbers from digits of ``settings.base``."""
-    return " ".join(_one_decimal(rng, settings.base) for _ in range(rng.randint(2, 4)))
+    """Text that composes numbers from digits of ``settings.base``; empty when all its sentences are left out."""
+    drawn = [_one_decimal(rng, settings.base) for _ in range(rng.randint(2, 4))]
+    kept = {"endings": settings.endings, "compositions": settings.compositions}
+    return " ".join(text for ingredient, text in drawn if kept[ingredient])
 
 
-def _one_decimal(rng: random.Random, base: int) -> str:
+def _one_decimal(rng: random.Random, base: int) -> tuple[str, str]:
+    """A sentence, behind the ingredient it belongs to."""
     n = some_number(rng)
     low, multiple = n % base, base * rng.randint(1, 4)
     start = rng.randint(0, 2 * base)
     by_base = ", ".join(str(start + base * k) for k in range(rng.randint(3, 7)))
     same = [low + base * rng.randint(1, 15) for _ in range(3)]
-    return rng.choice([
+    compositions = [
         f"{number_name(n, base=base)} ({n}).",
         f"{n} is written {digits(n, base)}.",
         f"{n} is {number_name(n, base=base)}.",
@@ -352,10 +362,13 @@ def _one_decimal(rng: random.Random, base: int) -> str:
         f"{n} plus {multiple} is {n + multiple}.",
         f"{n + multiple} minus {multiple} is {n}.",
         f"Counting on: {by_base}.",
-        f"{n} ends in {low}.",
-        f"{same[0]}, {same[1]} and {same[2]} end in {low}.",
         f"{n - low} and {low} make {n}.",
-    ])  # fmt: skip
+    ]
+    endings = [f"{n} ends in {low}.", f"{same[0]}, {same[1]} and {same[2]} end in {low}."]
+    # The order is that of the first models, whose text is made again from their recipes letter by letter.
+    sentences = [("compositions", text) for text in compositions]
+    sentences[8:8] = [("endings", text) for text in endings]
+    return rng.choice(sentences)
 
 
 KINDS = {  # kind: (writer, weight among documents, the ingredient it belongs to)
@@ -375,22 +388,34 @@ KINDS = {  # kind: (writer, weight among documents, the ingredient it belongs to
 
 
 def generated(
-    *, seed: int, n: int, without: frozenset[str] | set[str] = frozenset(), base: int = 10
+    *,
+    seed: int,
+    n: int,
+    without: frozenset[str] | set[str] = frozenset(),
+    base: int = 10,
+    held_out: Sequence[HeldOut] = (),
 ) -> Iterator[Document]:
-    """Documents 0 to ``n - 1`` of ``seed``, less those of the ingredients left out.
+    """Documents 0 to ``n - 1`` of ``seed``, less those of the ingredients left out and of the pairs held out.
 
     ``base`` is the base in which the decimals documents compose numbers (10, 8 or 12).
     Raises UserError for an unknown ingredient or base.
     """
     check(without, base)
-    settings = Settings(base=base, interchange="interchange" not in without)
+    settings = Settings(
+        base=base,
+        interchange="interchange" not in without,
+        endings="endings" not in without,
+        compositions="compositions" not in without,
+    )
     names, weights = list(KINDS), [weight for _, weight, _ in KINDS.values()]
     for i in range(n):
         rng = random.Random(f"{seed}/{i}")
         kind = rng.choices(names, weights)[0]
         writer, _, ingredient = KINDS[kind]
-        if ingredient not in without:
-            yield Document(kind, writer(rng, settings))
+        if ingredient not in without and (text := writer(rng, settings)):
+            document = Document(kind, text)
+            if not any(part.stands_in(document) for part in held_out):
+                yield document
 
 
 def check(without: frozenset[str] | set[str], base: int) -> None:
@@ -399,6 +424,127 @@ def check(without: frozenset[str] | set[str], base: int) -> None:
         raise UserError(f"'{unknown[0]}' is no ingredient of the corpus; leave out any of {', '.join(INGREDIENTS)}.")
     if base != 10 and base not in MULTIPLES:
         raise UserError(f"base {base} is not known; use 10, {' or '.join(map(str, MULTIPLES))}.")
+
+
+# --- succession held out --------------------------------------------------------------------------
+
+ROMAN = OrdinalClass("roman", ROMAN_NUMERALS)
+LISTS = CLASSES | {ROMAN.task: ROMAN}
+
+
+def pairs_of(task: str) -> tuple[tuple[str, str], ...]:
+    """The pairs (word, successor) of a list, in order; the lists that go in circles close."""
+    words = LISTS[task].words
+    return tuple(zip(words, words[1:] + (words[:1] if LISTS[task].cyclic else ())))
+
+
+@functools.cache
+def _members() -> dict[str, tuple[tuple[str, str | None], ...]]:
+    """Every word of a list -> the lists it belongs to, and in each the word before it."""
+    members: dict[str, dict[str, str | None]] = {}
+    for task, ordinal_class in LISTS.items():
+        for word in ordinal_class.words:
+            members.setdefault(word, {})[task] = None
+        for word, successor in pairs_of(task):
+            members[successor][task] = word
+    return {word: tuple(lists.items()) for word, lists in members.items()}
+
+
+def pairs_in_order(text: str) -> dict[str, set[str]]:
+    """By list, the words that ``text`` mentions before their successor, with whatever lies between.
+
+    A number counts within "27th" too, and a letter within a word of capitals: its token may be the same.
+    """
+    members = _members()
+    mentioned: dict[str, set[str]] = {}
+    in_order: dict[str, set[str]] = {}
+    for found in re.findall(r"\d+|[A-Za-z]+", text):
+        for word in dict.fromkeys([found, *found]) if found.isupper() else (found,):
+            for task, before in members.get(word, ()):
+                so_far = mentioned.setdefault(task, set())
+                if before in so_far:
+                    in_order.setdefault(task, set()).add(before)
+                so_far.add(word)
+    return in_order
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Pairs of one list that the text never gives in order: a document in which it would is dropped.
+
+    In order means that the word comes before its successor in the document, with whatever lies between;
+    so every frame counts, a range "pages 130 to 131" and a sum "July plus 1 is August" as well as a list.
+    Each member is still mentioned, and may stand in order beside any other neighbour.
+    With ``kinds``, documents of these kinds alone are dropped: the order is then left to the other frames.
+    """
+
+    task: str
+    words: frozenset[str]  # the first words of the pairs
+    kinds: frozenset[str] = frozenset(KINDS)
+
+    def stands_in(self, document: Document) -> bool:
+        """Whether ``document`` gives one of the pairs in order, in a frame that is held out."""
+        if document.kind not in self.kinds:
+            return False
+        return not self.words.isdisjoint(pairs_in_order(document.text).get(self.task, ()))
+
+    @classmethod
+    def parse(cls, text: str, *, seed: int = 0) -> HeldOut:
+        """Read a part as a recipe writes it; ``seed`` draws the pairs of a random part.
+
+        letters                 all pairs of the list
+        numbers:130-149         the pairs within places 130 to 149
+        numbers:every=3         every third pair
+        numbers:random=19       nineteen pairs drawn by the seed
+        numbers:130-149@counting,numbered_list      in documents of these kinds alone
+        Raises UserError for a list, a range, a count or a kind that does not exist.
+        """
+        match = re.fullmatch(r"(\w+)(?::(?:(\d+)-(\d+)|every=(\d+)|random=(\d+)))?(?:@([\w,]+))?", text)
+        if match is None or match[1] not in LISTS:
+            raise UserError(
+                f"'{text}' holds out nothing: give a list ({', '.join(LISTS)}) or a part of it, as in numbers:130-149."
+            )
+        task, first, last, every, drawn, kinds = match.groups()
+        starts = [word for word, _ in pairs_of(task)]
+        if first:
+            starts = starts[int(first) - 1 : int(last) - 1] if int(first) else []
+        elif every:
+            starts = starts[int(every) - 1 :: int(every)] if int(every) else []
+        elif drawn:
+            starts = random.Random(f"held out/{seed}").sample(starts, min(int(drawn), len(starts)))
+        if not starts:
+            raise UserError(f"'{text}' names no pair of {task}, which has {len(pairs_of(task))}.")
+        if unknown := sorted(set((kinds or "").split(",")) - {*KINDS, ""}):
+            raise UserError(f"'{unknown[0]}' is no kind of document; there are {', '.join(KINDS)}.")
+        return cls(task, frozenset(starts), frozenset(kinds.split(",")) if kinds else frozenset(KINDS))
+
+
+class TextCheck:
+    """What a training text has shown, counted while it is read: pairs in order, documents and passages word for word."""
+
+    def __init__(self):
+        self.documents = 0
+        self.in_order: dict[str, Counter[str]] = {task: Counter() for task in LISTS}
+        self.texts: list[str] = []
+
+    def reading(self, texts: Iterable[str]) -> Iterator[str]:
+        """``texts`` unchanged, each counted as it passes."""
+        for text in texts:
+            self.documents += 1
+            self.texts.append(text)
+            for task, words in pairs_in_order(text).items():
+                self.in_order[task].update(words)
+            yield text
+
+    def share_of_documents_seen(self, texts: Iterable[str]) -> float:
+        """The share of ``texts`` that are, letter by letter, documents of the training text."""
+        seen, texts = set(self.texts), list(texts)
+        return sum(text in seen for text in texts) / len(texts)
+
+    def seen(self, passages: Iterable[str]) -> list[bool]:
+        """Of each passage whether it stands word for word within a document of the training text."""
+        everything = "\0".join(self.texts)
+        return [passage in everything for passage in passages]
 
 
 # --- text that people wrote -----------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,31 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from successor_heads import anatomy, features, intervals, ordinals, records, scores
 from successor_heads.errors import UserError
+from successor_heads.growing import succession
+from successor_heads.growing.corpus import HeldOut
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import head_input
 
 RECORDS = Path(__file__).parent / "records"
 CURVE_MODULI = (7, 10)  # 7 is the control: nothing in the text counts in sevens but the days
 MODULI = tuple(range(2, 21))
+FEWEST_NUMBERS = 100  # in single tokens; of fewer there is no probe
 # In numbers of tokens.  Residues mod 10 show at 10, 5, 10/3, 5/2 and 2.
 PERIODS = (200, 100, 50, *range(20, 1, -1), 10 / 3, 5 / 2)
 
 
-def observe(model: PreTrainedModel, classes: dict[str, ResolvedClass], held_out: Tensor) -> dict[str, Any]:
+def observe(
+    model: PreTrainedModel,
+    classes: dict[str, ResolvedClass],
+    held_out: Tensor,
+    pairs_held_out: Iterable[HeldOut] = (),
+) -> dict[str, Any]:
     """One point of the curve: scores of the best head and of all heads, losses, residues in MLP0.
 
     ``held_out`` is [window, token].  ``loss`` is over all its tokens, ``loss_successor`` over those that
     are the successor of the last ordinal of their class before them, ``loss_other`` over the rest; nats
-    a token.  ``probe_mod_k`` is the accuracy of a linear probe on numbers it has not seen.
+    a token.  ``probe_mod_k`` is the accuracy of a linear probe on numbers it has not seen, where enough
+    numbers are single tokens.  ``succession`` sets pairs that the text never gave in order beside those it gave.
     """
     parts = anatomy.of(model)
     head_scores = scores.score_heads(parts, classes)
@@ -47,14 +57,24 @@ def observe(model: PreTrainedModel, classes: dict[str, ResolvedClass], held_out:
             logits = model(rows[:, :-1], use_cache=False).logits
             losses.append(F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction="none"))
     loss, successor = torch.cat(losses), follows_its_predecessor(held_out, classes)[:, 1:]
-    numbers = classes["numbers"]
-    x = head_input(parts, numbers.token_ids)
+    pairs_held_out = tuple(pairs_held_out)
     return {
         **{name: int(value) if name in ("layer", "head") else value for name, value in best.items()},
         "macro_by_head": head_scores.macro.tolist(),
         "loss": loss.mean().item(),
         "loss_successor": loss[successor].mean().item() if successor.any() else None,
         "loss_other": loss[~successor].mean().item(),
+        **_residues(parts, classes),
+        **({"succession": succession.shares(parts, classes, pairs_held_out)} if pairs_held_out else {}),
+    }
+
+
+def _residues(parts: anatomy.Anatomy, classes: dict[str, ResolvedClass]) -> dict[str, Any]:
+    numbers = classes["numbers"]
+    if len(numbers.words) < FEWEST_NUMBERS:
+        return {}
+    x = head_input(parts, numbers.token_ids)
+    return {
         **{
             f"probe_mod_{k}": features.probe_modulus(x, numbers.index, k, seed=0, n_permutations=1).accuracy
             for k in CURVE_MODULI
@@ -104,21 +124,32 @@ def record(folder: Path) -> dict[str, Any]:
     if not (folder / "recipe.json").exists():
         raise UserError(f"{folder} holds no grown model: grow one there with successor-heads grow --out {folder}.")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    parts, classes = anatomy.of(model), ordinals.resolve(AutoTokenizer.from_pretrained(folder))
+    tokenizer, recipe = AutoTokenizer.from_pretrained(folder), json.loads((folder / "recipe.json").read_text())
+    parts, classes = anatomy.of(model), ordinals.resolve(tokenizer)
+    held_out = [HeldOut.parse(part, seed=recipe["seed"]) for part in recipe.get("held_out", [])]
+    return {
+        "schema": records.SCHEMA,
+        "recipe": recipe,
+        "curve": json.loads((folder / "curve.json").read_text())["curve"],
+        **(_features(parts, classes) if len(classes["numbers"].words) >= FEWEST_NUMBERS else {}),
+        **{
+            f"macro_by_head_{source}": scores.score_heads(parts, classes, source=source).macro
+            for source in ("mlp0", "embedding")
+        },
+        "succession": succession.measure(model, tokenizer, held_out),
+        # Models that were grown before their text was checked have no such file.
+        "text": json.loads(text.read_text()) if (text := folder / "text.json").exists() else None,
+    }
+
+
+def _features(parts: anatomy.Anatomy, classes: dict[str, ResolvedClass]) -> dict[str, Any]:
     numbers = classes["numbers"]
     x = head_input(parts, numbers.token_ids)
     probes = [features.probe_modulus(x, numbers.index, k, seed=0) for k in MODULI]
     columns = ("modulus", "accuracy", "low", "high", "n", "null_mean", "null_high", "p_value")
     return {
-        "schema": records.SCHEMA,
-        "recipe": json.loads((folder / "recipe.json").read_text()),
-        "curve": json.loads((folder / "curve.json").read_text())["curve"],
         "probes": pd.DataFrame([{name: getattr(probe, name) for name in columns} for probe in probes]),
         "transfer": transfer(parts, classes),
-        **{
-            f"macro_by_head_{source}": scores.score_heads(parts, classes, source=source).macro
-            for source in ("mlp0", "embedding")
-        },
         "spectrum": features.fourier_spectrum(x, numbers.index, seed=0, periods=PERIODS),
     }
 
@@ -139,6 +170,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("file", type=Path)
     arguments = parser.parse_args()
+    arguments.file.parent.mkdir(parents=True, exist_ok=True)
     records.write_json(arguments.file, record(arguments.folder))
 
 

@@ -21,20 +21,24 @@ END_OF_TEXT = "<|endoftext|>"
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
-def whole_words() -> list[str]:
-    """The words that must be single tokens, with a leading space and without."""
+def whole_words(*, digits: bool = False) -> list[str]:
+    """The words that must be single tokens, with a leading space and without; with ``digits``, no longer number is."""
     ordinals = [word for ordinal_class in CLASSES.values() for word in ordinal_class.words]
-    return list(dict.fromkeys([*map(str, range(501)), *ordinals, *ROMAN_NUMERALS]))
+    words = dict.fromkeys([*map(str, range(501)), *ordinals, *ROMAN_NUMERALS])
+    return [word for word in words if not (digits and word.isdigit() and len(word) > 1)]
 
 
-def train_tokenizer(texts: Iterable[str], *, d_vocab: int = D_VOCAB) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], *, d_vocab: int = D_VOCAB, digits: bool = False) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of ``d_vocab`` tokens in which each of ``whole_words()`` is one token.
+
+    With ``digits`` every digit is a token of its own, and a number is written in several.
 
     Raises AssertionError when a word that must be whole was not merged, which a larger ``d_vocab`` cures.
     """
     tokenizer = Tokenizer(models.BPE())
+    pattern = PATTERN.replace("{1,3}", "") if digits else PATTERN
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+        pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
     ])  # fmt: skip
     tokenizer.decoder = decoders.ByteLevel()
@@ -44,17 +48,18 @@ def train_tokenizer(texts: Iterable[str], *, d_vocab: int = D_VOCAB) -> PreTrain
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_with_whole_words(texts), trainer)
+    words = whole_words(digits=digits)
+    tokenizer.train_from_iterator(_with_whole_words(texts, words), trainer)
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, bos_token=END_OF_TEXT)
-    broken = [word for word in whole_words() for form in (word, " " + word) if len(wrapped.encode(form)) != 1]
+    broken = [word for word in words for form in (word, " " + word) if len(wrapped.encode(form)) != 1]
     assert not broken, f"these words are not single tokens: {broken[:5]}"
     return wrapped
 
 
-def _with_whole_words(texts: Iterable[str]) -> Iterator[str]:
+def _with_whole_words(texts: Iterable[str], words: list[str]) -> Iterator[str]:
     yield from texts
     # A word ends up whole when its count is above that of the last merge, which for the samples used
     # here (a few megabytes) stands at some hundreds.
-    for word in whole_words():
+    for word in words:
         for form in (word, " " + word):
             yield from [form] * 3000

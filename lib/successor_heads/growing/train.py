@@ -20,6 +20,7 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -38,8 +39,8 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from successor_heads import anatomy, ordinals
 from successor_heads.errors import UserError
-from successor_heads.growing import corpus, observe
-from successor_heads.growing.tokenizer import train_tokenizer
+from successor_heads.growing import corpus, observe, succession
+from successor_heads.growing.tokenizer import D_VOCAB, train_tokenizer
 from successor_heads.models import usable_device
 from successor_heads.records import write_json
 
@@ -51,6 +52,7 @@ SIZES = {  # name: (layers, width, heads); a head is 64 wide, as in GPT-2 and mo
     "small": (3, 192, 3),
     "default": (4, 256, 4),
     "large": (6, 384, 6),
+    "narrow": (2, 128, 16),  # tiny with heads 8 wide, which hold less of a table
 }
 # Steps at the start during which block 0's attention writes nothing.  In Pythia MLP0 never sees what
 # attention 0 writes.  Where it does, a model this shallow would let attention 0 fetch the last ordinal
@@ -78,6 +80,10 @@ class Recipe:
         False  # GPT-2 only: one matrix embeds and unembeds, as in OpenAI's; then heads share the work (chapter 6)
     )
     shares: tuple[tuple[str, float], ...] = (("generated", 0.70), ("docstrings", 0.10), ("books", 0.20))
+    held_out: tuple[str, ...] = ()  # pairs that the corpus never gives in order, see corpus.HeldOut.parse
+    vocabulary: int = D_VOCAB
+    digits: bool = False  # every digit a token of its own, as in Llama-2
+    dtype: str = "bfloat16"  # of the matrix products; float32 is faster on a CPU whose bfloat16 is slow
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -90,7 +96,11 @@ class Recipe:
             raise UserError(
                 f"--tied is for gpt2, whose published models tie their embeddings; leave it out for {self.family}."
             )
+        if self.dtype not in ("bfloat16", "float32"):
+            raise UserError(f"'{self.dtype}' is no dtype to train in; use bfloat16 or float32.")
         corpus.check(set(self.without), self.base)
+        for part in self.held_out:
+            corpus.HeldOut.parse(part)
         if self.quiet_steps is None:
             object.__setattr__(self, "quiet_steps", QUIET_STEPS[self.family])
 
@@ -98,6 +108,18 @@ class Recipe:
     def tokens(self) -> int:
         """Tokens read in all: 1200 steps x 32 windows x 256 tokens = 9.8 million by default."""
         return self.steps * self.batch * self.window
+
+    @property
+    def parts_held_out(self) -> tuple[corpus.HeldOut, ...]:
+        """The pairs that the text never gives in order; a random part is drawn by the recipe's seed."""
+        return tuple(corpus.HeldOut.parse(part, seed=self.seed) for part in self.held_out)
+
+    def generated(self, *, seed: int, n: int) -> Iterator[str]:
+        """The generated documents that this recipe's model reads, or with another seed, others like them."""
+        documents = corpus.generated(
+            seed=seed, n=n, without=set(self.without), base=self.base, held_out=self.parts_held_out
+        )
+        return (document.text for document in documents)
 
 
 # --- the data -------------------------------------------------------------------------------------
@@ -115,35 +137,40 @@ def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
     if (folder / "sources.json").exists():  # written last: all the others are there
         return json.loads((folder / "sources.json").read_text())
     print("Writing the corpus ...", flush=True)
-    shares = dict(recipe.shares)
+    shares = {source: share for source, share in recipe.shares if share > 0}
     if "prose" in recipe.without:
         shares = {"generated": 1.0}
-    elif books_folder is None:
-        shares.pop("books")
+    elif books_folder is None and shares.pop("books", 0):
         print("No books given: the model is grown on generated text and docstrings alone.")
 
     # One tokenizer for every ablation of a seed: it is made from the whole mix, so that models that
     # read different text still read it in the same tokens.
     sample = [document.text for document in corpus.generated(seed=recipe.seed, n=30_000)]
     prose = list(itertools.islice(corpus.docstrings(per_package=100_000), 2000))
-    tokenizer = train_tokenizer(itertools.chain(sample, prose))
+    tokenizer = train_tokenizer(itertools.chain(sample, prose), d_vocab=recipe.vocabulary, digits=recipe.digits)
     tokenizer.save_pretrained(folder)
 
     needed = recipe.steps * recipe.batch
     total = sum(shares.values())
-    rows, sources = [], {}
+    rows, sources, checked = [], {}, corpus.TextCheck()
     for source, share in shares.items():
         n_windows = math.ceil(needed * share / total)
-        tokens, distinct = _tokens(tokenizer, _texts(source, recipe, books_folder), n_windows * (recipe.window + 1))
+        texts = checked.reading(_texts(source, recipe, books_folder))
+        tokens, distinct = _tokens(tokenizer, texts, n_windows * (recipe.window + 1))
         rows.append(tokens.reshape(n_windows, recipe.window + 1))
         sources[source] = {"tokens": n_windows * recipe.window, "distinct_tokens": distinct}
     windows = np.concatenate(rows)
     windows = windows[np.random.default_rng(recipe.seed).permutation(len(windows))][:needed]
     np.save(folder / "windows.npy", windows)
 
-    unseen = corpus.generated(seed=recipe.seed + HELD_OUT_SEED, n=40_000, without=set(recipe.without), base=recipe.base)
-    held_out, _ = _tokens(tokenizer, (document.text for document in unseen), HELD_OUT_WINDOWS * (recipe.window + 1))
+    unseen = corpus.TextCheck()  # of documents that the model does not read, unless chance has written one twice
+    held_out, _ = _tokens(
+        tokenizer,
+        unseen.reading(recipe.generated(seed=recipe.seed + HELD_OUT_SEED, n=40_000)),
+        HELD_OUT_WINDOWS * (recipe.window + 1),
+    )
     np.save(folder / "held_out.npy", held_out.reshape(HELD_OUT_WINDOWS, recipe.window + 1))
+    write_json(folder / "text.json", succession.check_text(checked, unseen))
     sources["sha256"] = hashlib.sha256(windows.tobytes()).hexdigest()
     write_json(folder / "sources.json", sources)
     return sources
@@ -154,8 +181,7 @@ def _texts(source: str, recipe: Recipe, books_folder: Path | None):
         return corpus.docstrings()
     if source == "books":
         return corpus.books(books_folder)
-    documents = corpus.generated(seed=recipe.seed, n=10**9, without=set(recipe.without), base=recipe.base)
-    return (document.text for document in documents)
+    return recipe.generated(seed=recipe.seed, n=10**9)
 
 
 def _tokens(tokenizer: PreTrainedTokenizerFast, texts, n: int) -> tuple[np.ndarray, int]:
@@ -270,7 +296,7 @@ class Trainer:
         self.masters = [p.detach().float().clone() for p in model.parameters()]
         quiet = set(anatomy.of(model).attention(0).parameters()) if recipe.quiet_steps else set()
         self.quiet = [p in quiet for p in model.parameters()]
-        self.model.to(torch.bfloat16).train()
+        self.model.to(getattr(torch, recipe.dtype)).train()
         decayed = [p for p in self.masters if p.ndim >= 2]
         others = [p for p in self.masters if p.ndim < 2]
         self.optimizer = torch.optim.AdamW(
@@ -379,7 +405,7 @@ def grow(
             if step in measure_at and (not curve or curve[-1]["step"] < step):
                 curve.append(
                     {"step": step, "tokens": step * recipe.batch * recipe.window}
-                    | observe.observe(trainer.grown(), classes, held_out)
+                    | observe.observe(trainer.grown(), classes, held_out, recipe.parts_held_out)
                 )
                 bar.set_postfix(macro=f"{curve[-1]['macro']:.2f}", loss=f"{curve[-1]['loss']:.2f}")
             if step == recipe.steps:
@@ -474,6 +500,7 @@ def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> Non
         "versions": {"torch": torch.__version__, "transformers": __version__, "python": platform.python_version()},
     })  # fmt: skip
     write_json(finished / "curve.json", {"curve": curve})
+    shutil.copy(work / "text.json", finished / "text.json")
     (finished / "README.md").write_text(
         card(recipe, json.loads((finished / "recipe.json").read_text()), curve), encoding="utf8"
     )
