@@ -219,9 +219,9 @@ def test_called_modules_give_what_is_stored(checkpoints):
             with model.trace("1"):
                 probe = model.get(parts.embedding_path).output
                 shapes = {n: tuple(p.shape) for n, p in model._module.named_parameters()}
-                called = ndif.Called(model, parts, shapes, probe)
-                found = nnsight.save([called.take(n) for n in names])
-                embedded = nnsight.save(called.take(f"{parts.embedding_path}.weight", rows=rows, of=parts.d_vocab))
+                probed = ndif.ProbedWeights(model, parts, shapes, probe)
+                found = nnsight.save([probed.take(n) for n in names])
+                embedded = nnsight.save(probed.take(f"{parts.embedding_path}.weight", rows=rows, of=parts.d_vocab))
             found.append(embedded)
             stored = [loaded.take(n).float() for n in names]
             stored.append(loaded.take(f"{parts.embedding_path}.weight", rows=rows, of=parts.d_vocab).float())

@@ -1,5 +1,7 @@
 """What a model answers when a part of it is ablated or steered: total effects.
 
+::
+
     effects = ablation.mean_ablation_effects(model, prompts, answers, members=days.token_ids, reference=prompts)
     effects.logit_fall[1, 6]     # one number a prompt for L1H6
 
@@ -271,7 +273,7 @@ def gradient_attribution(
         embedded = model.get(parts.embedding_path).output
         # The weights are frozen, so that the graph has to start here.
         embedded.requires_grad_(True)
-        heads = list().save()
+        heads = nnsight.save([])
         for layer in range(parts.n_layers):
             heads.append(parts.output_projection(layer).input)
         logits = model.output.logits[:, :-1].save()

@@ -1,5 +1,7 @@
 """What a head does in text: where it matters most of all heads, and for what.
 
+::
+
     effects, reference = behaviours.measure(model, contexts, seed=0)
     won = behaviours.winners(effects.mean) == layer * n_heads + head
     behaviours.behaviour([" Wednesday", " on"], " Thursday")          # 'successorship'
@@ -166,7 +168,7 @@ def shuffled_effects(
     """
     rng = np.random.default_rng(seed)
     answers = contexts[places[:, 0], places[:, 1] + 1]
-    total = 0.0
+    total = torch.zeros(len(answers), *mean.shape[:2])
     for _ in range(n_shuffles):
         rows = []
         for context, prefix in places.tolist():
@@ -174,7 +176,7 @@ def shuffled_effects(
             # A token that starts every text stays at the start.
             rng.shuffle(row[int(row[0] == model.tokenizer.bos_token_id) : -1])
             rows.append(row.tolist())
-        total = total + direct_effects.direct_effects_at_end(model, rows, answers, mean=mean)
+        total += direct_effects.direct_effects_at_end(model, rows, answers, mean=mean)
     return total / n_shuffles
 
 
@@ -301,7 +303,7 @@ def winning_cases(
 def shuffled_shares(
     cases: pd.DataFrame, *, top: int, seed: int, n_shuffles: int = 20, within: str | None = None
 ) -> dict[str, float]:
-    """Share of each behaviour when the answers are dealt out at random among the cases: what chance does.
+    """Share of each behaviour when the answers are shuffled among the cases: what chance does.
 
     With `within`, a column such as "context", answers stay in their group and none stays with its own case:
     then what a context is about counts as chance, too. A case that is alone in its group is left out.

@@ -7,6 +7,7 @@ On prompts with one answer, after every prefix of a text, and split into parts t
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import nnsight
 import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
@@ -40,7 +41,7 @@ def on_answers(
     means = mean_head_outputs(model, reference)
     final_norm = model.get(parts.final_norm_path)
     with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
-        heads = list().save()
+        heads = nnsight.save([])
         for layer in range(parts.n_layers):
             heads.append(parts.output_projection(layer).input[:, -1])
         stream = final_norm.input[:, -1].save()
@@ -93,15 +94,16 @@ def reference_outputs(
     _check_readable(model, parts)
     generator = torch.Generator().manual_seed(seed)
     places = torch.randint(contexts.numel(), (n_drawn,), generator=generator)
-    total, drawn = 0.0, torch.zeros(n_drawn, parts.n_layers, parts.n_heads, parts.d_head)
+    total = torch.zeros(parts.n_layers, parts.n_heads, parts.d_head, dtype=torch.double)
+    drawn = torch.zeros(n_drawn, *total.shape)
     for start in range(0, len(contexts), batch_size):
         batch = contexts[start : start + batch_size].to(model._module.device)
         with torch.no_grad(), model.trace(batch, logits_to_keep=1):
-            heads = list().save()
+            heads = nnsight.save([])
             for layer in range(parts.n_layers):
                 heads.append(parts.output_projection(layer).input)
         z = torch.stack(heads, -2).float().unflatten(-1, (parts.n_heads, parts.d_head)).flatten(0, 1).cpu()
-        total = total + z.sum(0, dtype=torch.double)
+        total += z.sum(0, dtype=torch.double)
         first = start * contexts.shape[1]
         here = (places >= first) & (places < first + len(z))
         drawn[here] = z[places[here] - first]
@@ -123,7 +125,7 @@ def effects_in_text(
     _check_readable(model, parts)
     final_norm = model.get(parts.final_norm_path)
     with torch.no_grad(), model.trace(contexts.to(model._module.device)):
-        heads, attended, weight = list().save(), list().save(), list().save()
+        heads, attended, weight = nnsight.save([]), nnsight.save([]), nnsight.save([])
         for layer in range(parts.n_layers):
             heads.append(parts.output_projection(layer).input[:, :-1])
             pattern = parts.attention(layer).output[1][:, :, :-1]
@@ -166,7 +168,7 @@ def direct_effects_at_end(
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
         with torch.no_grad(), model.trace(encode(model, [prompts[place] for place in places]), logits_to_keep=1):
-            heads = list().save()
+            heads = nnsight.save([])
             for layer in range(parts.n_layers):
                 heads.append(parts.output_projection(layer).input[:, -1])
             stream = final_norm.input[:, -1].save()
@@ -195,7 +197,7 @@ def logit_parts(
     mean = mean.to(model._module.device, model._module.dtype)
     written = {}
     with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
-        outputs, mlps = list().save(), list().save()
+        outputs, mlps = nnsight.save([]), nnsight.save([])
         first = parts.block(0).input[:, -1].save()
         for layer in range(parts.n_layers):
             projection = parts.output_projection(layer)
@@ -225,7 +227,7 @@ def _direct(parts, stream, heads, following, replaced):
     unembed = parts.unembed(following.flatten()).T.unflatten(0, following.shape)
     intact = (parts.final_norm(stream) * unembed).sum(-1)
     linear = _frozen_final_norm(parts, stream)
-    effects = {name: [] for name in (*replaced, "frozen")}
+    effects: dict[str, list[Tensor]] = {name: [] for name in (*replaced, "frozen")}
     for layer, z in enumerate(heads):
         z = z.float().unflatten(-1, (parts.n_heads, parts.d_head))
         w_o = parts.w_o(layer)

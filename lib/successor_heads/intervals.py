@@ -1,5 +1,7 @@
 """Statistics of the book, without torch: intervals of shares, and tests of pairs.
 
+::
+
     low, high = intervals.wilson(right, n)                       # a share of independent cases
     low, high = intervals.clustered_wilson(success, source)      # cases that stand or fall together
     share, low, high = intervals.share_interval(hits, of, seed=0)   # counts by context

@@ -1,11 +1,14 @@
 """Models that stay on NDIF: their weights computed with, there, and what goes wrong there in one sentence.
 
-parts = ndif.anatomy_of(models.load("meta-llama/Llama-3.1-70B", remote=True))
-x = parts.compute(ov_circuit.head_input, token_ids)
+::
+
+    parts = ndif.anatomy_of(models.load("meta-llama/Llama-3.1-70B", remote=True))
+    x = parts.compute(ov_circuit.head_input, token_ids)
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import nnsight
 import torch
@@ -18,29 +21,25 @@ from successor_heads.errors import UserError
 
 
 def anatomy_of(model: TransformersModel) -> Anatomy:
-    """The anatomy of a model wherever it runs; weights on NDIF can be computed with, but not taken.
-
-    parts = anatomy_of(models.load("meta-llama/Llama-3.1-70B", remote=True))
-    x = parts.compute(ov_circuit.head_input, token_ids)
-    """
+    """The anatomy of a model wherever it runs; weights on NDIF can be computed with, but not taken."""
     here = anatomy.of(model)
     if not model.remote:
         return here
     remote_class = type("Remote", (_Remote, type(here)), {"family_class": type(here)})
-    return remote_class(here.config, Elsewhere(), model=model)
+    return remote_class(here.config, RemoteWeights(), model=model)
 
 
-class Elsewhere:
+class RemoteWeights:
     """Weights that are not on this machine. Whoever asks for one gets a UserError."""
 
     def __contains__(self, name):
-        return self.take(name)
+        self.take(name)
 
     def take(self, name, **rows):
         raise UserError("The weights are on NDIF: hand what you would do with them to parts.compute, as a function.")
 
 
-class Called:
+class ProbedWeights:
     """A model's tensors, found out by calling its modules: inside a trace, NDIF runs modules but shows no weights.
 
     A linear map of the rows of the identity is its weight. The rows are scaled up by a power of two, which
@@ -55,7 +54,7 @@ class Called:
         # What the family adds to a norm's stored weight before it is used: 1 in Gemma.
         self.added = float(parts.gain(torch.zeros(1)))
         # Any activation: its dtype and its device are the model's.
-        self.like = {"dtype": probe.dtype, "device": probe.device}
+        self.dtype, self.device = probe.dtype, probe.device
         self.narrow = probe.dtype == torch.float16
 
     def __contains__(self, name):
@@ -65,11 +64,11 @@ class Called:
         path, _, leaf = name.rpartition(".")
         module, shape = self.model.get(path), self.shapes[f"{path}.weight"]
         if path == self.embedding_path:
-            embedded = module(rows.to(self.like["device"])).detach()
+            embedded = module(rows.to(self.device)).detach()
             return embedded if self.embedding_scale == 1 else embedded.float() / self.embedding_scale
         n_in = shape[0] if self.in_out or len(shape) == 1 else shape[1]
         if leaf == "bias":
-            tensor = module(torch.zeros(1, n_in, **self.like))[0].detach()
+            tensor = module(torch.zeros(1, n_in, dtype=self.dtype, device=self.device))[0].detach()
         elif len(shape) == 1:
             tensor = self._gain(module, n_in)
         else:
@@ -77,7 +76,7 @@ class Called:
         return tensor.reshape(of, -1)[rows.start : rows.stop : rows.step] if isinstance(rows, range) else tensor
 
     def _gain(self, norm, n: int) -> Tensor:
-        signs = torch.ones(1, n, **self.like)
+        signs = torch.ones(1, n, dtype=self.dtype, device=self.device)
         signs[:, 1::2] = -1
         large = signs * 2.0 ** (8 if self.narrow else 20)  # so that the epsilon under the root does not count
         return ((norm(large).detach().float() - norm(-large).detach().float()) / 2 * signs)[0] - self.added
@@ -85,7 +84,7 @@ class Called:
     def _linear(self, linear, n_in: int, *, columns: Tensor | slice) -> Tensor:
         scale, pieces = 2.0 ** (8 if self.narrow else 64), []
         for start in range(0, n_in, 512):  # the whole of W_U would be large
-            identity = torch.zeros(min(512, n_in - start), n_in, **self.like)
+            identity = torch.zeros(min(512, n_in - start), n_in, dtype=self.dtype, device=self.device)
             identity.diagonal(start).fill_(scale)
             pieces.append(linear(identity).detach()[:, columns].float() / scale)
         # In the order in memory in which it is stored, or sums would differ in the last bit.
@@ -95,17 +94,22 @@ class Called:
 class _Remote:
     """What an Anatomy does otherwise when its weights are on NDIF."""
 
+    model: Any
+    config: Any
+    family_class: type[Anatomy]
+
     def compute(self, function: Callable, *args, **kwargs):
-        """function(parts, *args, **kwargs), run inside one nnsight trace there; what it returns comes back."""
+        """What `function` returns on the anatomy and the arguments, run there inside one nnsight trace."""
         # NDIF has not installed this package: its functions travel as source, with the names they use.
         nnsight.register("successor_heads")
-        model, family, config, called = self.model, self.family_class, self.config, Called
+        model, family, config, probed = self.model, self.family_class, self.config, ProbedWeights
         shapes = {name: tuple(parameter.shape) for name, parameter in model._module.named_parameters()}
         with explained(model), model.trace("1", remote=model.remote):
             probe = model.get(family.embedding_path).output
             # A server may cast what a trace computes to the model's own, narrower dtype.
             with torch.no_grad(), torch.autocast("cuda", enabled=False):
-                weights = called(model, family(config, None), shapes, probe)
+                parts = family(config, None)  # type: ignore[arg-type]  # its layout alone is asked for
+                weights = probed(model, parts, shapes, probe)
                 answer = nnsight.save(function(family(config, weights), *args, **kwargs))
         return answer
 

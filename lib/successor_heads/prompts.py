@@ -1,5 +1,7 @@
 """Prompts, and what a model does on them: its logits, its attention patterns, what its parts hold.
 
+::
+
     tokens, patterns = prompts.attention_patterns(model, " Monday, Tuesday,")
     patterns[1, 6, -1]           # where L1H6 looks from the last token
 
@@ -54,7 +56,7 @@ def attention_patterns(
     parts = anatomy.of(model)
     inputs = encode(model, [prompt])
     with torch.no_grad(), model.trace(inputs):
-        patterns = list().save()
+        patterns = nnsight.save([])
         for layer in range(parts.n_layers):
             patterns.append(parts.attention(layer).output[1][0])
     return token_texts(model.tokenizer, inputs["input_ids"][0]), torch.stack(patterns).float().cpu()

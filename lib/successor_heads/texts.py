@@ -1,6 +1,8 @@
 """Text for a model to read: where it comes from, and how it is cut into contexts.
 
-contexts = texts.cut(model.tokenizer, texts.read("documentation"), n=32, length=256, seed=0)
+::
+
+    contexts = texts.cut(model.tokenizer, texts.read("documentation"), n=32, length=256, seed=0)
 """
 
 import ast
@@ -10,7 +12,7 @@ from collections import Counter
 from importlib.metadata import distributions
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -21,7 +23,7 @@ from torch import Tensor
 from successor_heads import models
 from successor_heads.errors import UserError
 
-PILE = {
+PILE: dict[str, Any] = {  # keywords of hf_hub_download
     "repo_id": "NeelNanda/pile-10k",
     "revision": "127bfedcd5047750df5ccf3a12979a47bfa0bafa",
     "filename": "data/train-00000-of-00001-4746b8785c874cc7.parquet",
@@ -93,7 +95,8 @@ def _docstrings(per_package: int = 150_000) -> list[str]:
 
 def _descriptions() -> list[str]:
     """What packages say of themselves, as on their page in the package index."""
-    found = {package.name: package.metadata.get_payload() for package in distributions()}
+    # Metadata is an email whose body is the description; what importlib promises of it leaves the body out.
+    found = {package.name: package.metadata.get_payload() for package in distributions()}  # type: ignore[attr-defined]
     return [text for name, text in sorted(found.items()) if len(text.strip()) > 400]
 
 

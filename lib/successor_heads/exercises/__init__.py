@@ -1,9 +1,11 @@
 """Self-checks for the exercises: what is right is confirmed, what is wrong is diagnosed.
 
+::
+
     ch01.chance().check(answer)
 
 One module a chapter, one function an exercise: it takes what the chapter has computed so far and returns the
-`Exercise`. The notebooks leave ``...`` where the reader's answer goes, so an untouched exercise says so and
+`Exercise`. The notebooks leave `...` where the reader's answer goes, so an untouched exercise says so and
 fails nothing.
 """
 

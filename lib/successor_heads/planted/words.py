@@ -40,9 +40,9 @@ def find_tokenizer(name: str, family: str) -> tuple[PreTrainedTokenizerBase, str
         return word_tokenizer(), "words"
     if name == "auto":
         published = Path(os.environ.get("SUCCESSOR_HEADS_TOKENIZERS", "../shared/tokenizers")) / OWN[family]
-        for folder, called in ((published, OWN[family]), (ZOO / GROWN, f"grown/{GROWN}")):
+        for folder, known_as in ((published, OWN[family]), (ZOO / GROWN, f"grown/{GROWN}")):
             if (folder / "tokenizer.json").is_file():
-                return _read(folder), called
+                return _read(folder), known_as
         return word_tokenizer(), "words"
     if not (Path(name) / "tokenizer.json").is_file():
         raise UserError(f"There is no tokenizer.json in {name}: name a folder that holds one, 'words' or 'auto'.")
