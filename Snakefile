@@ -34,7 +34,8 @@ else:
 JOBS = [(slug, part) for slug, subject in SUBJECTS.items() for part in subject["parts"]]
 
 LIBRARY = files_under("lib/successor_heads") + ["requirements.lock", execute.__file__]
-PAGES = files_under("book") + ["_config.yml", "_toc.yml", "requirements.lock"]
+# The page of the library is made from its docstrings.
+PAGES = files_under("book") + ["_config.yml", "_toc.yml"] + [path for path in LIBRARY if path.endswith((".py", ".lock"))]
 # What the pages of results and of the status tell of other models, and of the last night.
 TOLD = ["models.yml", "benchmarks/results/score.json", "_build/sweep/night.json"]
 OTHERS = [path for path in TOLD if Path(path).exists()] + files_under("tests/accepted")
