@@ -1,5 +1,7 @@
 """Figures and tables of the whole book, in one style that reads on light and dark pages.
 
+::
+
     figures.use_style()
     fig, ax = figures.panel(height=2.8)
     ...
@@ -14,15 +16,15 @@
 here is 12 px on the page, and nothing is smaller than 11 px (`LEAST` points). `show` narrows what is wider than the
 column and enlarges what is smaller than `LEAST`, but draw to fit: `panel` and `panels` give figures of the right width.
 
-**Panels.** Draw what stands side by side as separate figures and show them together; on a phone they stack:
+**Panels.** Draw what stands side by side as separate figures and show them together; on a phone they stack::
 
     figs, (left, right) = figures.panels(2, height=2.6)
     ...
     figures.show(figs, alt="…", caption="…")
 
 **Type.** A figure is inline SVG whose text is the page's: it is set in Source Sans 3 where that is at hand, as it is in
-the book, and laid out here by the same font's widths (see ``fonts/README.md``). Where another font steps in, each piece
-of text is told how wide it is, so that nothing overlaps. Ink is ``currentColor``: the picture takes the colour of the
+the book, and laid out here by the same font's widths (see `fonts/README.md`). Where another font steps in, each piece
+of text is told how wide it is, so that nothing overlaps. Ink is `currentColor`: the picture takes the colour of the
 text around it and serves light pages, dark pages, JupyterLab and Colab.
 
 **Legends** have five entries at most, and the name at the end of the line is better (`label_lines`). `faults` says what
@@ -30,8 +32,8 @@ is wrong with a drawn figure; the test of every drawing asks it.
 
 **Tables** (`table`) have five columns at most, numbers to the right, text to the left.
 
-**Folds.** In a chapter, consecutive cells tagged ``fold`` (Markdown, code, figures) become one fold on the site. The first
-of them is Markdown whose first line is the fold's title in bold, such as ``**What could fool us?**``. In JupyterLab and
+**Folds.** In a chapter, consecutive cells tagged `fold` (Markdown, code, figures) become one fold on the site. The first
+of them is Markdown whose first line is the fold's title in bold, such as `**What could fool us?**`. In JupyterLab and
 Colab they stay what they are: a bold line and cells.
 """
 

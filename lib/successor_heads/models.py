@@ -1,5 +1,7 @@
 """A name goes in, an nnsight model comes out, ready to be read and traced.
 
+::
+
     model = models.load("grown/pythia")                     # grown by this project, in the package
     model = models.load("published/smollm2")                # published by others, from the package index
     model = models.load("EleutherAI/pythia-70m")            # from the Hugging Face hub

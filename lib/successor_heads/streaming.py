@@ -1,5 +1,7 @@
 """A model larger than the machine: of its checkpoint only the bytes that a score needs are read.
 
+::
+
     checkpoint = streaming.Checkpoint("meta-llama/Llama-2-70b-hf")    # a hub id, a folder, or grown/NAME
     scores = checkpoint.score(ordinals.resolve(checkpoint.tokenizer))
 

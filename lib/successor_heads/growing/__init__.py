@@ -1,8 +1,10 @@
 """Grow a model of one's own: recipe in, corpus, tokenizer and trained checkpoint out.
 
+::
+
     successor-heads grow pythia --seed 1 --out my-model
 
-Only the command line stands here; the work is in ``corpus``, ``tokenizer`` and ``train``, which are
+Only the command line stands here; the work is in `corpus`, `tokenizer` and `train`, which are
 imported when it begins, because they bring torch with them.
 """
 

@@ -1,11 +1,13 @@
 """Generate the text that the grown models read.
 
+::
+
     for document in generated(seed=0, n=3):
         print(document.kind, document.text)
 
 A document is one short text of one *kind*: a list that counts, a diary, a table of contents, a range
 of pages, an acronym.  Each kind belongs to the *ingredient* that it adds to the text, and an
-experiment strikes out an ingredient by name (``without={"decimals"}``).  Document ``i`` of seed ``s``
+experiment strikes out an ingredient by name (`without={"decimals"}`).  Document `i` of seed `s`
 is drawn from its own random stream, so that striking out an ingredient removes its documents and
 leaves every other document as it was, letter by letter: what differs between two models is then the
 ingredient and nothing else.
@@ -40,13 +42,13 @@ LETTERS = CLASSES["letters"].words
 INGREDIENTS = ("decimals", "crossrefs", "interchange", "prose", "endings", "compositions")
 """What an experiment may leave out.
 
-decimals     text that composes numbers from digits ("27 is written 2 7", "27th", "27 plus 10 is 37")
-endings      of decimals, the sentences that state the last digit ("27 ends in 7")
-compositions of decimals, all the other sentences
-crossrefs    text that ties one class to another ("March is the third month", "C is the third letter")
-interchange  classes taking turns in one slot ("chapter seven, chapter 8, the ninth chapter");
-             without it the same documents are written, each class keeping to a label of its own
-prose        docstrings of installed packages, and books where there are any
+- `decimals`: text that composes numbers from digits ("27 is written 2 7", "27th", "27 plus 10 is 37")
+- `endings`: of decimals, the sentences that state the last digit ("27 ends in 7")
+- `compositions`: of decimals, all the other sentences
+- `crossrefs`: text that ties one class to another ("March is the third month", "C is the third letter")
+- `interchange`: classes taking turns in one slot ("chapter seven, chapter 8, the ninth chapter");
+  without it the same documents are written, each class keeping to a label of its own
+- `prose`: docstrings of installed packages, and books where there are any
 """
 
 

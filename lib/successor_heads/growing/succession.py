@@ -1,10 +1,12 @@
 """Whether a grown model gives successors that its text never showed: pairs held out beside pairs seen.
 
+::
+
     choose_head(successes, lists, held)      # the head that is best on the pairs seen
     measure(model, tokenizer, parts)         # every pair of every list, by the head and by the model in a list
 
 A pair is *held out* when no document of the training text mentions its word before its successor
-(``corpus.HeldOut``), *seen* otherwise.  The head is chosen on seen pairs alone, so that the choice cannot
+(`corpus.HeldOut`), *seen* otherwise.  The head is chosen on seen pairs alone, so that the choice cannot
 help the pairs held out.
 """
 

@@ -1,5 +1,7 @@
 """Models whose inside we made: checkpoints with a successor head put there on purpose.
 
+::
+
     successor-heads plant my-plant --family gpt2 --seed 3
     successor-heads score my-plant
 

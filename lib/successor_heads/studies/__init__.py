@@ -1,6 +1,6 @@
 """What the chapters measure, one module a chapter: the only room that knows what a chapter asks.
 
-A study has three kinds of functions, and a notebook calls them in this order:
+A study has three kinds of functions, and a notebook calls them in this order::
 
     found = find_heads.measure(...)            # a frozen dataclass, its statistics included
     figures.show(find_heads.draw_...(found))   # a figure
