@@ -128,4 +128,5 @@ def test_the_paths_that_contributors_are_sent_to_exist():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
     paths = re.findall(r"`((?:lib|book|tests|notebooks|benchmarks|\.github)/[\w./-]*)`", text)
     assert len(paths) > 10
-    assert not [path for path in paths if not (ROOT / path).exists()]
+    # NN stands for a number that the contributor chooses.
+    assert not [path for path in paths if "NN" not in path and not (ROOT / path).exists()]
