@@ -1,12 +1,20 @@
 """Tiny random checkpoints of every family, and the rules that hold for all tests.
 
-Shapes named in the library's annotations are checked whenever a test calls it. No test leaves the machine.
+Shapes named in the library's annotations are checked whenever a test calls it. No test leaves the machine, none
+depends on what its reader has set or stored, and none meets what another one left.
 """
 
 import os
+import tempfile
 
-# Before anything of Hugging Face is imported: no test looks for a model on the hub.
-os.environ["HF_HUB_OFFLINE"] = "1"
+# Before anything of Hugging Face is imported: no test looks for a model on the hub, nor for a model or a key that a
+# reader keeps on this machine. Kernels and programs that a test starts inherit it.
+HUGGING_FACE_HOME = tempfile.TemporaryDirectory(prefix="successor-heads-tests-")
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": HUGGING_FACE_HOME.name}
+for name in ("HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "NDIF_API_KEY", "BOOK_REPOSITORY", "GITHUB_REPOSITORY"):
+    os.environ.pop(name, None)
+for name in ("SUCCESSOR_HEADS_BOOK", "SUCCESSOR_HEADS_RECORDS"):
+    os.environ.pop(name, None)
 # Before torch is imported, here and in the kernels: tests that run side by side would wait for each other's threads.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,9 +25,12 @@ from jaxtyping import install_import_hook
 install_import_hook("successor_heads", "beartype.beartype")
 
 import copy
+import random
 import socket
 from pathlib import Path
 
+import hypothesis
+import numpy as np
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
@@ -41,6 +52,10 @@ from transformers import (
 )
 
 from successor_heads import models, ordinals
+
+# The same examples in every run and on every worker, none kept from the last run, and none too slow on a busy machine.
+hypothesis.settings.register_profile("same for everybody", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("same for everybody")
 
 VOCABULARY = ["<unk>", "<eos>", "\n", " "] + [
     prefix + word
@@ -131,6 +146,22 @@ def any_model(request, checkpoints):
 def neox(checkpoints):
     """One loaded model, for tests in which the family does not matter."""
     return models.load(str(checkpoints["gpt_neox"]))
+
+
+@pytest.fixture(autouse=True)
+def each_test_by_itself():
+    """Random numbers start anew; the environment, the folder and the mask of new files are put back as they were."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    environment, folder, mask = dict(os.environ), os.getcwd(), os.umask(0o022)
+    os.umask(mask)
+    yield
+    os.umask(mask)
+    os.chdir(folder)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ |= environment
 
 
 @pytest.fixture(autouse=True)

@@ -245,7 +245,7 @@ def configs(draw):
             )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(configs())
 def test_on_one_token_attention_is_the_sum_of_its_ov_circuits(config):
     """A single token attends to itself alone, so each head hands on x W_V + b_V, whatever the shape."""
