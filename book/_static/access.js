@@ -57,3 +57,17 @@ window.addEventListener("load", () => {
   reachWhatScrolls();
   new ResizeObserver(reachWhatScrolls).observe(document.body);
 });
+
+// A link to something in a fold opens it, and paper shows what is folded, but not code.
+function unfoldTarget() {
+  const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let box = target || null; box; box = box.parentElement) if (box.tagName === "DETAILS") box.open = true;
+}
+window.addEventListener("hashchange", unfoldTarget);
+window.addEventListener("load", unfoldTarget);
+let opened = [];
+window.addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll(".bd-article details:not([open], .hide, .sh-source)")];
+  for (const fold of opened) fold.open = true;
+});
+window.addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; });

@@ -108,7 +108,7 @@ def use_style() -> None:
             "mathtext.fallback": "stixsans", "mathtext.fontset": "custom", "mathtext.rm": FONT, "mathtext.it": f"{FONT}:italic", "mathtext.bf": f"{FONT}:bold",
             "mathtext.cal": FONT, "mathtext.sf": FONT, "mathtext.tt": "DejaVu Sans Mono",  # their defaults are not installed everywhere
             "axes.linewidth": 0.9, "xtick.major.width": 0.9, "ytick.major.width": 0.9, "xtick.major.size": 4, "ytick.major.size": 4,
-            "axes.spines.top": False, "axes.spines.right": False, "figure.figsize": (WIDTH, 3.2),
+            "axes.spines.top": False, "axes.spines.right": False, "patch.edgecolor": "none", "patch.force_edgecolor": False, "figure.figsize": (WIDTH, 3.2),
             "svg.fonttype": "none", "svg.hashsalt": "successor-heads", "figure.dpi": 110,
         },
     )  # fmt: skip  # one theme, read as a list of what belongs together

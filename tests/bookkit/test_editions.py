@@ -9,12 +9,14 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from bookkit import numbering
 from bookkit.editions import editions
 from wrong_answers import OUT_OF_REACH, WRONG
 
 ROOT = Path(__file__).parents[2]
 
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+NUMBERS = numbering.of_book(ROOT / "notebooks")
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +88,16 @@ def test_editions_are_plain_notebooks(written):
 
 
 def test_roles_and_links_become_words():
+    numbers = {"ex-tie": "1.3"}
     works = {"a": ("Gould et al.", "2024"), "b": ("Levy and Geva", "2024")}
-    text = "{cite:t}`a` on a {term}`null <permutation null>` {cite:p}`a,b`; see [here](../book/citing.md#references)."
+    text = "{cite:t}`a` on a {term}`null <permutation null>` {cite:p}`a,b`; see [here](../book/citing.md#references) and {ref}`ex-tie`."
     assert (
-        editions.plain(text, works=works, site="")
-        == "Gould et al. (2024) on a null (Gould et al., 2024; Levy and Geva, 2024); see here."
+        editions.plain(text, works=works, numbers=numbers, site="")
+        == "Gould et al. (2024) on a null (Gould et al., 2024; Levy and Geva, 2024); see here and Exercise 1.3."
     )
-    assert "[here](https://x/book/citing.html#references)" in editions.plain(text, works=works, site="https://x/")
+    assert "[here](https://x/book/citing.html#references)" in editions.plain(
+        text, works=works, numbers=numbers, site="https://x/"
+    )
 
 
 def test_colab_installs_the_package_and_is_offered_only_where_it_can(written, works):
@@ -103,7 +108,7 @@ def test_colab_installs_the_package_and_is_offered_only_where_it_can(written, wo
         editions.in_colab("", "student", "01") == editions.in_colab("https://example.org/book", "student", "01") == ""
     )
     source = nbformat.read(ROOT / "notebooks" / f"{CHAPTERS[0]}.ipynb", as_version=4)
-    assert "research.google.com" not in json.dumps(editions.edition(source, "student", works=works))
+    assert "research.google.com" not in json.dumps(editions.edition(source, "student", works=works, numbers=NUMBERS))
 
 
 def test_an_exercise_without_a_solution_or_a_stub_is_noticed(works):
@@ -112,7 +117,7 @@ def test_an_exercise_without_a_solution_or_a_stub_is_noticed(works):
         broken = nbformat.from_dict(json.loads(json.dumps(source)))
         broken.cells.remove(next(cell for cell in broken.cells if lost in cell.source))
         with pytest.raises(ValueError, match="the exercise ex-"):
-            editions.edition(broken, "student", works=works)
+            editions.edition(broken, "student", works=works, numbers=NUMBERS)
 
 
 def messages(check):

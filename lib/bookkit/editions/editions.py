@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 from pybtex.database import parse_file
 
+from bookkit import numbering
 from bookkit.editions import colab
 
 NAMES = ("student", "instructor")
@@ -46,8 +47,11 @@ def references():
     return named
 
 
-def plain(markdown, *, works, site):
-    """Markdown without the roles and the links that only the book understands; `site` is its address, or empty."""
+def plain(markdown, *, works, numbers, site):
+    """Markdown without the roles and the links that only the book understands; `site` is its address, or empty.
+
+    `works` are those of `references`, `numbers` the exercises' by label.
+    """
 
     def cite(found):
         kind, keys = found.groups()
@@ -60,7 +64,7 @@ def plain(markdown, *, works, site):
         text, page, anchor = found.groups()
         return f"[{text}]({site}{page}.html{anchor or ''})" if site else text
 
-    return LINK.sub(link, CITATION.sub(cite, TERM.sub(r"\1", markdown)))
+    return LINK.sub(link, CITATION.sub(cite, TERM.sub(r"\1", numbering.spelled(markdown, numbers))))
 
 
 def exercise_heading(number, body):
@@ -74,12 +78,13 @@ def solutions(notebook):
     return {match.group(1): (match.group(2).rstrip(), match.group(3).strip()) for match in found if match}
 
 
-def edition(notebook, name, *, works, url="", branch="main", site="", stem=""):
+def edition(notebook, name, *, works, numbers, url="", branch="main", site="", stem=""):
     """A copy of a chapter as the edition `name`. Raises ValueError where an exercise has no solution or no stub.
 
+    `numbers` are those of the book's exercises, by label.
     `url` and `branch` say where the book is published from, `site` where it can be read; all may be empty.
     """
-    solved, label, number, cells = solutions(notebook), None, 0, []
+    solved, label, cells = solutions(notebook), None, []
     for cell in notebook.cells:
         cell = cell.copy()
         exercise = EXERCISE.search(cell.source)
@@ -89,8 +94,7 @@ def edition(notebook, name, *, works, url="", branch="main", site="", stem=""):
             label, body = exercise.groups()
             if label not in solved:
                 raise ValueError(f"the exercise {label} has no solution")
-            number += 1
-            cell.source = exercise_heading(number, body)
+            cell.source = exercise_heading(numbers[label], body)
         elif SOLUTION.search(cell.source):
             said = solved[SOLUTION.search(cell.source).group(1)][1]
             if name == "student" or not said:
@@ -103,7 +107,7 @@ def edition(notebook, name, *, works, url="", branch="main", site="", stem=""):
         if cell.get("id") == colab.ID and url:
             cell.source = colab.cell(url, branch).source
         if cell.cell_type == "markdown":
-            cell.source = plain(cell.source, works=works, site=site)
+            cell.source = plain(cell.source, works=works, numbers=numbers, site=site)
         elif FOLDED & set(cell.metadata.get("tags", [])):
             # What the book folds or leaves out is folded in JupyterLab and Colab as well.
             cell.metadata = {**cell.metadata, "jupyter": {"source_hidden": True}, "cellView": "form"}
@@ -130,15 +134,14 @@ def in_colab(url, name, stem):
 
 def write(folder, *, url="", branch="main", site=""):
     """Write both editions of every chapter under `folder`; returns their paths."""
-    works, written = references(), []
+    works, numbers, written = references(), numbering.of_book(), []
     for source in sorted(Path("notebooks").glob("[0-9]*.ipynb")):
         notebook = nbformat.read(source, as_version=4)
         for name in NAMES:
             path = folder / name / source.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            nbformat.write(
-                edition(notebook, name, works=works, url=url, branch=branch, site=site, stem=source.stem), path
-            )
+            about = {"works": works, "numbers": numbers, "url": url, "branch": branch, "site": site}
+            nbformat.write(edition(notebook, name, stem=source.stem, **about), path)
             written.append(path)
     return written
 

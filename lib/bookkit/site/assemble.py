@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from bookkit import places
+from bookkit import numbering, places
 from bookkit.editions import editions
 from bookkit.site import cases, results, slides, status
 from bookkit.site.words import duration, gigabytes, number, title
@@ -156,7 +156,7 @@ def assemble(site, *, notebook_paths, record_paths, repository):
     # The lecture is on the first chapter.
     (site / "book/_static/slides").mkdir()
     (site / "book/_static/slides" / f"{notebook_paths[0].stem}.html").write_text(
-        slides.slides(notebooks[0], works=editions.references())
+        slides.slides(notebooks[0], works=editions.references(), numbers=numbering.of_book())
     )
 
     records = [json.loads(path.read_text()) for path in record_paths]

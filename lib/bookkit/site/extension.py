@@ -4,6 +4,9 @@ import html
 import re
 from urllib.parse import urljoin
 
+from bookkit import numbering
+from bookkit.site import folds
+
 THEBE = ("thebe",)
 # What docutils and the theme write and no screen reader understands: roles without their children, names that hide the words.
 UNHEARD = {
@@ -59,7 +62,19 @@ def preview(app, page, template, context, doctree):
     context["metatags"] = "\n".join([context.get("metatags", ""), *lines])
 
 
+def number_exercises(app, env):
+    """Exercise 3.2 is the second of chapter 3, where Sphinx would count on from chapter to chapter."""
+    numbers = numbering.of_book(f"{app.srcdir}/notebooks")
+    for figures in env.toc_fignumbers.values():
+        # By their ids, which are their labels.
+        for label in figures.get("exercise", {}):
+            figures["exercise"][label] = tuple(int(part) for part in numbers[label].split("."))
+    return []  # no page is to be read anew
+
+
 def setup(app):
+    folds.setup(app)
+    app.connect("env-get-updated", number_exercises, priority=900)  # after Sphinx has counted
     # Late, so that the scripts that other extensions add for this page are there to be looked at.
     app.connect("html-page-context", choose_scripts, priority=900)
     app.connect("html-page-context", mend_markup, priority=900)

@@ -72,7 +72,7 @@ def chapter(html, page, pages):
         if not urlsplit(picture["src"]).scheme:
             picture["src"] = os.path.relpath((folder / picture["src"]).resolve(), html.resolve())
     for folded in article.select("details"):
-        if "hide" not in folded.get("class", []):
+        if not {"hide", "sh-source"} & set(folded.get("class", [])):
             folded["open"] = ""
     article["id"] = part_of(page)
     return article

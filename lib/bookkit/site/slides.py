@@ -106,15 +106,15 @@ def add_outputs(deck, cell):
             add_text(deck, data["text/markdown"])
 
 
-def slides(notebook, *, works):
-    """An executed chapter as one HTML page."""
+def slides(notebook, *, works, numbers):
+    """An executed chapter as one HTML page. `numbers` are those of the book's exercises, by label."""
     deck, section = Deck(), ""
     deck.start("")
     for cell in notebook.cells:
         tags = set(cell.metadata.get("tags", []))
         if cell.cell_type == "markdown":
             exercise = editions.EXERCISE.search(cell.source)
-            text = editions.plain(cell.source, works=works, site="")
+            text = editions.plain(cell.source, works=works, numbers=numbers, site="")
             headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
             # The last headings often share a cell: what is left out goes by each one's own.
             parts = re.split(r"(?m)^(?=## )", text)
@@ -123,10 +123,9 @@ def slides(notebook, *, works):
             if "glance" in tags or editions.SOLUTION.search(cell.source) or (section in LEFT_OUT and not headings):
                 continue
             if exercise:
-                deck.start("Exercise")
-                deck.show(
-                    MARKDOWN.render(editions.plain(editions.HINT.sub("", exercise.group(2)), works=works, site=""))
-                )
+                deck.start(f"Exercise {numbers[exercise.group(1)]}")
+                asked = editions.HINT.sub("", exercise.group(2))
+                deck.show(MARKDOWN.render(editions.plain(asked, works=works, numbers=numbers, site="")))
             elif section == "Exercises":
                 continue
             else:
