@@ -1,15 +1,22 @@
 """Text is read from its sources and cut into contexts: what is taken, what is refused."""
 
 import copy
+import tomllib
+from importlib.metadata import distributions, packages_distributions, requires
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from packaging.requirements import Requirement
 from tokenizers.processors import TemplateProcessing
 
 from by_hooks import some_text
 from successor_heads import behaviours, texts
 from successor_heads.errors import UserError
+from successor_heads.growing import corpus
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_contexts_are_cut_from_the_text_and_from_nothing_else(tokenizer):
@@ -96,7 +103,77 @@ def test_the_pile_is_one_pinned_file_of_the_hub(tmp_path, monkeypatch):
     assert asked["repo_type"] == "dataset" and len(asked["revision"]) == 40 and asked["filename"].endswith(".parquet")
 
 
-def test_without_the_hub_the_pile_is_refused_in_one_sentence(tmp_path, monkeypatch):
+def test_without_the_hub_the_documentation_stands_in_and_says_so(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match="pile-10k is not on this machine and the hub cannot be reached"):
+    caplog.set_level("WARNING", logger="huggingface_hub")
+    with pytest.raises(texts.Unreachable, match="pile-10k\\) is not on this machine and the hub does not hand it out"):
         texts.read("pile")
+    (read,) = texts.read_all(["pile", "documentation"])  # the same text need not be read twice
+    assert read.documents == texts.read("documentation").documents
+    assert read.note.startswith("The sample of the Pile") and read.note.endswith("documentation was read in its place.")
+    assert not [record for record in caplog.records if "etry" in record.message]
+    for source in ("documentation", "generated"):
+        assert texts.read_all([source])[0].note == ""
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(tmp_path, monkeypatch, caplog):
+    """Nothing listens at the address: what huggingface_hub would try six times, over half a minute and aloud."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    nobody = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", nobody)
+    tries = []
+    client = texts.get_hf_file_metadata
+    monkeypatch.setattr(texts, "get_hf_file_metadata", lambda *a, **k: tries.append(a) or client(*a, **k))
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("waited for another try"))
+    with pytest.raises(texts.Unreachable, match="efused"):
+        texts.read("pile")
+    assert len(tries) == 1 and "127.0.0.1" in tries[0][0] and not caplog.records
+
+
+def test_documentation_is_decided_by_the_lock_and_by_nothing_else_that_is_installed(tmp_path, monkeypatch):
+    before = texts.read("documentation")
+    other = tmp_path / "other-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n\n" + "Words. " * 200)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert any(found.name == "other" for found in distributions())  # it is seen, and not read
+    assert texts.read("documentation").digest == before.digest
+    assert texts.read("documentation", seed=1).digest == before.digest  # the seed decides the order alone
+    monkeypatch.setattr(texts, "DESCRIBED", (*texts.DESCRIBED, "other"))
+    assert texts.read("documentation").digest != before.digest
+    monkeypatch.setattr(texts, "DESCRIBED", ("not-installed",))
+    with pytest.raises(UserError, match="package not-installed, whose description is read, is not installed"):
+        texts.read("documentation")
+
+
+def test_what_documentation_reads_is_needed_by_the_library_on_every_system():
+    lock = {}
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf8").splitlines():
+        pinned, _, condition = line.partition(";")
+        name, _, version = pinned.strip().partition("==")
+        lock[name] = version, condition
+    needed = needed_by(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]["dependencies"])
+    for name in texts.DESCRIBED:
+        assert name in needed and lock[name][1] == "", name
+    owners = packages_distributions()
+    for package in texts.DOCUMENTED:
+        assert package not in corpus.DOCUMENTED, f"grown models have read {package}"
+        assert {owner.lower().replace("_", "-") for owner in owners[package]} <= needed, package
+
+
+def needed_by(requirements):
+    """Names of the distributions that these requirements lead to, on this system and without extras."""
+    found, left = set(), [Requirement(line) for line in requirements]
+    while left:
+        wanted = left.pop()
+        name = wanted.name.lower().replace("_", "-")
+        extras = wanted.extras or {""}
+        if name not in found and (wanted.marker is None or any(wanted.marker.evaluate({"extra": e}) for e in extras)):
+            found.add(name)
+            for line in requires(name) or []:
+                onward = Requirement(line)
+                if onward.marker is None or any(onward.marker.evaluate({"extra": e}) for e in extras | {""}):
+                    onward.marker = None
+                    left.append(onward)
+    return found

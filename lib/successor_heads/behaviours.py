@@ -99,11 +99,8 @@ class Study(NamedTuple):
         return f"{self.text.name} (written by {'people' if self.text.natural else 'rules'})"
 
 
-def study(
-    model: TransformersModel, source: str, *, n: int, length: int, seed: int, folder: Path | None = None
-) -> Study:
-    """Read a source, cut `n` contexts of `length` tokens from it, and measure every head in them."""
-    text = texts.read(source, seed=seed)
+def study(model: TransformersModel, text: Text, *, n: int, length: int, seed: int, folder: Path | None = None) -> Study:
+    """Cut `n` contexts of `length` tokens from a text, and measure every head in them."""
     contexts = texts.cut(model.tokenizer, text, n=n, length=length, seed=seed)
     effects, reference = measure(model, contexts, seed=seed, folder=folder)
     tokens = [prompts.token_texts(model.tokenizer, row) for row in contexts]

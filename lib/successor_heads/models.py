@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 import huggingface_hub.errors as hub_errors
 import torch
 from huggingface_hub import snapshot_download
+from huggingface_hub.utils import logging as hub_logging
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
@@ -308,7 +309,8 @@ def explained(name: str, part: str, revision: str | None = None) -> Iterator[Non
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity(transformers_logging.CRITICAL)
     try:
-        yield
+        with quiet_hub():
+            yield
     except UserError:
         raise
     except Exception as error:  # whatever a broken file makes transformers raise
@@ -317,6 +319,17 @@ def explained(name: str, part: str, revision: str | None = None) -> Iterator[Non
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Ask the hub without its log of each try, which would stand in a notebook; what fails is raised all the same."""
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(verbosity)
 
 
 def _sentence(error: Exception, name: str, part: str, revision: str | None) -> str:

@@ -6,17 +6,21 @@
 """
 
 import ast
+import functools
+import hashlib
 import random
-import sysconfig
 from collections import Counter
-from importlib.metadata import distributions
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, metadata
+from importlib.util import find_spec
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from huggingface_hub import hf_hub_download
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Int
 from torch import Tensor
 
@@ -28,43 +32,56 @@ PILE: dict[str, Any] = {  # keywords of hf_hub_download
     "revision": "127bfedcd5047750df5ccf3a12979a47bfa0bafa",
     "filename": "data/train-00000-of-00001-4746b8785c874cc7.parquet",
 }
-# Installed with this package, and read by none of the grown models.
-DOCUMENTED = (
-    "scipy",
-    "seaborn",
-    "IPython",
-    "huggingface_hub",
-    "networkx",
-    "urllib3",
-    "requests",
-    "http",
-    "xml",
-    "json",
-    "concurrent",
+# The documentation is that of packages which this one needs, by name, so that the lock decides what it says and not
+# what else is installed. None of it was read by the grown models. Docstrings are taken of these, by name of import:
+DOCUMENTED = ("scipy", "seaborn", "IPython", "huggingface_hub", "networkx", "sympy", "traitlets", "fsspec", "joblib")
+PER_PACKAGE = 150_000  # characters of docstrings
+# And what these say of themselves on their page in the package index, by name of distribution. Packages that only some
+# systems need are left out, and so is torch, whose builds for CPU and GPU describe themselves each in its own way.
+DESCRIBED = tuple(
+    """
+    annotated-doc annotated-types anyio asttokens certifi click cloudpickle comm contourpy cycler executing filelock
+    fonttools fsspec h11 httpcore httpx huggingface-hub idna importlib-metadata ipython ipywidgets jaxtyping jedi jinja2
+    joblib jupyterlab-widgets markdown-it-py markupsafe matplotlib narwhals networkx nnsight numpy packaging pandas
+    parso pillow prompt-toolkit psutil pure-eval pyarrow pydantic pyparsing python-dateutil pyyaml regex rich
+    safetensors scikit-learn scipy seaborn setuptools stack-data sympy threadpoolctl tokenizers tqdm traitlets
+    transformers typer typing-extensions typing-inspection wadler-lindig wcwidth zipp
+    """.split()
 )
 GENERATED_SEED = 20_000  # no grown model has read documents of this seed
 TEXT_FILES = (".txt", ".md", ".rst")
 
 
 class Text(NamedTuple):
-    """Documents, and whether people wrote them."""
+    """Documents, whether people wrote them, and a `note` for the reader where it is not the text that was asked for."""
 
     name: str
     documents: list[str]
     natural: bool
+    note: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the documents, whatever their order: equal where two machines have read the same text."""
+        each = sorted(hashlib.sha256(document.encode()).digest() for document in self.documents)
+        return hashlib.sha256(b"".join(each)).hexdigest()
+
+
+class Unreachable(UserError):
+    """A text of the hub that is not on this machine and cannot be fetched now."""
 
 
 def read(source: str, *, seed: int = 0) -> Text:
     """The documents of a source, in an order that the seed decides.
 
-    "documentation": of installed packages, what no grown model has read: docstrings of some and descriptions
-    of all; "generated": held-out text of the kind that grown models were grown on; "pile": a sample of the
-    Pile, from the hub; else a folder of text files (.txt, .md, .rst), and of what lies in it. Raises UserError
-    when there is nothing to read.
+    "documentation": of packages that this one needs, docstrings of some and descriptions of most, the same wherever
+    the same versions are installed; "generated": held-out text of the kind that grown models were grown on; "pile":
+    a sample of the Pile, from the hub; else a folder of text files (.txt, .md, .rst), and of what lies in it.
+    Raises UserError when there is nothing to read, of the kind Unreachable when the hub is needed and does not answer.
     """
     match source:
         case "documentation":
-            documents, natural = _docstrings() + _descriptions(), True
+            documents, natural = [*_docstrings(), *_descriptions()], True
         case "generated":
             from successor_heads.growing import corpus
 
@@ -78,26 +95,54 @@ def read(source: str, *, seed: int = 0) -> Text:
     return Text(Path(source).name, documents, natural)  # of a folder, not where it lies
 
 
-def _docstrings(per_package: int = 150_000) -> list[str]:
-    paths, found = sysconfig.get_paths(), []
+def read_all(sources: Sequence[str], *, seed: int = 0) -> list[Text]:
+    """Each source as `read` reads it, and each text once; where the hub does not answer, documentation stands in.
+
+    The `note` of such a text says so. For whoever would rather read something than nothing, such as a chapter.
+    """
+    found: dict[str, Text] = {}
+    for source in sources:
+        try:
+            text = read(source, seed=seed)
+        except Unreachable as error:
+            text = read("documentation", seed=seed)._replace(note=f"{error} The documentation was read in its place.")
+        found.setdefault(text.name, text)
+    return list(found.values())
+
+
+@functools.cache  # they are the same all along, and a chapter may ask for them twice
+def _docstrings() -> tuple[str, ...]:
+    found: list[str] = []
     for package in DOCUMENTED:
-        folders = [Path(paths[key]) / package for key in ("purelib", "stdlib")]
-        left = per_package
-        for path in (path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("*.py"))):
+        left = PER_PACKAGE
+        # Systems differ in whether capitals sort first, and in the stroke between folders.
+        for path in sorted(_folder_of(package).rglob("*.py"), key=lambda path: path.as_posix()):
             if left <= 0:
                 break
             if "tests" not in path.parts:
                 texts = _docstrings_of(path)
                 found += texts
                 left -= sum(map(len, texts))
-    return found
+    return tuple(found)
 
 
-def _descriptions() -> list[str]:
+def _folder_of(package: str) -> Path:
+    """Where a package is installed; it is not imported. Raises UserError when it is not there."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"The package {package}, whose documentation is read, is not installed: install this one anew.")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _descriptions() -> Iterator[str]:
     """What packages say of themselves, as on their page in the package index."""
-    # Metadata is an email whose body is the description; what importlib promises of it leaves the body out.
-    found = {package.name: package.metadata.get_payload() for package in distributions()}  # type: ignore[attr-defined]
-    return [text for name, text in sorted(found.items()) if len(text.strip()) > 400]
+    for name in DESCRIBED:
+        try:
+            yield metadata(name)["Description"]
+        except PackageNotFoundError as error:
+            raise UserError(
+                f"The package {name}, whose description is read, is not installed: install this one anew."
+            ) from error
 
 
 def _docstrings_of(path: Path) -> list[str]:
@@ -111,8 +156,22 @@ def _docstrings_of(path: Path) -> list[str]:
 
 
 def _pile() -> list[str]:
+    request = {**PILE, "repo_type": "dataset"}
+    try:
+        path = hf_hub_download(**request, local_files_only=True)
+    except LocalEntryNotFoundError:
+        try:
+            # One question, answered or not within seconds. The download itself would ask six times over half a minute.
+            with models.quiet_hub():
+                get_hf_file_metadata(hf_hub_url(**request), timeout=5)
+        except Exception as error:  # whatever a network, a proxy or the hub answers
+            raise Unreachable(
+                f"The sample of the Pile ({PILE['repo_id']}) is not on this machine and the hub does not hand it out "
+                f"({models.reason(error)})."
+            ) from error
+        with models.explained(PILE["repo_id"], "the text", PILE["revision"]):
+            path = hf_hub_download(**request)
     with models.explained(PILE["repo_id"], "the text", PILE["revision"]):
-        path = hf_hub_download(**PILE, repo_type="dataset")
         return pd.read_parquet(path, columns=["text"])["text"].tolist()
 
 
