@@ -72,6 +72,15 @@ def test_a_figure_fits_the_column_and_its_text_is_11_px(shown, inches, columns):
     assert smallest * figures.PHONE / width >= 9 if least == 0 else smallest * least / width >= 10.9
 
 
+def test_a_wide_figure_with_a_colour_bar_fits_as_well(shown):
+    fig, ax = plt.subplots(figsize=(9, 3))
+    figures.cells(pd.DataFrame(np.eye(3), columns=["one", "two", "three"]), ax=ax, label="share")
+    assert not figures.faults(fig)
+    figures.show(fig, alt="one", caption="")
+    ((width, *_),) = drawn(shown[0])
+    assert 0.85 * 634 < width <= 636
+
+
 def test_small_text_would_be_seen_by_the_test_above(shown, monkeypatch):
     monkeypatch.setattr(figures, "fit", lambda fig: None)
     fig, ax = plt.subplots(figsize=(9, 3))

@@ -212,7 +212,10 @@ def fit(fig: Figure) -> None:
         if too_wide <= 0.01:
             return
         if fig.get_layout_engine() is None:
-            fig.set_layout_engine("constrained")
+            # Beside a colour bar that shares its panel's grid stand rows of no height, by which "constrained" divides.
+            grids = [grid for axes in fig.axes if (grid := axes.get_gridspec()) is not None]
+            bare = any(0 in np.append(grid.get_height_ratios(), grid.get_width_ratios()) for grid in grids)
+            fig.set_layout_engine("tight" if bare else "constrained")
         fig.set_figwidth(max(2.0, min(WIDTH, fig.get_figwidth()) - (too_wide if fig.get_figwidth() <= WIDTH else 0.0)))
 
 
