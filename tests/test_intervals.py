@@ -59,6 +59,93 @@ def test_the_mean_of_shares_has_the_spread_of_its_parts():
     assert low < 0.55 < high and high - low == pytest.approx(2 * 1.96 * 0.5 * (0.24 / 100 + 0.25 / 40) ** 0.5, rel=0.1)
 
 
+def test_a_list_that_is_all_right_is_not_taken_as_certain():
+    low, high = intervals.mean_of_shares([7, 12], [7, 12], seed=0)
+    assert 0.7 < low < 0.95 < high <= 1
+    longer = intervals.mean_of_shares([700, 1200], [700, 1200], seed=0)
+    assert low < longer[0]
+    # The same 7 of 7 leans on the lists beside it.
+    beside_right = intervals.mean_of_shares([7, 190], [7, 199], seed=0)
+    beside_wrong = intervals.mean_of_shares([7, 10], [7, 199], seed=0)
+    assert (1 + 190 / 199) / 2 - beside_right[0] < (1 + 10 / 199) / 2 - beside_wrong[0]
+
+
+PAIRS = np.array([199, 19, 9, 7, 7, 12, 12, 25])  # of the eight lists
+
+
+@pytest.mark.parametrize("truth", [
+    [0.98] * 8, [0.9] * 8, [0.5] * 8, [0.1] * 8, [0.6, 0.9, 0.95, 1, 1, 0.95, 0.9, 0.85],
+    [0.95, 0.95, 0.95, 0.99, 0.99, 0.95, 0.2, 0.95],
+], ids=["nearly all right", "most right", "half right", "most wrong", "mixed", "one list fails"])  # fmt: skip
+def test_the_macro_s_interval_covers_as_it_says(truth):
+    rng, truth = np.random.default_rng(0), np.array(truth)
+
+    def coverage(interval):
+        drawn = np.random.default_rng(0).binomial(PAIRS, truth, size=(1000, 8))
+        bounds = np.array([interval(right) for right in drawn])
+        return ((bounds[:, 0] <= truth.mean()) & (truth.mean() <= bounds[:, 1])).mean()
+
+    assert (
+        0.92
+        <= coverage(lambda right: intervals.mean_of_shares(right.tolist(), PAIRS.tolist(), seed=0, n_resamples=1000))
+        <= 0.98
+    )
+    if truth.min() == 0.98:  # the control: cases resampled within each list take 7 of 7 as certain
+        plain = coverage(
+            lambda right: np.percentile(
+                (rng.binomial(PAIRS, right / PAIRS, size=(1000, 8)) / PAIRS).mean(1), [2.5, 97.5]
+            )
+        )
+        assert plain < 0.85
+
+
+def test_jeffreys_is_the_posterior_of_a_flat_enough_prior():
+    low, high = intervals.jeffreys(3, 10)
+    posterior = np.random.default_rng(0).beta(3.5, 7.5, size=400_000)
+    assert (low, high) == pytest.approx(tuple(np.percentile(posterior, [2.5, 97.5])), abs=0.003)
+    assert intervals.jeffreys(0, 0) == (0.0, 1.0)
+    assert intervals.jeffreys(0, 19)[0] == 0 and 0.1 < intervals.jeffreys(0, 19)[1] < intervals.wilson(0, 19)[1]
+    assert intervals.jeffreys(19, 19) == pytest.approx((1 - intervals.jeffreys(0, 19)[1], 1.0))
+
+
+@pytest.mark.parametrize(("share", "alike"), [(0.5, 0.05), (0.3, 0.05), (0.8, 0.02), (0.1, 0.05)])
+def test_a_share_over_five_seeds_covers_where_seeds_differ_by_degrees(share, alike):
+    """Seeds' shares from a Beta distribution with that mean; ``alike`` is the correlation of two pairs of one seed."""
+    rng, covered, without_seeds = np.random.default_rng(1), 0, 0
+    for _ in range(1000):
+        right = rng.binomial(19, rng.beta(share * (1 / alike - 1), (1 - share) * (1 / alike - 1), size=5))
+        low, high = intervals.share_over_seeds(right.tolist(), [19] * 5, seed=0, n_resamples=400)
+        covered += low <= share <= high
+        low, high = intervals.wilson(int(right.sum()), 95)
+        without_seeds += low <= share <= high
+    assert 920 <= covered <= 990
+    assert without_seeds < covered, "pairs of one seed are not independent"
+
+
+def test_a_share_over_seeds_is_not_certain_and_grows_with_its_level():
+    low, high = intervals.share_over_seeds([0] * 5, [19] * 5, seed=0)
+    assert 0 <= low < 0.01 and 0.03 < high < 0.12
+    assert intervals.share_over_seeds([0] * 5, [19] * 5, seed=0, level=0.99)[1] > high
+    # Two seeds of five that are all right: the seeds are the cases, not the 95 pairs.
+    low, high = intervals.share_over_seeds([19, 19, 0, 0, 0], [19] * 5, seed=0)
+    assert low < 0.05 and high > 0.85
+    with pytest.raises(ValueError, match="two seeds"):
+        intervals.share_over_seeds([3], [19], seed=0)
+
+
+def test_the_mean_over_seeds_has_student_s_interval():
+    values = np.array([0.1, 0.4, 0.2, 0.5, 0.3])
+    mean, low, high = intervals.mean_over_seeds(values)
+    by_scipy = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (mean, low, high) == pytest.approx((0.3, by_scipy.low, by_scipy.high))
+
+
+def test_holm_is_milder_than_bonferroni_and_keeps_the_order():
+    assert intervals.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert intervals.holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert intervals.holm([]) == []
+
+
 def test_mcnemar_counts_what_changed_alone():
     before = np.array([True] * 123 + [False] * 2)
     after = before.copy()

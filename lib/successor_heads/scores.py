@@ -176,10 +176,7 @@ def strict_argmax(logits: Float[Tensor, "*batch member"]) -> Int[Tensor, "*batch
 def macro_interval(
     scores: HeadScores, layer: int, head: int, *, seed: int, n_resamples: int = 2000
 ) -> tuple[float, float]:
-    """95% bootstrap interval of one head's macro, pairs resampled within each class.
-
-    A class in which the head is always right stays right in every resample.
-    """
+    """95% interval of one head's macro over the classes, hierarchical: 7 of 7 days is not taken as certain."""
     success = [outcomes[layer, head] for outcomes in scores.success.values()]
     right, n = [int(outcomes.sum()) for outcomes in success], [len(outcomes) for outcomes in success]
     return intervals.mean_of_shares(right, n, seed=seed, n_resamples=n_resamples)
