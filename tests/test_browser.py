@@ -38,10 +38,11 @@ axe.run(document, options).then(found => done(
 AXE_OPTIONS = {theme: {"resultTypes": ["violations"], "preload": False} for theme in THEMES}
 AXE_OPTIONS["dark"]["runOnly"] = ["color-contrast"]
 # axe takes seconds for the thousands of strokes in a drawing, of which it knows no rule, and for tables of hundreds of
-# rows, which are alike. On the phone's width code is left without its colours, which the other width has shown.
+# rows and the functions of the library, which are alike. On the phone's width code is left without its colours, which the other width has shown.
 LIGHTEN = """
 for (const drawing of document.querySelectorAll("figure.sh-figure svg, mjx-container svg")) drawing.replaceChildren();
 for (const row of document.querySelectorAll("table tbody tr:nth-child(n+9)")) row.remove();
+for (const entry of [...document.querySelectorAll("section > dl.py")].slice(9)) entry.remove();
 if (arguments[0]) for (const code of document.querySelectorAll(".highlight pre")) code.textContent = code.textContent;
 """
 # The driver's word on a slow read of pixels, from circuitsvis drawing without a graphics card. No error of a page.

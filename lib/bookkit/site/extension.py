@@ -14,6 +14,7 @@ UNHEARD = {
     '<div role="list" class="citation-list">': '<div class="citation-list">',
     '<summary aria-label="Toggle hidden content">': "<summary>",
 }
+SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.DOTALL)
 
 
 def choose_scripts(app, page, template, context, doctree):
@@ -31,8 +32,17 @@ def choose_scripts(app, page, template, context, doctree):
 
 def mend_markup(app, page, template, context, doctree):
     """Take out of a page what axe finds in it and no setting turns off."""
+    body = context.get("body", "")
     for found, better in UNHEARD.items():
-        context["body"] = context.get("body", "").replace(found, better)
+        body = body.replace(found, better)
+    context["body"] = SIGNATURE.sub(lambda signature: lines_for_lists(signature.group()), body)
+
+
+def lines_for_lists(signature):
+    """A function's signature with its parameters in lines: autodoc makes a list of definitions without a term of them."""
+    for tag in ("dl", "dd"):
+        signature = signature.replace(f"<{tag}>", f'<div class="sh-{tag}">').replace(f"</{tag}>", "</div>")
+    return signature
 
 
 def first_paragraph(body, most=200):
@@ -72,6 +82,11 @@ def number_exercises(app, env):
     return []  # no page is to be read anew
 
 
+def skip_fields(app, what, name, obj, skip, options):
+    """Leave out the fields of named tuples, which Python describes as "Alias for field number 0": the signature has them."""
+    return True if str(obj.__doc__).startswith("Alias for field number") else None
+
+
 def setup(app):
     folds.setup(app)
     app.connect("env-get-updated", number_exercises, priority=900)  # after Sphinx has counted
@@ -79,4 +94,5 @@ def setup(app):
     app.connect("html-page-context", choose_scripts, priority=900)
     app.connect("html-page-context", mend_markup, priority=900)
     app.connect("html-page-context", preview, priority=900)
+    app.connect("autodoc-skip-member", skip_fields)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
