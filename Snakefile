@@ -5,6 +5,9 @@ One model is given by name, for the book; several by a plan, for a sweep over mo
 What has to run is decided by content. Snakemake alone would look at a file's time first and at its content only
 below a size; so sources are marked `ancient` (their times do not count) and their digest is a parameter (a changed
 byte does). Between the steps, where one job's output is another's input, Snakemake's own rules hold.
+
+A chapter depends on its notebook and on what that imports of the library, to the end, with the data that these modules
+read (bookkit.build.imports): a changed study runs one chapter again, a changed norm all of them.
 """
 
 import functools
@@ -15,15 +18,15 @@ import shlex
 import sys
 from pathlib import Path
 
+import bookkit
 from bookkit import places
-from bookkit.build import execute
+from bookkit.build import imports
 from bookkit.build.content import digest, files_under
-
 
 JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
 MODEL = places.subject(config.get("model", places.DEFAULT_MODEL))
 SLUG = places.slug(MODEL)
-CHAPTERS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
+CHAPTERS = places.chapters()
 
 # For each folder name its model, what runs on it, with which settings, and how much of the machine it may take.
 if "plan" in config:
@@ -33,14 +36,16 @@ else:
     SUBJECTS = {SLUG: {"model": MODEL, "parts": CHAPTERS, "settings": settings}}
 JOBS = [(slug, part) for slug, subject in SUBJECTS.items() for part in subject["parts"]]
 
-LIBRARY = files_under("lib/successor_heads") + ["requirements.lock", execute.__file__]
-# The page of the library is made from its docstrings.
-PAGES = files_under("book") + ["_config.yml", "_toc.yml"] + [path for path in LIBRARY if path.endswith((".py", ".lock"))]
+# What runs a chapter lies in this project, or where a test has put it.
+KIT = os.path.relpath(Path(bookkit.__file__).parents[1])
+PAGES = files_under("book") + ["_config.yml", "_toc.yml", "requirements.lock"]
+# The page of the library is made from its docstrings; the rest is what lays the site out.
+PAGES += [path for path in files_under("lib/successor_heads") if path.endswith(".py")]
+PAGES += imports.of_module("bookkit.site.assemble", KIT) + imports.of_module("bookkit.site.extension", KIT)
 # What the pages of results and of the status tell of other models, and of the last night.
-TOLD = ["models.yml", "benchmarks/results/score.json", "_build/sweep/night.json"]
+TOLD = ["models.yml", "benchmarks/results/score.json", str(places.NIGHT)]
 OTHERS = [path for path in TOLD if Path(path).exists()] + files_under("tests/accepted")
 OTHERS += [path for path in files_under("_build/records") if SLUG not in Path(path).parts]
-LIBRARY_DIGEST = digest(LIBRARY)
 # GitHub sets the first; whoever publishes from elsewhere sets the second. Without either the site has no launch buttons.
 REPOSITORY = os.environ.get("BOOK_REPOSITORY") or os.environ.get("GITHUB_REPOSITORY", "")
 
@@ -68,9 +73,19 @@ def weights(slug):
 
 
 @functools.cache
-def content(slug):
-    """The digest of everything but the notebook that decides a result on this model."""
-    return LIBRARY_DIGEST + (digest(weights(slug)) if weights(slug) else "")
+def code(chapter):
+    """The files that decide what a chapter finds, and the scores alone, on any model."""
+    if chapter == places.SCORE:
+        used = imports.of_module("successor_heads.cli") + imports.of_module("bookkit.build.score", KIT)
+    else:
+        notebook = places.notebook(chapter)
+        used = [notebook, *imports.of_notebook(notebook), *imports.of_module("bookkit.build.execute", KIT)]
+    return [*used, "requirements.lock"]
+
+
+def content(slug, chapter):
+    """The digest of everything that decides a result on this model."""
+    return digest(code(chapter)) + (digest(weights(slug)) if weights(slug) else "")
 
 
 def options(slug):
@@ -108,13 +123,13 @@ rule sweep:
 
 rule chapter:
     input:
-        notebook=ancient("notebooks/{chapter}.ipynb"),
-        library=lambda wildcards: ancient(LIBRARY + weights(wildcards.slug)),
+        notebook=ancient(places.notebook("{chapter}")),
+        code=lambda wildcards: ancient(code(wildcards.chapter) + weights(wildcards.slug)),
     output:
         notebook=places.executed("{slug}", "{chapter}"),
         record=places.record("{slug}", "{chapter}"),
     params:
-        content=lambda wildcards: digest([f"notebooks/{wildcards.chapter}.ipynb"]) + content(wildcards.slug),
+        content=lambda wildcards: content(wildcards.slug, wildcards.chapter),
         model=lambda wildcards: SUBJECTS[wildcards.slug]["model"],
         settings=lambda wildcards: options(wildcards.slug),
     # Snakemake hands this to the kernel as OMP_NUM_THREADS.
@@ -130,11 +145,11 @@ rule chapter:
 # A model too large to be loaded: its scores alone, from the bytes that they need.
 rule score:
     input:
-        library=lambda wildcards: ancient(LIBRARY + weights(wildcards.slug)),
+        code=lambda wildcards: ancient(code(places.SCORE) + weights(wildcards.slug)),
     output:
         record=places.record("{slug}", places.SCORE),
     params:
-        content=lambda wildcards: content(wildcards.slug),
+        content=lambda wildcards: content(wildcards.slug, places.SCORE),
         model=lambda wildcards: SUBJECTS[wildcards.slug]["model"],
         settings=lambda wildcards: options(wildcards.slug),
     threads: THREADS

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 
+from bookkit import places
+
 LABEL = re.compile(r"```\{exercise(?:-start)?\}[^\n]*\n:label: (\S+)")
 REFERENCE = re.compile(r"\{ref\}`(ex-[\w-]+)`")
 
@@ -24,13 +26,14 @@ def exercises(notebook, stem):
     return {label: f"{chapter_number(stem)}.{place}" for place, label in enumerate(labels, start=1)}
 
 
-def of_book(folder="notebooks"):
-    """The exercises of all chapters in a folder: label to number."""
-    paths = sorted(Path(folder).glob("[0-9]*.ipynb"))
+def of_book(root="."):
+    """The exercises of all chapters of the book, or of its site's source, in the folder `root`: label to number."""
     return {
         label: number
-        for path in paths
-        for label, number in exercises(nbformat.read(path, as_version=4), path.stem).items()
+        for chapter in places.chapters(root)
+        for label, number in exercises(
+            nbformat.read(Path(root, places.notebook(chapter)), as_version=4), chapter
+        ).items()
     }
 
 

@@ -17,6 +17,29 @@ SWEEP = Path("_build/sweep/sweep.json")
 NIGHT = Path("_build/sweep/night.json")
 
 
+def pages(toc):
+    """The book's pages in the order of a table of contents as _toc.yml holds it, without their endings."""
+    match toc:
+        case dict():
+            own = [toc[key] for key in ("root", "file") if key in toc]
+            return own + [page for key in ("parts", "chapters", "sections") for page in pages(toc.get(key, []))]
+        case list():
+            return [page for entry in toc for page in pages(entry)]
+
+
+def chapters(root="."):
+    """The chapters in the order of _toc.yml. Any other notebook in their folder is a reader's own, and left alone."""
+    import yaml  # here, because the nightly run's bookkeeping does without it
+
+    found = pages(yaml.safe_load(Path(root, "_toc.yml").read_text(encoding="utf8")))
+    return [page.removeprefix("notebooks/") for page in found if page.startswith("notebooks/")]
+
+
+def notebook(chapter):
+    """A chapter as it is written."""
+    return f"notebooks/{chapter}.ipynb"
+
+
 def subject(name):
     """The model as the notebooks, which run in their own folder, can find it: a path on disk becomes absolute."""
     on_disk = name.startswith((".", "/", "~")) or (Path(name).is_dir() and not name.startswith("grown/"))

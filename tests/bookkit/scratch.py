@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import nbformat
+import yaml
 
 ROOT = Path(__file__).parents[2]
 RECORD = """
 import json, os, pathlib
+import rooms
 chapter = {chapter!r}
 folder = pathlib.Path(os.environ["SUCCESSOR_HEADS_RECORDS"]) / MODEL.replace("/", "__")
 (folder / f"{{chapter}}.json").write_text(json.dumps({{"chapter": chapter, "findings": {{}}}}))
@@ -25,16 +27,19 @@ class Scratch:
     def __init__(self, folder):
         self.folder = folder
         shutil.copy(ROOT / "Snakefile", folder)
-        (folder / "lib" / "successor_heads").mkdir(parents=True)
+        # A library of its own, under another name than the book's, which the tools themselves use.
+        self.library = folder / "lib" / "rooms"
+        self.library.mkdir(parents=True)
         (folder / "notebooks").mkdir()
-        for name in ("requirements.lock", "_config.yml", "_toc.yml", "lib/successor_heads/code.py"):
-            (folder / name).write_text("first\n")
+        for name in ("requirements.lock", "_config.yml", "lib/rooms/__init__.py"):
+            (folder / name).write_text("# first\n")
         # Larger than the size up to which Snakemake compares content by itself.
-        (folder / "lib" / "successor_heads" / "weights.safetensors").write_bytes(b"0" * 3_000_000)
+        (self.library / "weights.safetensors").write_bytes(b"0" * 3_000_000)
         self.runs_log = folder / "runs.txt"
         self.started = []
         # The tools are those of this checkout, whatever else is installed.
-        self.environment = {**os.environ, "RUNS": str(self.runs_log), "PYTHONPATH": str(ROOT / "lib")}
+        path = os.pathsep.join([str(folder / "lib"), str(ROOT / "lib")])
+        self.environment = {**os.environ, "RUNS": str(self.runs_log), "PYTHONPATH": path}
 
     def notebook(self, chapter, *cells, record=True):
         sources = [*cells, RECORD.format(chapter=chapter)] if record else cells
@@ -45,6 +50,14 @@ class Scratch:
         for place, cell in enumerate(notebook.cells):
             cell.id = f"cell-{place}"
         nbformat.write(notebook, self.folder / "notebooks" / f"{chapter}.ipynb")
+
+        self.list_chapters()
+
+    def list_chapters(self):
+        """Put every notebook that is there into the table of contents."""
+        chapters = [{"file": f"notebooks/{path.stem}"} for path in sorted((self.folder / "notebooks").glob("*.ipynb"))]
+        toc = {"format": "jb-book", "root": "book/index", "parts": [{"caption": "Chapters", "chapters": chapters}]}
+        (self.folder / "_toc.yml").write_text(yaml.safe_dump(toc))
 
     def command(self, *options):
         return [sys.executable, "-m", "bookkit.build", *options, "notebooks"]

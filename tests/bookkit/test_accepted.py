@@ -29,7 +29,7 @@ def findings_now(model, chapter):
 
 
 def test_every_chapter_and_every_grown_model_has_accepted_findings():
-    chapters = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    chapters = places.chapters(ROOT)
     accepted = {(path.parent.name, path.stem) for path in STORED}
     wanted = {(places.slug(places.DEFAULT_MODEL), chapter) for chapter in chapters} | {
         (places.slug(model), FIRST) for model in models.grown_models()

@@ -41,7 +41,7 @@ def test_only_what_changed_in_content_runs_again(scratch):
     assert scratch.build()[1] == []
 
     for path in (
-        *scratch.folder.glob("lib/successor_heads/*"),
+        *scratch.library.glob("*"),
         *scratch.folder.glob("notebooks/*"),
         *scratch.folder.glob("*.lock"),
     ):
@@ -51,8 +51,8 @@ def test_only_what_changed_in_content_runs_again(scratch):
     scratch.notebook("01-first", "1 + 1")
     assert scratch.build()[1] == ["01-first"]
 
-    # One byte in a large file, its time and size as before.
-    weights = scratch.folder / "lib" / "successor_heads" / "weights.safetensors"
+    # One byte in a large file that no module names, its time and size as before.
+    weights = scratch.library / "weights.safetensors"
     times = weights.stat()
     weights.write_bytes(b"1" + b"0" * 2_999_999)
     os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -61,9 +61,41 @@ def test_only_what_changed_in_content_runs_again(scratch):
     (scratch.folder / "requirements.lock").write_text("second\n")
     assert scratch.build()[1] == ["01-first", "02-second"]
 
-    (scratch.folder / "lib" / "successor_heads" / "__pycache__").mkdir()
-    (scratch.folder / "lib" / "successor_heads" / "__pycache__" / "code.pyc").write_bytes(b"compiled")
+    (scratch.library / "__pycache__").mkdir()
+    (scratch.library / "__pycache__" / "code.pyc").write_bytes(b"compiled")
     assert scratch.build()[1] == []
+
+
+def test_a_change_to_a_study_runs_its_chapter_alone(scratch):
+    (scratch.library / "studies" / "data").mkdir(parents=True)
+    for name, text in {
+        "norms.py": "",
+        "studies/__init__.py": "",
+        "studies/first.py": "def measure():\n    from rooms import norms\n",
+        "studies/second.py": 'from pathlib import Path\nDATA = Path(__file__).parent / "data"\n',
+        "studies/data/table.csv": "1",
+    }.items():
+        (scratch.library / name).write_text(text)
+    scratch.notebook("01-first", "from rooms.studies import first")
+    scratch.notebook("02-second", "from rooms.studies import second")
+    scratch.notebook("03-third", "from rooms import norms")
+    assert scratch.build()[1] == ["01-first", "02-second", "03-third"]
+    (scratch.library / "studies" / "data" / "table.csv").write_text("2")
+    assert scratch.build()[1] == ["02-second"]
+    (scratch.library / "norms.py").write_text("# changed")
+    assert scratch.build()[1] == ["01-first", "03-third"]
+
+
+def test_notebooks_that_are_no_chapters_are_left_alone(scratch):
+    scratch.notebook("01-first")
+    stray = scratch.folder / "notebooks" / "01-first-Copy1.ipynb"
+    stray.write_text((scratch.folder / "notebooks" / "01-first.ipynb").read_text())
+    (scratch.folder / "notebooks" / "Untitled.ipynb").write_text("{ half a notebo")
+    before = stray.read_bytes()
+    done, ran = scratch.build()
+    assert (done.returncode, ran) == (0, ["01-first"]), done.stderr
+    assert stray.read_bytes() == before
+    assert [path.stem for path in scratch.executed("01-first").parent.glob("*.ipynb")] == ["01-first"]
 
 
 def test_another_model_gets_its_own_folder_and_leaves_the_first_alone(scratch):

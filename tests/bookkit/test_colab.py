@@ -14,11 +14,12 @@ import yaml
 from IPython.core.interactiveshell import InteractiveShell
 from packaging.requirements import Requirement
 
+from bookkit import places
 from bookkit.editions import colab, play
 
 ROOT = Path(__file__).parents[2]
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = [ROOT / places.notebook(chapter) for chapter in places.chapters(ROOT)]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
 
 
@@ -36,7 +37,7 @@ def test_the_first_code_cell_installs_from_where_config_says(path, monkeypatch):
 
 def test_the_address_is_set_by_one_command(tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    for name in ("_config.yml", "pyproject.toml"):
+    for name in ("_config.yml", "_toc.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     before = (tmp_path / "_config.yml").read_text()

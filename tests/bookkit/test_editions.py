@@ -9,14 +9,14 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from bookkit import numbering
+from bookkit import numbering, places
 from bookkit.editions import editions
 from wrong_answers import OUT_OF_REACH, WRONG
 
 ROOT = Path(__file__).parents[2]
 
-CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
-NUMBERS = numbering.of_book(ROOT / "notebooks")
+CHAPTERS = places.chapters(ROOT)
+NUMBERS = numbering.of_book(ROOT)
 
 
 @pytest.fixture(scope="module")

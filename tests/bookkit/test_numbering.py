@@ -18,7 +18,7 @@ CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
 @pytest.fixture(scope="module")
 def numbers():
-    return numbering.of_book(ROOT / "notebooks")
+    return numbering.of_book(ROOT)
 
 
 def test_exercises_count_from_one_in_each_chapter_in_their_order(numbers):

@@ -14,10 +14,11 @@ import nbformat
 import pytest
 import yaml
 
+from bookkit import places
 from bookkit.night import sweep
 from scratch import ROOT, Scratch
 
-CHAPTERS = [*sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")), "score"]
+CHAPTERS = [*places.chapters(ROOT), places.SCORE]
 # What can happen to a chapter, by the model that it runs on.
 MISFORTUNES = {
     "grown/raises": "raise ValueError('planted')",

@@ -82,7 +82,7 @@ def read_findings(path):
 
 def to_accept(model):
     """The notebooks whose last record on this model differs from what was accepted, or of which nothing was accepted."""
-    for notebook in sorted(Path("notebooks").glob("*.ipynb")):
+    for notebook in map(Path, map(places.notebook, places.chapters())):
         kept = read_findings(accepted_path(model, notebook.stem))
         record = Path(places.record(places.slug(model), notebook.stem))
         if not kept or (record.exists() and differences(read_findings(record), kept)):

@@ -1,5 +1,6 @@
 """What a result depends on, by content: a touched file changes nothing, a changed byte does."""
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -15,5 +16,11 @@ def digest(paths):
     total = hashlib.sha256()
     for path in paths:
         total.update(f"{path}\0".encode())
-        total.update(hashlib.sha256(Path(path).read_bytes()).digest())
+        total.update(_digest_of(path))
     return total.hexdigest()
+
+
+@functools.cache
+def _digest_of(path):
+    """Of one file, which several chapters depend on."""
+    return hashlib.sha256(Path(path).read_bytes()).digest()

@@ -15,6 +15,8 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from bookkit import places
+
 CONFIG = Path("_config.yml")
 ID = "install"
 CELL = """# On Colab this installs the book's package. Where it is installed, nothing happens.
@@ -77,7 +79,7 @@ def main():
         name = arguments.repository
         set_address(name if "://" in name or not name else f"https://github.com/{name}", arguments.branch)
     made = cell(*address())
-    for path in sorted(Path("notebooks").glob("*.ipynb")):
+    for path in map(Path, map(places.notebook, places.chapters())):
         write(path, made)
         print(f"{path}: {source(*address()) or 'no address'}")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 from pybtex.database import parse_file
 
-from bookkit import numbering
+from bookkit import numbering, places
 from bookkit.editions import colab
 
 NAMES = ("student", "instructor")
@@ -135,7 +135,7 @@ def in_colab(url, name, stem):
 def write(folder, *, url="", branch="main", site=""):
     """Write both editions of every chapter under `folder`; returns their paths."""
     works, numbers, written = references(), numbering.of_book(), []
-    for source in sorted(Path("notebooks").glob("[0-9]*.ipynb")):
+    for source in map(Path, map(places.notebook, places.chapters())):
         notebook = nbformat.read(source, as_version=4)
         for name in NAMES:
             path = folder / name / source.name

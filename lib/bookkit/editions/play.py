@@ -23,6 +23,8 @@ import psutil
 from nbclient import NotebookClient
 from packaging.utils import canonicalize_name
 
+from bookkit import places
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 # What Colab brings.
@@ -194,9 +196,7 @@ def play(chapters, *, python, work):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "chapters", nargs="*", default=sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-    )
+    parser.add_argument("chapters", nargs="*", default=places.chapters(ROOT))
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--work", type=Path, default=ROOT / "_build" / "colab")
     arguments = parser.parse_args()

@@ -280,7 +280,7 @@ def main():
     what.add_argument("--dry-run", action="store_true", help="show the jobs that are left to do, and end")
     arguments = parser.parse_args()
 
-    existing = [*sorted(path.stem for path in Path("notebooks").glob("*.ipynb")), places.SCORE]
+    existing = [*places.chapters(), places.SCORE]
     unknown = sorted(set(arguments.chapters) - set(existing))
     if unknown:
         sys.exit(f"There is no chapter {unknown[0]}: choose from {', '.join(existing)}.")

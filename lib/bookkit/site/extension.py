@@ -74,7 +74,7 @@ def preview(app, page, template, context, doctree):
 
 def number_exercises(app, env):
     """Exercise 3.2 is the second of chapter 3, where Sphinx would count on from chapter to chapter."""
-    numbers = numbering.of_book(f"{app.srcdir}/notebooks")
+    numbers = numbering.of_book(app.srcdir)
     for figures in env.toc_fignumbers.values():
         # By their ids, which are their labels.
         for label in figures.get("exercise", {}):

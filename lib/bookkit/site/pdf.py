@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 import yaml
 from bs4 import BeautifulSoup
 
+from bookkit import places
+
 NAME = "_static/successor-heads.pdf"
 PLACE = '<span class="sh-pdf"></span>'
 # Seconds of the page's own time that formulas may take; the browser skips what is waiting.
@@ -33,11 +35,6 @@ PAGE = """<!doctype html>
 {chapters}
 </main></body></html>
 """
-
-
-def pages_of(toc):
-    """The book's pages in their order, without their endings."""
-    return [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
 
 
 def part_of(page):
@@ -90,7 +87,7 @@ def print_book(html):
     """Print the site in the folder `html`; returns the PDF's path."""
     source = html.parent.parent  # where the site was put together
     settings, toc = (yaml.safe_load((source / name).read_text()) for name in ("_config.yml", "_toc.yml"))
-    pages = pages_of(toc)
+    pages = places.pages(toc)
     articles = [chapter(html, page, pages) for page in pages]
     index = BeautifulSoup((html / f"{toc['root']}.html").read_text(encoding="utf8"), "html.parser")
     styles = [Path(link["href"].split("?")[0].removeprefix("../")) for link in index.select("link[rel=stylesheet]")]
