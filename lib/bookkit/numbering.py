@@ -27,13 +27,16 @@ def exercises(notebook, stem):
 
 
 def of_book(root="."):
-    """The exercises of all chapters of the book, or of its site's source, in the folder `root`: label to number."""
+    """The exercises of all chapters of the project in the folder `root`: label to number."""
+    return of_chapters(Path(root, places.notebook(chapter)) for chapter in places.chapters(root))
+
+
+def of_chapters(paths):
+    """The exercises of these chapters: label to number."""
     return {
         label: number
-        for chapter in places.chapters(root)
-        for label, number in exercises(
-            nbformat.read(Path(root, places.notebook(chapter)), as_version=4), chapter
-        ).items()
+        for path in paths
+        for label, number in exercises(nbformat.read(path, as_version=4), path.stem).items()
     }
 
 

@@ -2,6 +2,7 @@
 
 import html
 import re
+from pathlib import Path
 from urllib.parse import urljoin
 
 from bookkit import numbering
@@ -74,7 +75,7 @@ def preview(app, page, template, context, doctree):
 
 def number_exercises(app, env):
     """Exercise 3.2 is the second of chapter 3, where Sphinx would count on from chapter to chapter."""
-    numbers = numbering.of_book(app.srcdir)
+    numbers = numbering.of_chapters(sorted(Path(app.srcdir, "notebooks").glob("*.ipynb")))
     for figures in env.toc_fignumbers.values():
         # By their ids, which are their labels.
         for label in figures.get("exercise", {}):
