@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ZOO = Path(__file__).parent / "zoo"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-SPREAD = "auto"
+SPREAD: Literal["auto"] = "auto"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 WEIGHT_PATTERN = "model*.safetensors"
 SMALL_PATTERNS = ["*.json", *TOKENIZER_FILES, "merges.txt"]
@@ -191,7 +191,7 @@ def usable_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """The dtype by its name. Raises UserError for another than those of `DTYPES`."""
     if dtype not in DTYPES and dtype not in DTYPES.values():
         raise UserError(f"There is no dtype '{dtype}' here: choose {', '.join(DTYPES)}.")
-    return DTYPES.get(dtype, dtype)
+    return dtype if isinstance(dtype, torch.dtype) else DTYPES[dtype]
 
 
 def usable_device(device: str | torch.device | None) -> torch.device:

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import huggingface_hub
 import psutil
@@ -107,7 +108,8 @@ class HubFile:
         self.url = hf_hub_url(name, file, revision=commit, endpoint=constants.ENDPOINT)
         self.headers = build_hf_headers() | {"Accept-Encoding": "identity"}
         metadata = get_hf_file_metadata(self.url, retry_on_errors=True)
-        self.size, self.identity = metadata.size, metadata.etag
+        self.identity = metadata.etag
+        self.size: int = metadata.size  # type: ignore[assignment]  # what the hub stores has a size
         # What the server that holds the bytes calls this content; known from its first answer.
         self.etag: str | None = None
 
@@ -252,7 +254,7 @@ class Read:
         if rest:
             raise RuntimeError(f"{tensor} has no {of} rows")  # found on the hollow run
         self.shape = entry.shape if rows is None else (len(rows), math.prod(entry.shape) // of)
-        wanted = [0] if rows is None else self.rows.unique().tolist()
+        wanted = [0] if self.rows is None else self.rows.unique().tolist()
         self.spans: list[list[int]] = []
         for row in wanted:
             if self.spans and (row - self.spans[-1][1]) * self.row_bytes <= GAP_BYTES:
@@ -265,7 +267,7 @@ class Read:
     def start(self, pool: ThreadPoolExecutor, count) -> None:
         """Have threads of the pool fill a buffer, calling `count` with the bytes that have come."""
         self.buffer = torch.empty(self.n_bytes, dtype=torch.uint8)
-        view, done = memoryview(self.buffer.numpy()), 0
+        view, done = self.buffer.numpy().data, 0
 
         def fill(part: memoryview, offset: int) -> None:
             self.entry.file.read_into(part, offset)
@@ -377,19 +379,18 @@ class Checkpoint:
 
     def take(self, name: str, *, rows: Tensor | range | None = None, of: int | None = None) -> Tensor:
         """See `anatomy.Weights`. Raises UserError for a tensor that is missing, quantised or not finite."""
-        is_embedding = isinstance(rows, Tensor)
-        key = (name, *rows.tolist()) if is_embedding else None
-        if key in self.kept:
+        key = (name, *rows.tolist()) if isinstance(rows, Tensor) else None  # of an embedding
+        if key is not None and key in self.kept:
             return self.kept[key]
         if self.hollow is not None:
-            read = Read(name, self._entry(name), rows=self.hollow if is_embedding else rows, of=of)
+            read = Read(name, self._entry(name), rows=self.hollow if key is not None else rows, of=of)
             self.planned.append(read)
             # Not torch's meta device: arithmetic there imports a compiler, which takes seconds.
-            tensor = torch.zeros(()).expand((0, *read.shape[1:]) if is_embedding else read.shape)
+            tensor = torch.zeros(()).expand((0, *read.shape[1:]) if key is not None else read.shape)
         else:
             read = Read(name, self._entry(name), rows=rows, of=of)
             tensor = self._finite(name, self._fetch(read).to(self.device, self.dtype))
-        if is_embedding:
+        if key is not None:
             self.kept[key] = tensor
         return tensor
 
@@ -452,7 +453,7 @@ class KeptLayers(MutableMapping):
         asked = f"{checkpoint.name} {checkpoint.asked_revision} {checkpoint.dtype}"
         self.path = published.cache_folder() / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self.layers: dict[int, list[Tensor]] = {}
-        head = {
+        head: dict[str, Any] = {
             "version": version("successor-heads"),
             "tokens": token_ids.tolist(),
             "revision": checkpoint.revision,

@@ -112,7 +112,7 @@ def last_state(working, notebook):
 
 def take_out_chance(notebook):
     """Replace the names that are drawn by chance at every run, so that equal runs are equal files, but for their times."""
-    table_ids = {}
+    table_ids: dict[str, str] = {}
 
     def numbered(found):
         return table_ids.setdefault(found[0], f"T_{len(table_ids):05}")

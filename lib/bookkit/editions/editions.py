@@ -95,8 +95,8 @@ def edition(notebook, name, *, works, numbers, url="", branch="main", site="", s
             if label not in solved:
                 raise ValueError(f"the exercise {label} has no solution")
             cell.source = exercise_heading(numbers[label], body)
-        elif SOLUTION.search(cell.source):
-            said = solved[SOLUTION.search(cell.source).group(1)][1]
+        elif solution := SOLUTION.search(cell.source):
+            said = solved[solution.group(1)][1]
             if name == "student" or not said:
                 continue
             cell.source = f"**Solution.** {said}"

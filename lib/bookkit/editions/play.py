@@ -118,10 +118,12 @@ def execute(notebook, folder):
     # From the local build, wherever the book may be published.
     install = next(cell for cell in alone.cells if cell.get("id") == "install")
     install.source = re.sub(r'^SOURCE = ".*"$', f'SOURCE = "{NAME}"', install.source, flags=re.MULTILINE)
-    marks, error = [], None
+    marks: list[tuple[float, float]] = []
+    error = None
 
     def mark(**_):
-        spent = psutil.Process(client.km.provisioner.pid).cpu_times()
+        kernel = client.km.provisioner.pid  # type: ignore[union-attr]  # a cell has run, so there is a kernel
+        spent = psutil.Process(kernel).cpu_times()
         marks.append((time.monotonic(), spent.children_user + spent.children_system))
 
     client = NotebookClient(

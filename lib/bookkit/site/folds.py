@@ -50,9 +50,7 @@ def marked(cells, page):
         elif "fold" in tags and not inside:
             raise ValueError(f"{page}: the fold that begins with {text[:40]!r} needs a title, a first line in bold.")
         if inside and markdown and HEADING.search(text):
-            raise ValueError(
-                f"{page}: a fold holds the heading {HEADING.search(text).string[:40]!r}; folds have a title only."
-            )
+            raise ValueError(f"{page}: a fold holds the heading {text[:40]!r}; folds have a title only.")
         if text or not title:
             made.append(cell)
         made += [mark("study-source", name) for name in next(sources)] if cell["cell_type"] == "code" else []
@@ -68,7 +66,8 @@ def mark(directive, argument=""):
 
 def calls(cells, package=STUDIES):
     """For each code cell in turn, the functions of `package` that no cell above it calls: `package.module.function`."""
-    known, seen = {}, set()
+    known: dict[str, str] = {}
+    seen = set()
     for cell in cells:
         if cell["cell_type"] != "code":
             continue

@@ -91,7 +91,7 @@ PAPER = (
 
 def read(folders):
     """Records by model and chapter; those of a later folder go before those of an earlier one."""
-    found = {}
+    found: dict[str, dict[str, dict]] = {}
     for folder in folders:
         for path in sorted(Path(folder).glob("*/*.json")):
             record = json.loads(path.read_text(encoding="utf8"))
@@ -379,7 +379,8 @@ def other_runs(found):
 
 def label_shifts(lines, *, points_to_macro=205, apart=12, decades=1.3):
     """How many points to move each label up, so that no two that are near each other overlap."""
-    placed, shifts = [], []
+    placed: list[tuple[float, float]] = []
+    shifts = []
     for line in lines:
         x, y = np.log10(line["parameters"]), points_to_macro * line["macro"]["value"]
         others = [height for place, height in placed if abs(place - x) < decades]

@@ -87,7 +87,7 @@ def follows_its_predecessor(windows: Tensor, classes: dict[str, ResolvedClass]) 
     """Whether a token is the successor of the last ordinal of its class earlier in its window: [window, token]."""
     marked = torch.zeros(windows.shape, dtype=torch.bool)
     for resolved in classes.values():
-        successor_of = {
+        successor_of: dict[int | None, int] = {
             int(resolved.token_ids[s]): int(resolved.token_ids[t]) for s, t in zip(resolved.source, resolved.target)
         }
         members = set(resolved.token_ids.tolist())

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -152,7 +152,8 @@ def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
 
     needed = recipe.steps * recipe.batch
     total = sum(shares.values())
-    rows, sources, checked = [], {}, corpus.TextCheck()
+    rows, checked = [], corpus.TextCheck()
+    sources: dict[str, Any] = {}
     for source, share in shares.items():
         n_windows = math.ceil(needed * share / total)
         texts = checked.reading(_texts(source, recipe, books_folder))
@@ -180,7 +181,7 @@ def _texts(source: str, recipe: Recipe, books_folder: Path | None):
     if source == "docstrings":
         return corpus.docstrings()
     if source == "books":
-        return corpus.books(books_folder)
+        return corpus.books(books_folder)  # type: ignore[arg-type]  # there is a share of books only with a folder
     return recipe.generated(seed=recipe.seed, n=10**9)
 
 
@@ -320,7 +321,7 @@ class Trainer:
         parameters = list(self.model.parameters())
         for master, parameter, quiet in zip(self.masters, parameters, self.quiet):
             # Without a gradient AdamW leaves a parameter as it is, weight decay included.
-            held = quiet and step < self.recipe.quiet_steps
+            held = quiet and step < self.recipe.quiet_steps  # type: ignore[operator]  # filled in by the recipe
             master.grad, parameter.grad = None if held else parameter.grad.float(), None
         torch.nn.utils.clip_grad_norm_(self.masters, 1.0)
         for group in self.optimizer.param_groups:
