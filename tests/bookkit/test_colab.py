@@ -41,6 +41,7 @@ def test_the_address_is_set_by_one_command(tmp_path, monkeypatch, capsys):
         shutil.copy(ROOT / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     before = (tmp_path / "_config.yml").read_text()
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
     for repository, branch, wanted in (
         ("someone/fork", "next", "successor-heads @ git+https://github.com/someone/fork@next"),
         ("https://example.org/a/b", "main", "successor-heads @ git+https://example.org/a/b@main"),
@@ -52,8 +53,12 @@ def test_the_address_is_set_by_one_command(tmp_path, monkeypatch, capsys):
             cells = nbformat.read(path, as_version=4).cells
             assert [f'SOURCE = "{wanted}"' in cell.source for cell in cells].count(True) == 1
             assert cells[0].source.startswith("# ") and cells[1].id == colab.ID
+        urls = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["urls"]
+        assert urls.pop("Repository", "") == colab.address()[0] == wanted.partition("git+")[2].partition("@")[0]
+        assert urls == project["urls"], "the others stay"
     assert yaml.safe_load((tmp_path / "_config.yml").read_text()) == yaml.safe_load(before)
     assert before.count("\n") == (tmp_path / "_config.yml").read_text().count("\n")
+    assert (tmp_path / "pyproject.toml").read_text() == (ROOT / "pyproject.toml").read_text(), "as before"
 
 
 @pytest.mark.parametrize("is_missing", [True, False])

@@ -4,7 +4,7 @@
     python -m bookkit.editions.colab --repository owner/name      say first where the book is published from, in _config.yml
 
 `make address REPOSITORY=owner/name` does the latter. _config.yml is the one place that knows the address and the branch:
-the launch buttons and the cells come from there. While it is empty, the cell installs nothing and says why: PyPI has no
+the launch buttons and the cells come from there, and so does what the package says of itself. While it is empty, the cell installs nothing and says why: PyPI has no
 package of this name that is known to be the book's.
 """
 
@@ -17,7 +17,7 @@ import yaml
 
 from bookkit import places
 
-CONFIG = Path("_config.yml")
+CONFIG, PROJECT = Path("_config.yml"), Path("pyproject.toml")
 ID = "install"
 CELL = """# On Colab this installs the book's package. Where it is installed, nothing happens.
 from importlib.util import find_spec
@@ -70,6 +70,13 @@ def set_address(url, branch):
     CONFIG.write_text(text, encoding="utf8")
 
 
+def set_project_url(url):
+    """Write the address into pyproject.toml, where package indexes read it; without one, take the line out."""
+    text = re.sub(r"^Repository = .*\n", "", PROJECT.read_text(encoding="utf8"), flags=re.MULTILINE)
+    line = f'Repository = "{url}"\n' if url else ""
+    PROJECT.write_text(text.replace("[project.urls]\n", f"[project.urls]\n{line}", 1), encoding="utf8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repository", help="owner/name on GitHub, or a full address")
@@ -78,6 +85,7 @@ def main():
     if arguments.repository is not None:
         name = arguments.repository
         set_address(name if "://" in name or not name else f"https://github.com/{name}", arguments.branch)
+    set_project_url(address()[0])
     made = cell(*address())
     for path in map(Path, map(places.notebook, places.chapters())):
         write(path, made)
