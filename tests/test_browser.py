@@ -95,6 +95,42 @@ return {
 """
 
 
+# Of each figure's text, in a column of 676 px with every fold open: its size, and where it lies on other text.
+LETTERS = """
+for (const article of document.querySelectorAll("article.bd-article"))
+  if (arguments[0]) Object.assign(article.style, {boxSizing: "content-box", width: arguments[0] + "px", maxWidth: "none", flex: "none"});
+for (const fold of document.querySelectorAll("article.bd-article details")) fold.open = true;
+const results = {small: [], overlapping: [], stretched: [], cut: []};
+for (const drawing of document.querySelectorAll("figure.sh-figure > .sh-drawing > svg")) {
+  const place = drawing.closest("figure").querySelector("figcaption").textContent.slice(0, 40);
+  const written = [...drawing.querySelectorAll("text")].filter(t => t.textContent.trim()).map(t => {
+    const {a, b} = t.getScreenCTM(), sizes = [t, ...t.querySelectorAll("tspan")].map(e => parseFloat(getComputedStyle(e).fontSize));
+    // A formula's letters have sizes of their own, and its indices are meant to be small.
+    return {t, text: t.textContent, px: Math.hypot(a, b) * Math.max(...t.childElementCount ? sizes.slice(1) : sizes), leans: Math.abs(a * b) > 1e-3, box: t.getBoundingClientRect()};
+  });
+  for (const {text, px} of written) if (px < arguments[1]) results.small.push(`${place}: ${text} ${px.toFixed(1)}`);
+  const straight = written.filter(w => !w.leans);
+  straight.forEach(({text, box}, i) => straight.slice(i + 1).forEach(other => {
+    const across = Math.min(box.right, other.box.right) - Math.max(box.left, other.box.left);
+    // A line's box is higher than its letters: a quarter of it is air.
+    const down = Math.min(box.bottom, other.box.bottom) - Math.max(box.top, other.box.top) - 0.25 * Math.min(box.height, other.box.height);
+    if (across > 2 && down > 2) results.overlapping.push(`${place}: ${text} | ${other.text}`);
+  }));
+  const frame = drawing.parentElement.getBoundingClientRect(), whole = drawing.parentElement.scrollWidth;
+  for (const {text, box} of written) if (box.left < frame.left - 1 || box.right > frame.left + whole + 1) results.cut.push(`${place}: ${text}`);
+  // What the typeface itself would take, where it has all letters.
+  for (const {t, text} of written) {
+    const laid = t.textLength.baseVal.value;
+    if (!t.hasAttribute("textLength") || /[^\\u0020-\\u00ff]/.test(text)) continue;
+    t.removeAttribute("textLength");
+    const own = t.getComputedTextLength();
+    if (Math.abs(own - laid) > 0.03 * laid + 0.3) results.stretched.push(`${place}: ${text} ${own.toFixed(1)} as ${laid.toFixed(1)}`);
+  }
+}
+return results;
+"""
+
+
 def need(found, reason):
     """Skip for a good reason on a reader's machine; fail for it in CI, where nothing may be skipped."""
     if not found:
@@ -163,6 +199,8 @@ def visits(chrome):
                 "console": [e["message"] for e in log if not any(word in e["message"] for word in NOT_OURS)],
                 "outside": outside_requests(chrome),
                 **chrome.execute_script(LOOK),
+                # The phone keeps its own width; there what is seen whole may be smaller, and what is larger scrolls.
+                **chrome.execute_script(LETTERS, *((676, 10.95) if name == "desktop" else (None, 8.95))),
             }
             for theme in THEMES if name == "desktop" else ():  # contrast is a matter of colours, not of widths
                 set_theme(chrome, theme)
@@ -214,6 +252,39 @@ def test_axe_finds_nothing_serious(visits, theme):
 
 def test_what_scrolls_sideways_is_reached_with_the_keyboard(visits):
     assert not found(visits, "unreachable")
+
+
+@pytest.mark.parametrize("fault", ["small", "overlapping", "cut", "stretched"])
+def test_letters_in_figures_are_large_enough_clear_of_each_other_and_of_the_typeface_they_were_laid_out_in(
+    visits, fault
+):
+    assert not found(visits, fault)
+
+
+def test_a_fold_opens_with_the_keyboard_and_shows_on_paper_what_it_hides(chrome, visits):
+    page = next(page for page in pages() if "sh-fold" in page.read_text(encoding="utf8"))
+    show(chrome, page, WIDTHS["phone"])
+    fold = chrome.find_element(By.CSS_SELECTOR, "details.sh-fold")
+    content = fold.find_element(By.CSS_SELECTOR, "summary ~ *")
+    assert not content.is_displayed()
+    fold.find_element(By.CSS_SELECTOR, "summary").send_keys(Keys.ENTER)
+    assert content.is_displayed()
+    fold.find_element(By.CSS_SELECTOR, "summary").send_keys(Keys.ENTER)
+    shown = "return [...document.querySelectorAll('.bd-article details')].filter(d => d.open).map(d => d.className)"
+    before = chrome.execute_script(shown)
+    chrome.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    printed = chrome.execute_script(shown)
+    assert content.is_displayed() and "sh-source" not in printed and len(printed) > len(before)
+    chrome.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert chrome.execute_script(shown) == before
+
+
+def test_a_link_into_a_fold_opens_it(chrome, visits):
+    page = next(page for page in pages() if "sh-fold" in page.read_text(encoding="utf8"))
+    show(chrome, page, WIDTHS["desktop"])
+    name = chrome.find_element(By.CSS_SELECTOR, "details.sh-fold").get_attribute("id")
+    show(chrome, f"{page.as_uri()}#{name}", WIDTHS["desktop"])
+    assert chrome.find_element(By.ID, name).get_attribute("open")
 
 
 def test_attention_views_draw_themselves(chrome, visits):

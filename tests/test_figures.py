@@ -3,6 +3,7 @@
 import html
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -174,6 +175,30 @@ def test_labels_at_the_ends_of_lines_keep_clear_of_one_another(shown):
     assert sorted(labels, key=labels.get) == ["to 0.1", "to 0.5", "to 0.51", "to 0.52"]
     assert all(text.get_window_extent().x1 < fig.bbox.x1 for text in ax.texts)
     plt.close(fig)
+
+
+def contrast(one, other):
+    """The ratio of WCAG 2 between two colours such as #1f4e8c."""
+    channels = [np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255 for color in (one, other)]
+    linear = [np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) for c in channels]
+    dark, light = sorted(float(c @ [0.2126, 0.7152, 0.0722]) + 0.05 for c in linear)
+    return light / dark
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_coloured_word_stands_out_on_the_page_and_a_coloured_line_is_seen(shown, theme):
+    fig, ax = figures.panel(height=2)
+    for place, (name, color) in enumerate(figures.PALETTE.items()):
+        ax.text(0.1, 0.1 + 0.1 * place, name, color=color)
+    figures.show(fig, alt="one", caption="")
+    sheet = (Path(__file__).parent.parent / "book" / "_static" / "book.css").read_text()
+    of_theme = " ".join(re.findall(rf'html\[data-theme="{theme}"\] \{{(.*?)\}}', sheet, re.DOTALL))
+    card = re.search(r"--sh-card: (#\w{6})", of_theme).group(1)
+    for name, color in figures.PALETTE.items():
+        assert f"fill: var(--sh-{name}, {color})" in shown[0]
+        word = re.search(rf"--sh-{name}: (#\w{{6}})", of_theme).group(1)
+        assert contrast(word, card) >= 4.5 and contrast(color, card) >= 3, name
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
 
 
 def test_a_table_aligns_numbers_right_and_writes_what_is_missing_as_a_dash(shown):

@@ -1,7 +1,7 @@
 // For those who use a keyboard or a screen reader: what the theme and circuitsvis leave out.
 
 // What scrolls sideways can be reached and scrolled with the keyboard. What does depends on the width.
-const SIDEWAYS = ":is(.bd-article, .slide) :is(table, figure, figure > div, pre, .output, .table, .pst-scrollable-table-container, mjx-container), .slide";
+const SIDEWAYS = ":is(.bd-article, .slide) :is(table, figure, figure > div, pre, .output, .table, .sh-scroll, .pst-scrollable-table-container, mjx-container), .slide";
 function reachWhatScrolls() {
   for (const box of document.querySelectorAll(SIDEWAYS)) {
     const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
