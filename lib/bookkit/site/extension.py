@@ -95,5 +95,6 @@ def setup(app):
     app.connect("html-page-context", choose_scripts, priority=900)
     app.connect("html-page-context", mend_markup, priority=900)
     app.connect("html-page-context", preview, priority=900)
+    app.setup_extension("sphinx.ext.autodoc")  # whose event this is
     app.connect("autodoc-skip-member", skip_fields)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
