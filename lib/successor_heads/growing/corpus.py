@@ -97,7 +97,7 @@ def sentence(rng: random.Random) -> str:
 
 
 def filler(rng: random.Random, most: int = 2) -> str:
-    """Up to ``most`` plain sentences, at least one."""
+    """Up to `most` plain sentences, at least one."""
     return " ".join(sentence(rng) for _ in range(rng.randint(1, most)))
 
 
@@ -113,7 +113,7 @@ MULTIPLES = {8: "eights", 12: "dozens"}  # "three eights and three" is 27 in bas
 
 
 def number_name(n: int, *, base: int = 10) -> str:
-    """``n`` in words, composed in ``base``: 27 is "twenty seven" in base 10, "three eights and three" in 8."""
+    """`n` in words, composed in `base`: 27 is "twenty seven" in base 10, "three eights and three" in 8."""
     if n <= 20 and base == 10:
         return NUMBER_WORDS[n - 1] if n else "zero"
     high, low = divmod(n, base)
@@ -128,7 +128,7 @@ def number_name(n: int, *, base: int = 10) -> str:
 
 
 def digits(n: int, base: int) -> str:
-    """The digits of ``n`` in ``base``, spaced: 27 is "2 7" in base 10 and "3 3" in base 8."""
+    """The digits of `n` in `base`, spaced: 27 is "2 7" in base 10 and "3 3" in base 8."""
     out: list[str] = []
     while n or not out:
         n, low = divmod(n, base)
@@ -144,7 +144,7 @@ def suffixed(n: int, base: int) -> str:
 
 
 def some_number(rng: random.Random, high: int = 200) -> int:
-    """A number from 1 to ``high``; a third of the draws are 20 or less, as small numbers are common in text."""
+    """A number from 1 to `high`; a third of the draws are 20 or less, as small numbers are common in text."""
     return rng.randint(1, min(high, 20)) if rng.random() < 0.33 else rng.randint(1, high)
 
 
@@ -212,7 +212,7 @@ STYLE_WEIGHTS = {"numbers": 6, "number_words": 3, "ordinal_words": 3, "letters":
 
 
 def heading(label: str, task: str, n: int) -> str:
-    """The ``n``-th heading in the words of a class: "Chapter 7", "Chapter seven", "The seventh chapter"."""
+    """The `n`-th heading in the words of a class: "Chapter 7", "Chapter seven", "The seventh chapter"."""
     word = CLASSES[task].words[n - 1] if task != "numbers" else str(n)
     return f"The {word} {label.lower()}" if task == "ordinal_words" else f"{label} {word}"
 
@@ -342,7 +342,7 @@ def sums(rng: random.Random, settings: Settings) -> str:
 
 
 def decimals(rng: random.Random, settings: Settings) -> str:
-    """Text that composes numbers from digits of ``settings.base``; empty when all its sentences are left out."""
+    """Text that composes numbers from digits of `settings.base`; empty when all its sentences are left out."""
     drawn = [_one_decimal(rng, settings.base) for _ in range(rng.randint(2, 4))]
     kept = {"endings": settings.endings, "compositions": settings.compositions}
     return " ".join(text for ingredient, text in drawn if kept[ingredient])
@@ -397,9 +397,9 @@ def generated(
     base: int = 10,
     held_out: Sequence[HeldOut] = (),
 ) -> Iterator[Document]:
-    """Documents 0 to ``n - 1`` of ``seed``, less those of the ingredients left out and of the pairs held out.
+    """Documents 0 to `n - 1` of `seed`, less those of the ingredients left out and of the pairs held out.
 
-    ``base`` is the base in which the decimals documents compose numbers (10, 8 or 12).
+    `base` is the base in which the decimals documents compose numbers (10, 8 or 12).
     Raises UserError for an unknown ingredient or base.
     """
     check(without, base)
@@ -453,7 +453,7 @@ def _members() -> dict[str, tuple[tuple[str, str | None], ...]]:
 
 
 def pairs_in_order(text: str) -> dict[str, set[str]]:
-    """By list, the words that ``text`` mentions before their successor, with whatever lies between.
+    """By list, the words that `text` mentions before their successor, with whatever lies between.
 
     A number counts within "27th" too, and a letter within a word of capitals: its token may be the same.
     """
@@ -477,7 +477,7 @@ class HeldOut:
     In order means that the word comes before its successor in the document, with whatever lies between;
     so every frame counts, a range "pages 130 to 131" and a sum "July plus 1 is August" as well as a list.
     Each member is still mentioned, and may stand in order beside any other neighbour.
-    With ``kinds``, documents of these kinds alone are dropped: the order is then left to the other frames.
+    With `kinds`, documents of these kinds alone are dropped: the order is then left to the other frames.
     """
 
     task: str
@@ -485,14 +485,14 @@ class HeldOut:
     kinds: frozenset[str] = frozenset(KINDS)
 
     def stands_in(self, document: Document) -> bool:
-        """Whether ``document`` gives one of the pairs in order, in a frame that is held out."""
+        """Whether `document` gives one of the pairs in order, in a frame that is held out."""
         if document.kind not in self.kinds:
             return False
         return not self.words.isdisjoint(pairs_in_order(document.text).get(self.task, ()))
 
     @classmethod
     def parse(cls, text: str, *, seed: int = 0) -> HeldOut:
-        """Read a part as a recipe writes it; ``seed`` draws the pairs of a random part.
+        """Read a part as a recipe writes it; `seed` draws the pairs of a random part.
 
         letters                 all pairs of the list
         numbers:130-149         the pairs within places 130 to 149
@@ -530,7 +530,7 @@ class TextCheck:
         self.texts: list[str] = []
 
     def reading(self, texts: Iterable[str]) -> Iterator[str]:
-        """``texts`` unchanged, each counted as it passes."""
+        """`texts` unchanged, each counted as it passes."""
         for text in texts:
             self.documents += 1
             self.texts.append(text)
@@ -539,7 +539,7 @@ class TextCheck:
             yield text
 
     def share_of_documents_seen(self, texts: Iterable[str]) -> float:
-        """The share of ``texts`` that are, letter by letter, documents of the training text."""
+        """The share of `texts` that are, letter by letter, documents of the training text."""
         seen, texts = set(self.texts), list(texts)
         return sum(text in seen for text in texts) / len(texts)
 
@@ -566,7 +566,7 @@ DOCUMENTED = (
 
 
 def docstrings(*, per_package: int = 500_000) -> Iterator[str]:
-    """Docstrings of packages installed beside this one, up to ``per_package`` characters of each.
+    """Docstrings of packages installed beside this one, up to `per_package` characters of each.
 
     Parsed, never imported.  What comes out depends on what is installed; the recipe records how much.
     """
@@ -594,7 +594,7 @@ def _docstrings_of(path: Path) -> list[str]:
 
 
 def books(folder: Path, *, per_book: int = 50_000) -> Iterator[str]:
-    """One passage of ``per_book`` characters from the midst of each book in ``books-train-*.jsonl.xz``.
+    """One passage of `per_book` characters from the midst of each book in `books-train-*.jsonl.xz`.
 
     One JSON object a line with a key "text".  A little of many books rather than the whole of a few.
     """

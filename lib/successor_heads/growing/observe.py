@@ -43,10 +43,10 @@ def observe(
 ) -> dict[str, Any]:
     """One point of the curve: scores of the best head and of all heads, losses, residues in MLP0.
 
-    ``held_out`` is [window, token].  ``loss`` is over all its tokens, ``loss_successor`` over those that
-    are the successor of the last ordinal of their class before them, ``loss_other`` over the rest; nats
-    a token.  ``probe_mod_k`` is the accuracy of a linear probe on numbers it has not seen, where enough
-    numbers are single tokens.  ``succession`` sets pairs that the text never gave in order beside those it gave.
+    `held_out` is [window, token].  `loss` is over all its tokens, `loss_successor` over those that
+    are the successor of the last ordinal of their class before them, `loss_other` over the rest; nats
+    a token.  `probe_mod_k` is the accuracy of a linear probe on numbers it has not seen, where enough
+    numbers are single tokens.  `succession` sets pairs that the text never gave in order beside those it gave.
     """
     parts = anatomy.of(model)
     head_scores = scores.score_heads(parts, classes)
@@ -103,7 +103,7 @@ def follows_its_predecessor(windows: Tensor, classes: dict[str, ResolvedClass]) 
 def transfer(parts: anatomy.Anatomy, classes: dict[str, ResolvedClass]) -> pd.DataFrame:
     """How well a probe for the index mod 10, fitted on the numbers alone, reads the other classes.
 
-    One row a class: ``task``, ``accuracy``, its 95% interval ``low`` to ``high``, and ``n`` tokens.
+    One row a class: `task`, `accuracy`, its 95% interval `low` to `high`, and `n` tokens.
     """
     numbers, rows = classes["numbers"], []
     x = head_input(parts, numbers.token_ids)
@@ -117,7 +117,7 @@ def transfer(parts: anatomy.Anatomy, classes: dict[str, ResolvedClass]) -> pd.Da
 
 
 def record(folder: Path) -> dict[str, Any]:
-    """All that is kept of the model in ``folder`` when its weights are not: recipe, curve, residues, spectrum.
+    """All that is kept of the model in `folder` when its weights are not: recipe, curve, residues, spectrum.
 
     Raises UserError when the folder does not hold a grown model.
     """
@@ -165,7 +165,7 @@ def own(name: str) -> dict[str, dict[str, Any]]:
 
 
 def main() -> None:
-    """``python -m successor_heads.growing.observe FOLDER FILE``: write the record of a grown model."""
+    """`python -m successor_heads.growing.observe FOLDER FILE`: write the record of a grown model."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("file", type=Path)

@@ -37,7 +37,7 @@ GAPS = ("The old bridge", "The quiet garden", "The new museum")
 
 @dataclass(frozen=True)
 class ListPrompt:
-    """A list that stops behind the ``pair``-th word of ``task``; ``answer`` is what comes next in it."""
+    """A list that stops behind the `pair`-th word of `task`; `answer` is what comes next in it."""
 
     task: str
     pair: int
@@ -94,7 +94,7 @@ def first_word(text: str) -> str:
 
 
 def resolved_lists(tokenizer: PreTrainedTokenizerBase) -> dict[str, ResolvedClass]:
-    """The eight ordinal classes and the Roman numerals in the tokens of ``tokenizer``."""
+    """The eight ordinal classes and the Roman numerals in the tokens of `tokenizer`."""
     roman = ordinals.resolve_class(tokenizer, corpus.ROMAN, prefix=" ")
     return ordinals.resolve(tokenizer) | {corpus.ROMAN.task: roman}
 
@@ -162,7 +162,7 @@ def shares(model_anatomy: anatomy.Anatomy, lists: dict[str, ResolvedClass], part
 
 
 def column(values: Iterable[Any]) -> str:
-    """One value a pair, in the list's order, as one string: a record stays small, and ``split()`` reads it."""
+    """One value a pair, in the list's order, as one string: a record stays small, and `split()` reads it."""
     return " ".join("-" if value in (None, "") else str(value) for value in values)
 
 
@@ -179,9 +179,9 @@ def measure(
 ) -> dict[str, Any]:
     """Every pair of every list: what the chosen head answers, what every head gets right, what the model writes.
 
-    ``lists`` holds one entry a list, its columns over the pairs: ``held``; ``answer`` and ``rank`` of the chosen
-    head, "-" where the tokenizer writes the pair in several tokens; the word ``written`` by the model, by frame.
-    ``heads`` holds the share that each head gets right, [layer][head], of the pairs seen and held out of a list.
+    `lists` holds one entry a list, its columns over the pairs: `held`; `answer` and `rank` of the chosen
+    head, "-" where the tokenizer writes the pair in several tokens; the word `written` by the model, by frame.
+    `heads` holds the share that each head gets right, [layer][head], of the pairs seen and held out of a list.
     """
     parts, model_anatomy, lists = tuple(parts), anatomy.of(model), resolved_lists(tokenizer)
     found = {task: head_ranks(model_anatomy, resolved) for task, resolved in lists.items()}

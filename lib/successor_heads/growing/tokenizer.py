@@ -22,18 +22,18 @@ PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!
 
 
 def whole_words(*, digits: bool = False) -> list[str]:
-    """The words that must be single tokens, with a leading space and without; with ``digits``, no longer number is."""
+    """The words that must be single tokens, with a leading space and without; with `digits`, no longer number is."""
     ordinals = [word for ordinal_class in CLASSES.values() for word in ordinal_class.words]
     words = dict.fromkeys([*map(str, range(501)), *ordinals, *ROMAN_NUMERALS])
     return [word for word in words if not (digits and word.isdigit() and len(word) > 1)]
 
 
 def train_tokenizer(texts: Iterable[str], *, d_vocab: int = D_VOCAB, digits: bool = False) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of ``d_vocab`` tokens in which each of ``whole_words()`` is one token.
+    """A byte-level BPE tokenizer of `d_vocab` tokens in which each of `whole_words()` is one token.
 
-    With ``digits`` every digit is a token of its own, and a number is written in several.
+    With `digits` every digit is a token of its own, and a number is written in several.
 
-    Raises AssertionError when a word that must be whole was not merged, which a larger ``d_vocab`` cures.
+    Raises AssertionError when a word that must be whole was not merged, which a larger `d_vocab` cures.
     """
     tokenizer = Tokenizer(models.BPE())
     pattern = PATTERN.replace("{1,3}", "") if digits else PATTERN

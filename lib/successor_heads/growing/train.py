@@ -2,7 +2,7 @@
 
 Read from top to bottom: the recipe, the data, the model, one training step, the loop, the model card.
 An accelerator is not needed.  Three things make a step faster on a CPU than the library's own model
-and loss under autocast; ``benchmarks/training_step.py`` measures by how much:
+and loss under autocast; `benchmarks/training_step.py` measures by how much:
 
 - matrix products run in bfloat16 on bfloat16 weights, while the optimiser keeps float32 masters;
 - the loss takes the unembedding in slices, and never holds the logits of a whole batch;
@@ -130,9 +130,9 @@ HELD_OUT_WINDOWS = 64
 
 
 def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
-    """Write tokenizer and windows into ``folder``, once; return how many tokens each source gave.
+    """Write tokenizer and windows into `folder`, once; return how many tokens each source gave.
 
-    ``windows.npy`` is [window, token] in reading order, ``held_out.npy`` the same of unseen documents.
+    `windows.npy` is [window, token] in reading order, `held_out.npy` the same of unseen documents.
     """
     if (folder / "sources.json").exists():  # written last: all the others are there
         return json.loads((folder / "sources.json").read_text())
@@ -186,7 +186,7 @@ def _texts(source: str, recipe: Recipe, books_folder: Path | None):
 
 
 def _tokens(tokenizer: PreTrainedTokenizerFast, texts, n: int) -> tuple[np.ndarray, int]:
-    """The first ``n`` tokens of the texts, read again from the start when they run out; and how many differ."""
+    """The first `n` tokens of the texts, read again from the start when they run out; and how many differ."""
     pieces, length, end = [], 0, tokenizer.eos_token_id
     texts = iter(texts)
     while length < n and (batch := list(itertools.islice(texts, 200))):
@@ -256,7 +256,7 @@ ALL_ATTENTION_FUNCTIONS["plain"] = plain_attention
 
 
 class SlicedCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of ``softmax(x W_U)``, with the logits of one slice of tokens in memory at a time.
+    """Mean cross-entropy of `softmax(x W_U)`, with the logits of one slice of tokens in memory at a time.
 
     The gradient of the logits is known as soon as they are (softmax minus one-hot), so it is taken in
     the forward pass and the logits are dropped.
@@ -356,7 +356,7 @@ class Trainer:
         return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Undo ``state()``."""
+        """Undo `state()`."""
         with torch.no_grad():
             for name, master, parameter in zip(self.names, self.masters, self.model.parameters()):
                 master.copy_(tensors[f"master/{name}"])
@@ -375,11 +375,11 @@ def measured_steps(steps: int, n: int = 20) -> list[int]:
 def grow(
     recipe: Recipe, out: Path, *, books_folder: Path | None = None, device: str = "cpu", overwrite: bool = False
 ) -> Path:
-    """Grow the recipe's model into ``out``; resume where an earlier run with the same recipe stopped.
+    """Grow the recipe's model into `out`; resume where an earlier run with the same recipe stopped.
 
-    ``out`` appears only when all of it is written.  Until then the work lies in ``out.growing``, and a
+    `out` appears only when all of it is written.  Until then the work lies in `out.growing`, and a
     killed run goes on there, to the same weights as an unbroken one on the same machine.
-    Raises UserError when ``out`` exists and ``overwrite`` is false, or when ``out.growing`` belongs to
+    Raises UserError when `out` exists and `overwrite` is false, or when `out.growing` belongs to
     another recipe.
     """
     if out.exists() and not overwrite:
@@ -481,7 +481,7 @@ def _resume(work: Path, trainer: Trainer) -> tuple[int, list[dict], float]:
 
 
 def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> None:
-    """Write the finished model beside ``out`` and move it there in one go."""
+    """Write the finished model beside `out` and move it there in one go."""
     finished = out.with_name(out.name + ".finished")
     shutil.rmtree(finished, ignore_errors=True)
     model = trainer.grown()
