@@ -115,12 +115,12 @@ def use_style() -> None:
 
 
 def panel(*, height: float | int, width: float | int = WIDTH) -> tuple[Figure, Axes]:
-    """One figure of ``height`` inches, as wide as the column, and its axes. What is drawn is kept inside it."""
+    """One figure of `height` inches, as wide as the column, and its axes. What is drawn is kept inside it."""
     return plt.subplots(figsize=(width, height), layout="constrained")
 
 
 def panels(count: int, *, height: float | int, columns: int | None = None) -> tuple[list[Figure], list[Axes]]:
-    """``count`` figures of ``height`` inches, ``columns`` of them (all, up to three) in a row of the column's width.
+    """`count` figures of `height` inches, `columns` of them (all, up to three) in a row of the column's width.
 
     They stack on a phone. Give them the same limits where they share an axis.
     """
@@ -133,7 +133,7 @@ def panels(count: int, *, height: float | int, columns: int | None = None) -> tu
 def show(fig: Figure | Sequence[Figure], *, alt: str | Sequence[str], caption: str, details: str = "") -> None:
     """Display a figure, or panels, with alternative text and a caption of one sentence, and close them.
 
-    ``alt`` speaks for all panels, or is one text a panel. ``details`` are folded under the caption; an empty line
+    `alt` speaks for all panels, or is one text a panel. `details` are folded under the caption; an empty line
     starts a paragraph. Caption and details may hold inline HTML.
     """
     display(HTML(as_html(fig, alt=alt, caption=caption, details=details)))
@@ -262,7 +262,7 @@ def say(markdown: str) -> None:
 def label_lines(ax: Axes, *, gap: float = 0.4) -> None:
     """Write each line's label at its right end, in its colour, in place of a legend; labels keep clear of one another.
 
-    Call it when the limits are final. Room is taken from the axes by the layout; ``gap`` is in lines of text.
+    Call it when the limits are final. Room is taken from the axes by the layout; `gap` is in lines of text.
     """
     ax.figure.canvas.draw()
     lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
@@ -305,8 +305,8 @@ def table(
     """Display a table: its caption above, numbers to the right, text to the left, what is missing as a dash.
 
     The index becomes the first column unless it merely counts; with it a table has five columns at most, else ValueError.
-    ``formats`` says per column how a value is written (``".2f"`` or a function); floats have two decimals. A text
-    between backticks is code. Of ``details`` the same holds as for `show`.
+    `formats` says per column how a value is written (`".2f"` or a function); floats have two decimals. A text
+    between backticks is code. Of `details` the same holds as for `show`.
     """
     display(HTML(table_html(frame, caption=caption, details=details, formats=formats, sortable=sortable)))
 
@@ -370,7 +370,7 @@ def head_map(
     best: tuple[int, int] | None = None,
     signed: bool = False,
 ) -> None:
-    """Heat map of one number a head, layers from top to bottom; ``best`` gets a frame."""
+    """Heat map of one number a head, layers from top to bottom; `best` gets a frame."""
     values = np.asarray(values, dtype=float)
     limit = np.abs(values).max() or 1.0
     scale = {"cmap": SIGNED, "vmin": -limit, "vmax": limit} if signed else {"cmap": SHARES, "vmin": 0, "vmax": 1}
@@ -428,8 +428,8 @@ def matrix(
 ) -> None:
     """Heat map of a map between tokens, zero in the middle: rows are read, columns are promoted.
 
-    ``names`` are the tokens, or the classes with their sizes, between which lines are drawn. With a
-    ``label`` the colour scale is shown; ``limit`` is where it ends, else the 99.5th percentile of the sizes.
+    `names` are the tokens, or the classes with their sizes, between which lines are drawn. With a
+    `label` the colour scale is shown; `limit` is where it ends, else the 99.5th percentile of the sizes.
     """
     values = np.asarray(values, dtype=float)
     limit = limit or float(np.percentile(np.abs(values), 99.5)) or 1.0
