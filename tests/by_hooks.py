@@ -42,10 +42,11 @@ def some_text(*documents):
 PROMPTS = ["one two three", "Monday Tuesday Wednesday Thursday", " 7 8", "A"]
 
 
-def hooked_forward(model, prompt, *, edits=()):
+def hooked_forward(model, prompt, *, edits=(), mlps=()):
     """One unpadded prompt through the plain module: next-token logits, and head outputs [layer, head, d_head].
 
-    `edits` are (layer, head, value): what a forward hook puts in place of a head's output at the last position.
+    `edits` are (layer, head, value): what a forward hook puts in place of a head's output at the last position;
+    `mlps` are (layer, value), what it puts in place of what an MLP adds to the stream there.
     """
     parts = anatomy.of(model._module)
     seen, handles = [], []
@@ -60,8 +61,15 @@ def hooked_forward(model, prompt, *, edits=()):
 
         return hook
 
+    def write(value):
+        return lambda _, __, written: torch.cat([written[:, :-1], value.expand_as(written[:, -1:])], dim=1)
+
     for layer in range(parts.n_layers):
         handles.append(parts.output_projection(layer).register_forward_pre_hook(visit(layer)))
+    for layer, value in mlps:
+        path = parts.mlp_post_norm_path or parts.mlp_out_path
+        module = model._module.get_submodule(f"{parts.blocks_path}.{layer}.{path}")
+        handles.append(module.register_forward_hook(write(value)))
     with torch.no_grad():
         logits = model._module(torch.tensor([model.tokenizer(prompt)["input_ids"]])).logits[0, -1]
     for handle in handles:

@@ -100,49 +100,72 @@ def test_ablation_in_a_trace_is_ablation_by_hooks(model, days):
             difference_fall = lead(clean, answer) - lead(logits, answer)
             torch.testing.assert_close(effects.logit_fall[layer, head, place], logit_fall, atol=1e-5, rtol=0)
             torch.testing.assert_close(effects.difference_fall[layer, head, place], difference_fall, atol=1e-5, rtol=0)
-            assert effects.ablated.right_in_vocabulary[layer, head, place] == (logits.argmax() == answer)
+            in_class = logits[days.token_ids].argmax() == (days.token_ids == answer).nonzero()[0, 0]
+            assert effects.ablated.right_in_class[layer, head, place] == in_class
             # The control: ablating the neighbouring head is something else.
             neighbour = ablated[layer, (head + 1) % parts.n_heads]
             assert (logits - neighbour).abs().max() > 1e-4
 
 
-def test_replacing_a_head_by_its_own_output_changes_nothing(model):
-    clean, own = hooked_forward(model, PROMPTS[0])
-    for layer, replacement in enumerate(own):
-        for logits in ablation.ablated_logits(model, PROMPTS[:1], replacement, layer=layer):
-            torch.testing.assert_close(logits[0], clean, atol=1e-5, rtol=0)
-
-
-def test_answers_are_read_against_class_and_vocabulary():
+def test_answers_are_read_against_their_class():
     logits = torch.tensor([[0.0, 3.0, 1.0, 2.0, 9.0], [0.0, 3.0, 3.0, 0.0, 0.0], [5.0, 1.0, 2.0, 3.0, 0.0]])
-    read = ablation.read_answers(logits, torch.tensor([1, 1, 0]), torch.tensor([0, 1, 2]))
+    answers, members = torch.tensor([1, 1, 0]), torch.tensor([0, 1, 2])
+    read = ablation.read_answers(logits, answers, members)
     assert read.logit.tolist() == [3, 3, 5]
     assert read.difference.tolist() == [2.5, 1.5, 3.5]
-    assert read.right_in_class.tolist() == [True, False, True]
-    assert read.right_in_vocabulary.tolist() == [False, False, True]
+    assert read.right_in_class.tolist() == [True, False, True]  # a tie is not right, another class does not count
+
+    # The same from nothing but the logits that are needed, whatever the order and wherever the answer.
+    token_ids, answers, members = ablation.asked_of(torch.tensor([3, 1, 0]), torch.tensor([2, 0, 1]))
+    assert token_ids.tolist() == [0, 1, 2, 3]
+    assert token_ids[answers].tolist() == [3, 1, 0] and token_ids[members].tolist() == [2, 0, 1]
+    assert ablation.read_answers(logits[:, token_ids], answers, members).difference[0] == pytest.approx(2 - 4 / 3)
 
 
-def test_a_layer_is_ablated_in_one_forward_pass(neox):
-    passes = []
-    handle = neox._module.lm_head.register_forward_hook(lambda *_: passes.append(1))
-    ablation.ablated_logits(neox, PROMPTS, prompts.mean_head_outputs(neox, PROMPTS)[0], layer=0)
-    handle.remove()
-    assert len(passes) == 2  # one for the means, one for all heads
+def test_resampled_heads_and_mlps_are_those_of_hooks_in_every_family(any_model):
+    parts, token_ids = anatomy.of(any_model), torch.arange(8, 15)
+    answers, donors = token_ids[: len(PROMPTS)], PROMPTS[1:] + PROMPTS[:1]
+    heads, mlps = prompts.head_outputs(any_model, donors), prompts.mlp_outputs(any_model, donors)
+    of_heads = ablation.head_ablation_effects(any_model, PROMPTS, answers, members=token_ids, replacement=heads)
+    of_mlps = ablation.mlp_ablation_effects(any_model, PROMPTS, answers, members=token_ids, replacement=mlps)
+    for place, (prompt, answer) in enumerate(zip(PROMPTS, answers)):
+        donor = hooked_forward(any_model, donors[place])[1]
+        for layer in range(parts.n_layers):
+            by_hand = torch.stack(
+                [
+                    hooked_forward(any_model, prompt, edits=[(layer, head, donor[layer, head])])[0][answer]
+                    for head in range(parts.n_heads)
+                ]
+            )
+            found = of_heads.ablated.logit[layer, :, place]
+            torch.testing.assert_close(found, by_hand, atol=1e-4, rtol=0)
+            assert (found.roll(1) - by_hand).abs().max() > 1e-2  # the control: a neighbour is another head
+
+            without_mlp = hooked_forward(any_model, prompt, mlps=[(layer, mlps[layer, place])])[0][answer]
+            torch.testing.assert_close(of_mlps.ablated.logit[layer, place], without_mlp, atol=1e-4, rtol=0)
+        assert (of_mlps.ablated.logit[:, place] - of_mlps.clean.logit[place]).abs().max() > 1e-2
 
 
-def test_joint_ablation_of_none_one_and_two(model, days):
-    answers, common = days.token_ids[:4], {"members": days.token_ids, "reference": PROMPTS}
-    single = ablation.mean_ablation_effects(model, PROMPTS, answers, **common)
-    none = ablation.joint_ablation(model, PROMPTS, answers, [], **common)
-    torch.testing.assert_close(none.logit, single.clean.logit, atol=1e-4, rtol=0)
-    last = anatomy.of(model).n_layers - 1
-    one = ablation.joint_ablation(model, PROMPTS, answers, [(last, 1)], **common)
-    torch.testing.assert_close(one.difference, single.ablated.difference[last, 1], atol=1e-4, rtol=0)
+def test_a_head_that_writes_what_it_wrote_changes_nothing(any_model):
+    token_ids = torch.arange(8, 15)
+    own = {"members": token_ids, "replacement": prompts.head_outputs(any_model, PROMPTS)}
+    effects = ablation.head_ablation_effects(any_model, PROMPTS, token_ids[: len(PROMPTS)], **own)
+    torch.testing.assert_close(effects.logit_fall, torch.zeros_like(effects.logit_fall), atol=1e-4, rtol=0)
+
+
+def test_groups_of_none_one_and_two_heads(model, days):
+    answers, parts = days.token_ids[:4], anatomy.of(model)
     means = prompts.mean_head_outputs(model, PROMPTS)
-    both = ablation.joint_ablation(model, PROMPTS, answers, [(last, 1), (0, 0)], **common)  # in any order
+    replaced = {"members": days.token_ids, "replacement": means}
+    last = parts.n_layers - 1
+    groups = [[(last, 1), (0, 0)], [], [(last, 1)]]  # in any order, of heads as of groups
+    together, none, one = ablation.group_ablation_effects(model, PROMPTS, answers, groups, **replaced).ablated.logit
     for prompt, text in enumerate(PROMPTS):
-        by_hand, _ = hooked_forward(model, text, edits=[(0, 0, means[0, 0]), (last, 1, means[last, 1])])
-        torch.testing.assert_close(both.logit[prompt], by_hand[answers[prompt]], atol=1e-4, rtol=0)
+        edits = [(0, 0, means[0, 0]), (last, 1, means[last, 1])]
+        for found, made in ((together, edits), (none, []), (one, edits[1:])):
+            by_hand, _ = hooked_forward(model, text, edits=made)
+            torch.testing.assert_close(found[prompt], by_hand[answers[prompt]], atol=1e-4, rtol=0)
+    assert (together - one).abs().max() > 1e-3 and (none - one).abs().max() > 1e-3
 
 
 def test_mlp0_loses_directions_at_every_position(model):

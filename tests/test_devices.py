@@ -94,7 +94,11 @@ def from_prompts(model, classes):
         yield name, values
     yield "total effects", ablation.mean_ablation_effects(model, PROMPTS, answers, **asked).difference_fall
     yield "direct effects", direct_effects.on_answers(model, PROMPTS, answers, **asked).logit_fall
-    yield "two ablated", ablation.joint_ablation(model, PROMPTS, answers, [(0, 1), (1, 0)], **asked).logit
+    replaced = {"members": days.token_ids, "replacement": prompts.head_outputs(model, PROMPTS[::-1])}
+    groups = [[(0, 1), (1, 0)], [(1, 1)]]
+    yield "two ablated", ablation.group_ablation_effects(model, PROMPTS, answers, groups, **replaced).ablated.logit
+    mlps = {"members": days.token_ids, "replacement": prompts.mlp_outputs(model, PROMPTS[::-1])}
+    yield "mlps ablated", ablation.mlp_ablation_effects(model, PROMPTS, answers, **mlps).logit_fall
 
     contexts = torch.arange(4, 4 + 3 * 8).view(3, 8)
     effects, reference = behaviours.measure(model, contexts, seed=0)

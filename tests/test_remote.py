@@ -196,10 +196,10 @@ def test_planted_heads_are_found_there(round_trips):
 def test_few_bytes_travel(round_trips):
     trips, folders = round_trips
     for name, trip in trips.items():
-        n_layers = 3 if name.startswith("planted") else 2
-        # One request for the scores of each of two conventions, one for mean outputs, one for the intact model, one a layer, one for MLP0's
-        # outputs and one for the matrix: each waits in a queue.
-        assert len(trip["traffic"]) == 6 + n_layers
+        # One request for the scores of each of two conventions, one for mean outputs, one for every 16 of the intact
+        # model and its ablated heads, one for MLP0's outputs and one for the matrix: each waits in a queue.
+        # The plants have 3 layers of 8 heads, the others at most 12 heads in all.
+        assert len(trip["traffic"]) == (7 if name.startswith("planted") else 6), name
         scoring, *_, matrix = trip["traffic"]
         weights = (folders[name] / "model.safetensors").stat().st_size
         assert scoring["received"] < 0.05 * weights, name

@@ -21,43 +21,43 @@ from torch import Tensor
 
 from successor_heads import anatomy
 from successor_heads.anatomy import Anatomy
+from successor_heads.cached import Edit, logits_of_variants
 from successor_heads.ndif import explained
-from successor_heads.prompts import Prompt, encode, mean_head_outputs, next_token_logits
+from successor_heads.prompts import Prompt, encode, mean_head_outputs
 
 
 class Answers(NamedTuple):
-    """How a model answered: the logit of the right answer, and how it compares.
+    """How a model answered: the logit of the right answer, and how it compares with the rest of its class.
 
-    `difference` is that logit minus the mean over the other members of the class. `right_in_class`
-    and `right_in_vocabulary` say whether the answer alone has the highest logit there.
+    `difference` is that logit minus the mean over the other members of the class; `right_in_class` says
+    whether the answer alone has the highest logit in it.
     """
 
     logit: Float[Tensor, "*batch prompt"]
     difference: Float[Tensor, "*batch prompt"]
     right_in_class: Bool[Tensor, "*batch prompt"]
-    right_in_vocabulary: Bool[Tensor, "*batch prompt"]
 
 
 @dataclass(frozen=True, eq=False)
 class AblationEffects:
-    """Answers of the whole model [prompt], and with one head at a time ablated [layer, head, prompt]."""
+    """Answers of the whole model [prompt], and of it with each part ablated, as [layer, head, prompt]."""
 
     clean: Answers
     ablated: Answers
 
     @property
-    def logit_fall(self) -> Float[Tensor, "layer head prompt"]:
-        """By how much the right answer's logit falls without the head."""
+    def logit_fall(self) -> Float[Tensor, "*part prompt"]:
+        """By how much the right answer's logit falls without the part."""
         return self.clean.logit - self.ablated.logit
 
     @property
-    def difference_fall(self) -> Float[Tensor, "layer head prompt"]:
-        """By how much the right answer's lead over its class falls without the head."""
+    def difference_fall(self) -> Float[Tensor, "*part prompt"]:
+        """By how much the right answer's lead over its class falls without the part."""
         return self.clean.difference - self.ablated.difference
 
 
 def read_answers(
-    logits: Float[Tensor, "*batch prompt d_vocab"],
+    logits: Float[Tensor, "*batch prompt token"],
     answers: Int[Tensor, " prompt"],
     members: Int[Tensor, " member"],
 ) -> Answers:
@@ -68,69 +68,140 @@ def read_answers(
         logit=logit,
         difference=logit - others.nanmean(-1),
         right_in_class=logit > others.nan_to_num(-torch.inf).amax(-1),
-        right_in_vocabulary=(logits >= logit[..., None]).sum(-1) == 1,
     )
+
+
+def asked_of(
+    answers: Int[Tensor, " prompt"], members: Int[Tensor, " member"]
+) -> tuple[Int[Tensor, " token"], Int[Tensor, " prompt"], Int[Tensor, " member"]]:
+    """The few tokens whose logits are needed, and where among them answers and members are."""
+    token_ids, places = torch.cat([answers, members]).unique(return_inverse=True)
+    return token_ids, *places.split([len(answers), len(members)])
 
 
 def mean_ablation_effects(
     model: TransformersModel,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     answers: Int[Tensor, " prompt"],
     *,
     members: Int[Tensor, " member"],
-    reference: Sequence[str],
+    reference: Sequence[Prompt],
 ) -> AblationEffects:
-    """The total effect of every head on the answers (paper, section 5: mean ablation).
+    """The total effect of every head on the answers (paper, section 5: mean ablation): [layer, head, prompt].
 
     At the last position a head's output is replaced by its mean there over the `reference` prompts.
     `answers` are token ids, `members` those of the answers' class.
     """
     means = mean_head_outputs(model, reference)
-    clean = read_answers(next_token_logits(model, prompts), answers, members)
-    layers = [
-        read_answers(ablated_logits(model, prompts, means[layer], layer=layer), answers, members)
-        for layer in range(len(means))
-    ]
-    return AblationEffects(clean=clean, ablated=Answers(*map(torch.stack, zip(*layers))))
+    return head_ablation_effects(model, prompts, answers, members=members, replacement=means)
 
 
-def ablated_logits(
+def head_ablation_effects(
     model: TransformersModel,
     prompts: Sequence[Prompt],
-    replacement: Float[Tensor, "head d_head"],
-    *,
-    layer: int,
-) -> Float[Tensor, "head prompt d_vocab"]:
-    """Next-token logits with one head of a layer replaced at the last position, for each head."""
-    parts = anatomy.of(model)
-    inputs, n_heads, d_head = encode(model, prompts), parts.n_heads, parts.d_head
-    projection = parts.output_projection(layer)
-    # One forward pass with one invoke a head: much cheaper than a trace each.
-    with explained(model), model.trace(remote=model.remote) as tracer:
-        logits = nnsight.save([])
-        for head in range(n_heads):
-            with tracer.invoke(inputs, logits_to_keep=1):
-                heads = projection.input
-                heads[:, -1, head * d_head : (head + 1) * d_head] = replacement[head].to(heads)
-                logits.append(model.output.logits[:, -1])
-    return torch.stack(logits).float().cpu()
-
-
-def joint_ablation(
-    model: TransformersModel,
-    prompts: Sequence[str],
     answers: Int[Tensor, " prompt"],
-    heads: Sequence[tuple[int, int]],
     *,
     members: Int[Tensor, " member"],
-    reference: Sequence[str],
-) -> Answers:
-    """How the model answers with several heads (layer, head) mean-ablated at once; with none, intact.
+    replacement: Float[Tensor, "layer head *prompt d_head"],
+) -> AblationEffects:
+    """The total effect of every head when it writes its `replacement` at the last position: [layer, head, prompt].
 
-    As in `mean_ablation_effects`: at the last position, each by its mean there over the `reference` prompts.
+    A mean (`prompts.mean_head_outputs`), zeros, or for each prompt what the head wrote on another (resample
+    ablation, from `prompts.head_outputs`).
     """
-    logits = logits_without(model, prompts, heads, mean=mean_head_outputs(model, reference))
-    return read_answers(logits, answers, members)
+    n_layers, n_heads = replacement.shape[:2]
+    every = [[(layer, head)] for layer in range(n_layers) for head in range(n_heads)]
+    effects = group_ablation_effects(model, prompts, answers, every, members=members, replacement=replacement)
+    by_head = (values.unflatten(0, (n_layers, n_heads)) for values in effects.ablated)
+    return AblationEffects(effects.clean, Answers(*by_head))
+
+
+def group_ablation_effects(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    answers: Int[Tensor, " prompt"],
+    groups: Sequence[Sequence[tuple[int, int]]],
+    *,
+    members: Int[Tensor, " member"],
+    replacement: Float[Tensor, "layer head *prompt d_head"],
+) -> AblationEffects:
+    """The total effect of each group of heads (layer, head), all of it replaced at once: [group, prompt].
+
+    For the few heads that seem to matter, beside many random groups of as many. See `head_ablation_effects`.
+    """
+    variants = [[Edit(layer, head, replacement[layer, head]) for layer, head in group] for group in groups]
+    return _effects(model, prompts, answers, variants, members=members)
+
+
+def mlp_ablation_effects(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    answers: Int[Tensor, " prompt"],
+    *,
+    members: Int[Tensor, " member"],
+    replacement: Float[Tensor, "layer *prompt d_model"],
+) -> AblationEffects:
+    """The total effect of every MLP when it adds its `replacement` at the last position: [layer, prompt].
+
+    A mean over prompts of `prompts.mlp_outputs`, or for each prompt what the MLP added on another.
+    """
+    variants = [[Edit(layer, None, value)] for layer, value in enumerate(replacement)]
+    return _effects(model, prompts, answers, variants, members=members)
+
+
+def _effects(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    answers: Int[Tensor, " prompt"],
+    variants: Sequence[Sequence[Edit]],
+    *,
+    members: Int[Tensor, " member"],
+) -> AblationEffects:
+    """The answers of the intact model and of the variants, with nothing but answers and members unembedded."""
+    token_ids, answers, members = asked_of(answers, members)
+    logits_of = _traced_logits if model.remote else logits_of_variants
+    logits = logits_of(model, prompts, [[], *variants], token_ids)
+    return AblationEffects(read_answers(logits[0], answers, members), read_answers(logits[1:], answers, members))
+
+
+# Variants in one trace on NDIF: it takes one forward pass of each, and what it keeps of them has to fit there.
+TRACED_AT_ONCE = 16
+
+
+def _traced_logits(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    variants: Sequence[Sequence[Edit]],
+    token_ids: Int[Tensor, " token"],
+) -> Float[Tensor, "variant prompt token"]:
+    """As `cached.logits_of_variants`, by whole forward passes: NDIF runs traces, and its blocks cannot be called."""
+    parts, inputs, found = anatomy.of(model), encode(model, prompts), []
+    for start in range(0, len(variants), TRACED_AT_ONCE):
+        # In the order in which the model runs, or the trace fails; and prepared here, for this package is not there.
+        prepared = [
+            [
+                (parts.mlp_writer(layer), None, value)
+                if head is None
+                else (parts.output_projection(layer), head_columns(parts, head), value)
+                for layer, head, value in sorted(variant, key=lambda edit: (edit.layer, edit.head is None))
+            ]
+            for variant in variants[start : start + TRACED_AT_ONCE]
+        ]
+        # One forward pass with one invoke a variant: much cheaper than a trace each.
+        with explained(model), model.trace(remote=model.remote) as tracer:
+            logits = nnsight.save([])
+            for variant in prepared:
+                with tracer.invoke(inputs, logits_to_keep=1):
+                    for module, columns, value in variant:
+                        if columns is None:
+                            written = module.output
+                            written[:, -1] = value.to(written)
+                        else:
+                            heads = module.input
+                            heads[:, -1, columns] = value.to(heads)
+                    logits.append(model.output.logits[:, -1][:, token_ids])
+        found += [values.float().cpu() for values in logits]
+    return torch.stack(found)
 
 
 def logits_without(

@@ -142,6 +142,18 @@ class Anatomy:
         tied = self.is_tied and f"{self.unembedding_path}.weight" not in self.weights
         return self._rows(self.embedding_path if tied else self.unembedding_path, token_ids).T
 
+    def logits(self, stream: Float[Tensor, "*batch d_model"], token_ids: Int[Tensor, " token"]) -> Tensor:
+        """[..., token], logits from the stream behind the last block: final norm, W_U, its bias, and a cap on them.
+
+        Raises UserError as `embed` does.
+        """
+        normed = self.final_norm(stream)
+        logits, bias = normed @ self.unembed(token_ids).to(normed.device), self._bias(self.unembedding_path)
+        if bias is not None:
+            logits = logits + bias[token_ids.to(bias.device)]
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
     def mlp0(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         """What MLP0 adds to the residual stream on reading x: its norms and biases in, no residual copy of x.
 
@@ -214,6 +226,10 @@ class Anatomy:
     def output_projection(self, layer: int):
         """The module whose input holds a layer's heads side by side, d_head entries each."""
         return attrgetter(self.output_projection_path)(self.block(layer))
+
+    def mlp_writer(self, layer: int):
+        """The module whose output is what a layer's MLP adds to the stream."""
+        return attrgetter(self.mlp_post_norm_path or self.mlp_out_path)(self.block(layer))
 
     def _value(self, layer: int, part: str) -> Tensor:
         """The rows of a layer's value weight, or of its bias, as they are stored: by kv head, then d_head."""

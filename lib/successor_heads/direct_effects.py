@@ -14,7 +14,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from successor_heads import anatomy
-from successor_heads.ablation import AblationEffects, Answers, head_columns, read_answers
+from successor_heads.ablation import AblationEffects, Answers, asked_of, head_columns, read_answers
 from successor_heads.anatomy import Anatomy
 from successor_heads.errors import UserError
 from successor_heads.prompts import Prompt, encode, mean_head_outputs
@@ -45,10 +45,10 @@ def on_answers(
         for layer in range(parts.n_layers):
             heads.append(parts.output_projection(layer).input[:, -1])
         stream = final_norm.input[:, -1].save()
-    unembed = parts.unembed(torch.arange(parts.d_vocab))
+    token_ids, answers, members = asked_of(answers, members)
 
     def answered(stream: Float[Tensor, "*batch d_model"]) -> Answers:
-        return read_answers((parts.final_norm(stream) @ unembed).cpu(), answers, members)
+        return read_answers(parts.logits(stream, token_ids).cpu(), answers, members)
 
     stream, layers = stream.float(), []
     for layer, z in enumerate(heads):

@@ -105,16 +105,40 @@ def head_inputs(
     return torch.cat(token_ids), parts.head_norm(layer)(torch.cat(streams)).cpu()
 
 
-def mean_head_outputs(model: TransformersModel, prompts: Sequence[str]) -> Float[Tensor, "layer head d_head"]:
+def mean_head_outputs(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[Tensor, "layer head d_head"]:
     """Mean over the prompts of what every head hands to the output projection at the last position."""
     parts = anatomy.of(model)
     projections = [parts.output_projection(layer) for layer in range(parts.n_layers)]
     inputs = encode(model, prompts)
-    with explained(model), model.trace(inputs, remote=model.remote):
+    with explained(model), model.trace(inputs, logits_to_keep=1, remote=model.remote):
         means = nnsight.save([])
         for projection in projections:
             means.append(projection.input[:, -1].float().mean(0))
     return torch.stack(means).unflatten(-1, (parts.n_heads, parts.d_head)).cpu()
+
+
+def head_outputs(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[Tensor, "layer head prompt d_head"]:
+    """What every head hands to the output projection at the last position of each prompt."""
+    parts = anatomy.of(model)
+    projections = [parts.output_projection(layer) for layer in range(parts.n_layers)]
+    inputs = encode(model, prompts)
+    with explained(model), model.trace(inputs, logits_to_keep=1, remote=model.remote):
+        outputs = nnsight.save([])
+        for projection in projections:
+            outputs.append(projection.input[:, -1])
+    return torch.stack(outputs).float().unflatten(-1, (parts.n_heads, parts.d_head)).transpose(1, 2).cpu()
+
+
+def mlp_outputs(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[Tensor, "layer prompt d_model"]:
+    """What every MLP adds to the stream at the last position of each prompt."""
+    parts = anatomy.of(model)
+    writers = [parts.mlp_writer(layer) for layer in range(parts.n_layers)]
+    inputs = encode(model, prompts)
+    with explained(model), model.trace(inputs, logits_to_keep=1, remote=model.remote):
+        outputs = nnsight.save([])
+        for writer in writers:
+            outputs.append(writer.output[:, -1])
+    return torch.stack(outputs).float().cpu()
 
 
 def split_at(tokenizer, text: str, start: int) -> tuple[list[int], int] | None:

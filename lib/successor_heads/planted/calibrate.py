@@ -48,6 +48,7 @@ from successor_heads.planted.plant import ATTENTIVE, DECOYS, Plan, Planted, plan
 from successor_heads.planted.prompts import prompts
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.slots import slots
+from successor_heads.prompts import mean_head_outputs
 from successor_heads.records import PACKAGES, write_json
 
 STORED = Path(__file__).parent / "calibration.json"
@@ -249,11 +250,15 @@ def look_for_hidden(seed: int, tokenizer, *, n_prompts: int = 24) -> dict:
             f"next_{name}": highest_of_others(values, pair),
             f"rank_{name}": int((values > ours).sum()) + 1,
         }
-    for name, heads in {"nothing": [], "hidden": pair[:1], "twin": pair[1:], "both": pair}.items():
-        answers = ablation.joint_ablation(model, *asked, heads, **common)
+    groups = {"nothing": [], "hidden": pair[:1], "twin": pair[1:], "both": pair}
+    means = mean_head_outputs(model, task.texts)
+    without = ablation.group_ablation_effects(
+        model, *asked, list(groups.values()), members=task.members, replacement=means
+    ).ablated
+    for place, name in enumerate(groups):
         row |= {
-            f"right_without_{name}": answers.right_in_class.double().mean().item(),
-            f"lead_without_{name}": answers.difference.mean().item(),
+            f"right_without_{name}": without.right_in_class[place].double().mean().item(),
+            f"lead_without_{name}": without.difference[place].mean().item(),
         }
     return row
 

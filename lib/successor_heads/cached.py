@@ -1,0 +1,239 @@
+"""Runs that differ from an intact one at the last position only, and go on from what it has cached.
+
+::
+
+    run = cached.run(model, prompts)
+    streams = run.edited([[Edit(1, 6, mean[1, 6])], [Edit(1, 7, mean[1, 7])]])       # [variant, prompt, d_model]
+
+What is replaced at the last position changes nothing at earlier positions: their keys and values are kept from one
+intact run. A variant starts at the block of its first edit, with the stream that the intact run had there.
+
+The variants of a prompt are fed to a block side by side, as if they were queries at consecutive places: all have
+the last position's place in the text, and the mask lets each see the prefix and itself. So keys and values of the
+prefix are shared, and the model's own blocks do the rest: no family's attention is written down here again.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from nnsight import TransformersModel
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import DynamicCache
+
+from successor_heads import anatomy
+from successor_heads.anatomy import Anatomy
+from successor_heads.prompts import Prompt, encode
+
+# What intermediate results may take at a time. More makes nothing faster: matrices this large keep a processor busy.
+BYTES = 1 << 28
+# Variants that go through the blocks side by side. Each computes, and masks, an attention score for all the others.
+MOST_VARIANTS = 64
+
+
+class Edit(NamedTuple):
+    """What one part writes at the last position instead of its own: `value`, the same for all prompts or one for each.
+
+    A head hands it to the output projection; an MLP, for which `head` is None, adds it to the stream.
+    """
+
+    layer: int
+    head: int | None
+    value: Float[Tensor, "*prompt d"]
+
+
+class Prefix:
+    """Stands in for a model's cache: keys and values of all positions but the last, to which nothing is added."""
+
+    def __init__(self, cache: DynamicCache):
+        self.layers = [(layer.keys[:, :, :-1], layer.values[:, :, :-1]) for layer in cache.layers]
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
+        """The prefix and behind it what is given, all [prompt, kv_head, position, d_head]."""
+        before = self.layers[layer]
+        return torch.cat([before[0], keys], dim=2), torch.cat([before[1], values], dim=2)
+
+
+@dataclass(frozen=True, eq=False)
+class CachedRun:
+    """An intact run of prompts, with what edited ones need to go on from it at the last position."""
+
+    parts: Anatomy
+    prefix: Prefix
+    # What each block was called with besides the stream, cut to the last position.
+    calls: list[tuple[tuple, dict[str, Any]]]
+    # At the last position before each block, and behind the last: [prompt, d_model], where that block is.
+    streams: list[Tensor]
+
+    def edited(self, variants: Sequence[Sequence[Edit]]) -> Float[Tensor, "variant prompt d_model"]:
+        """The residual stream behind the last block, before the final norm, of each variant of the prompts."""
+        starts = [_start(variant, self.parts) for variant in variants]
+        order = sorted(range(len(variants)), key=starts.__getitem__)
+        stream = self.streams[min(starts)][:, None][:, :0]
+        for layer in range(min(starts), self.parts.n_layers + 1):
+            joining = self.streams[layer][:, None].expand(-1, starts.count(layer), -1)
+            stream = torch.cat([stream.to(joining.device), joining], dim=1)
+            if layer < self.parts.n_layers:
+                rows = enumerate(order[: stream.shape[1]])
+                edits = [(row, edit) for row, place in rows for edit in variants[place] if edit.layer == layer]
+                with self._hooked(layer, edits):
+                    stream = self._block(layer, stream)
+        return stream[:, torch.tensor(order).argsort()].transpose(0, 1)
+
+    def _block(self, layer: int, stream: Float[Tensor, "prompt variant d_model"]) -> Tensor:
+        n_variants = stream.shape[1]
+
+        def adapted(value):
+            if isinstance(value, DynamicCache):
+                return self.prefix
+            if isinstance(value, tuple):
+                return tuple(map(adapted, value))
+            if _is_mask(value):
+                return _each_sees_itself(value, n_variants)
+            return value
+
+        args, kwargs = self.calls[layer]
+        return self.parts.block(layer)(stream, *adapted(args), **{name: adapted(of) for name, of in kwargs.items()})
+
+    @contextmanager
+    def _hooked(self, layer: int, edits: Sequence[tuple[int, Edit]]) -> Iterator[None]:
+        """The parts of a block that are edited write, in these rows, what they are told to."""
+        heads = [(row, edit) for row, edit in edits if edit.head is not None]
+        mlps = [(row, edit) for row, edit in edits if edit.head is None]
+
+        def replace_heads(_, args):
+            z = args[0].unflatten(-1, (self.parts.n_heads, self.parts.d_head))
+            z[:, [row for row, _ in heads], [edit.head for _, edit in heads]] = _side_by_side(heads, z)
+            return (z.flatten(-2),)
+
+        def replace_mlps(_, __, written):
+            written[:, [row for row, _ in mlps]] = _side_by_side(mlps, written)
+            return written
+
+        handles = []
+        if heads:
+            handles.append(self.parts.output_projection(layer).register_forward_pre_hook(replace_heads))
+        if mlps:
+            handles.append(self.parts.mlp_writer(layer).register_forward_hook(replace_mlps))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def run(model: TransformersModel, prompts: Sequence[Prompt]) -> CachedRun:
+    """One forward pass of the prompts, of which the last position's surroundings are kept."""
+    parts, cache = anatomy.of(model._module), DynamicCache()
+    calls: list[tuple[tuple, dict[str, Any]]] = []
+    streams: list[Tensor] = []
+
+    def keep(_, args, kwargs):
+        stream = args[0] if args else kwargs["hidden_states"]
+        streams.append(stream[:, -1])
+        rest = {name: _at_last(value) for name, value in kwargs.items() if name != "hidden_states"}
+        calls.append((_at_last(args[1:]), rest))
+        if not any(map(_is_mask, (*args, *kwargs.values()))):
+            raise ValueError("The variants need the mask of eager attention: models.load asks for it.")
+
+    blocks = [parts.block(layer) for layer in range(parts.n_layers)]
+    handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
+    final_norm = parts.module.get_submodule(parts.final_norm_path)
+    handles.append(final_norm.register_forward_pre_hook(lambda _, args: streams.append(args[0][:, -1])))
+    try:
+        with torch.no_grad():
+            parts.module(**encode(model, prompts), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return CachedRun(parts, Prefix(cache), calls, streams)
+
+
+def logits_of_variants(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    variants: Sequence[Sequence[Edit]],
+    token_ids: Int[Tensor, " token"],
+) -> Float[Tensor, "variant prompt token"]:
+    """What each variant of each prompt gives these tokens as next-token logits; a variant without edits is intact.
+
+    In batches of prompts of about equal length and of variants that start at about the same block, so that memory
+    stays bounded. Progress is shown where somebody waits for it.
+    """
+    parts = anatomy.of(model._module)
+    lengths = encode(model, prompts)["attention_mask"].sum(-1)
+    by_length, by_start = (
+        lengths.argsort().cpu(),
+        sorted(range(len(variants)), key=lambda v: _start(variants[v], parts)),
+    )
+    n_prompts, n_variants = _batch_sizes(parts, int(lengths.max()))
+    logits = torch.empty(len(variants), len(prompts), len(token_ids))
+    # In the book the bar would be a line for every step.
+    quiet = "SUCCESSOR_HEADS_BOOK" in os.environ
+    bar = tqdm(total=logits[..., 0].numel(), desc="ablated prompts", delay=2, disable=quiet, leave=False)
+    with bar, torch.no_grad():
+        for some_prompts in by_length.split(n_prompts):
+            intact = run(model, [prompts[place] for place in some_prompts])
+            for first in range(0, len(variants), n_variants):
+                places = by_start[first : first + n_variants]
+                stream = intact.edited([_of_prompts(variants[place], some_prompts) for place in places])
+                logits[torch.tensor(places)[:, None], some_prompts] = parts.logits(stream, token_ids).cpu()
+                bar.update(len(places) * len(some_prompts))
+    return logits
+
+
+def _start(variant: Sequence[Edit], parts: Anatomy) -> int:
+    """The block from which on a variant differs from the intact run."""
+    return min((edit.layer for edit in variant), default=parts.n_layers)
+
+
+def _of_prompts(variant: Sequence[Edit], prompts: Int[Tensor, " prompt"]) -> list[Edit]:
+    """The variant with the values that are meant for these prompts."""
+    return [edit._replace(value=edit.value[prompts]) if edit.value.ndim == 2 else edit for edit in variant]
+
+
+def _batch_sizes(parts: Anatomy, width: int) -> tuple[int, int]:
+    """(prompts, variants) at a time, such that keys and values fit into `BYTES`, and intermediate results as well."""
+    n_variants = MOST_VARIANTS
+    cached = 2 * parts.n_layers * parts.n_kv_heads * parts.d_head * width
+    # MLPs are about four times as wide as the stream, some have a gate, and attention keeps a few copies of scores.
+    at_work = n_variants * (16 * parts.d_model + 4 * parts.n_heads * (width + n_variants))
+    return max(1, BYTES // (4 * max(cached, at_work))), n_variants
+
+
+def _side_by_side(edits: Sequence[tuple[int, Edit]], like: Tensor) -> Tensor:
+    """The edits' values, [prompt, edit, d]."""
+    return torch.stack([edit.value.expand(len(like), -1) for _, edit in edits], dim=1).to(like)
+
+
+def _is_mask(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4
+
+
+def _at_last(value: Any) -> Any:
+    """An argument of a block, cut to what concerns the last position: of a mask, what it sees of the prefix.
+
+    Of the rest, whatever a family calls it, tensors are [prompt, position, ...]: places, or rotations by them.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(_at_last, value))
+    if _is_mask(value):
+        return value[:, :, -1:, :-1]
+    return value[:, -1:] if isinstance(value, Tensor) else value
+
+
+def _each_sees_itself(prefix: Tensor, n_variants: int) -> Tensor:
+    """The mask of the variants: each sees what the last position sees of the prefix, and itself.
+
+    True where one sees, or 0 with large negative numbers elsewhere: as the mask of the prefix has it.
+    """
+    own = torch.eye(n_variants, dtype=torch.bool, device=prefix.device)
+    if prefix.dtype != torch.bool:
+        hidden = torch.finfo(prefix.dtype).min
+        own = torch.zeros(n_variants, n_variants, dtype=prefix.dtype, device=prefix.device).masked_fill(~own, hidden)
+    return torch.cat([prefix.expand(-1, -1, n_variants, -1), own.expand(*prefix.shape[:2], -1, -1)], dim=-1)

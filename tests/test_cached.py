@@ -1,0 +1,88 @@
+"""Runs that go on from a cached one against whole forward passes with hooks."""
+
+import pytest
+import torch
+from transformers import MistralConfig
+
+from by_hooks import PROMPTS, hooked_forward
+from conftest import GROUPED, random_module
+from successor_heads import ablation, anatomy, cached, models, ordinals, prompts
+from successor_heads.cached import Edit
+
+
+def largest_difference(model, lists, variants, token_ids):
+    """Between cached variants and hooks on whole forward passes, and the same with each variant taken for the next."""
+    found = cached.logits_of_variants(model, lists, variants, token_ids)
+    by_hand = torch.stack(
+        [
+            torch.stack([hooked_forward(model, prompt, edits=variant)[0][token_ids] for prompt in lists])
+            for variant in variants
+        ]
+    )
+    return (found - by_hand).abs().max(), (found.roll(1, 0) - by_hand).abs().amax((1, 2)).min()
+
+
+@pytest.mark.parametrize("name", models.grown_models())
+def test_every_head_of_the_grown_models_is_ablated_as_by_hooks(name):
+    model = models.load(name)
+    parts, months = anatomy.of(model), ordinals.resolve(model.tokenizer)["months"]
+    lists, _ = prompts.counting_lists(months, length=4, most=3)
+    lists = [lists[0], lists[1].split(",", 1)[1], lists[2]]  # of two lengths
+    means = prompts.mean_head_outputs(model, lists)
+    every = [
+        [Edit(layer, head, means[layer, head])] for layer in range(parts.n_layers) for head in range(parts.n_heads)
+    ]
+    worst, control = largest_difference(model, lists, every, months.token_ids)
+    assert worst < 1e-4 < control
+
+
+def test_a_window_hides_the_same_of_the_prefix(tokenizer):
+    lists = ["Monday Tuesday Wednesday Thursday Friday one two three", "one two three four"]
+    found = {}
+    for window in (3, None):
+        torch.manual_seed(0)
+        module = random_module(MistralConfig(**GROUPED, sliding_window=window))
+        model = models._wrap(module, tokenizer)
+        variants = [[Edit(0, head, torch.ones(4))] for head in range(6)]
+        worst, control = largest_difference(model, lists, variants, torch.arange(20))
+        assert worst < 1e-4 < control
+        found[window] = cached.logits_of_variants(model, lists, variants, torch.arange(20))
+    assert (found[3] - found[None]).abs().max() > 1e-2
+
+
+def test_nothing_depends_on_how_prompts_and_variants_are_batched(neox, monkeypatch):
+    variants = [[], [Edit(1, 2, torch.zeros(8))], [Edit(0, 1, torch.ones(8)), Edit(1, 0, torch.randn(len(PROMPTS), 8))]]
+    whole = cached.logits_of_variants(neox, PROMPTS, variants, torch.arange(9))
+    monkeypatch.setattr(cached, "BYTES", 1)
+    monkeypatch.setattr(cached, "MOST_VARIANTS", 2)
+    torch.testing.assert_close(cached.logits_of_variants(neox, PROMPTS, variants, torch.arange(9)), whole)
+
+
+def test_a_prompt_is_run_once_and_a_variant_from_its_first_edit_on(neox):
+    positions = []
+    blocks = [anatomy.of(neox._module).block(layer) for layer in (0, 1)]
+    handles = [
+        block.register_forward_pre_hook(lambda _, args, layer=layer: positions.append((layer, args[0].shape[1])))
+        for layer, block in enumerate(blocks)
+    ]
+    variants = [[Edit(1, head, torch.zeros(8))] for head in range(3)] + [[Edit(0, 0, torch.zeros(8))]]
+    cached.logits_of_variants(neox, ["one two three"], variants, torch.arange(5))
+    for handle in handles:
+        handle.remove()
+    assert positions == [(0, 3), (1, 3), (0, 1), (1, 4)]
+
+
+def test_no_edit_stays_behind(neox, days):
+    before = prompts.next_token_logits(neox, PROMPTS)
+    replaced = {"members": days.token_ids, "replacement": torch.zeros(2, 3, 8)}
+    ablation.head_ablation_effects(neox, PROMPTS, days.token_ids[:4], **replaced)
+    with pytest.raises(RuntimeError):  # a value that fits no head
+        cached.logits_of_variants(neox, PROMPTS, [[Edit(0, 0, torch.zeros(7))]], torch.arange(5))
+    torch.testing.assert_close(prompts.next_token_logits(neox, PROMPTS), before, atol=0, rtol=0)
+
+
+def test_attention_without_a_mask_is_refused(neox, checkpoints):
+    model = models.load(str(checkpoints["llama"]))
+    model._module.set_attn_implementation("sdpa")
+    with pytest.raises(ValueError, match="eager"):
+        cached.run(model, ["one two"])
