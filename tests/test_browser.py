@@ -17,6 +17,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+pytestmark = pytest.mark.book
+
 SITE = Path(__file__).parent.parent / "_build" / "site" / "_build" / "html"
 # Headless Chromium as root in a closed network: no sandbox, and none of its own look-ups.
 FLAGS = (

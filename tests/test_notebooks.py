@@ -1,4 +1,4 @@
-"""The notebooks: how they are stored, and what their chapters found. Their exercises are tried in test_editions.py."""
+"""The notebooks: how they are stored, and what their chapters found. Their exercises are tried in test_solutions.py."""
 
 import json
 import re
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
+import chapters
 from successor_heads import cli, models
 from successor_heads.growing import corpus
 
@@ -74,6 +74,7 @@ def findings(chapter):
     return json.loads(path.read_text())["findings"]
 
 
+@pytest.mark.book
 def test_chapter_1_finds_a_successor_head_and_its_controls_hold():
     found = {name: finding["value"] for name, finding in findings("01-find-heads").items()}
     assert found["best_macro"] >= 0.85
@@ -91,7 +92,7 @@ def run_on(model, chapter, folder, *, settings=""):
     (parameters,) = tagged(notebook, "parameters")
     parameters.source += f"\nMODEL = {str(model)!r}\n{settings}"
     parameters.source += f"\nimport os; os.environ['SUCCESSOR_HEADS_RECORDS'] = {str(folder)!r}"
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    chapters.run(notebook, folder)
     (record,) = folder.rglob(f"{chapter}.json")
     outputs = (output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
     kinds = ("text/markdown", "text/html")
@@ -105,6 +106,7 @@ def record_share(record):
     return pairs["numbers"] / sum(pairs.values())
 
 
+@pytest.mark.book
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
 def test_chapter_1_finds_a_planted_head_in_every_family(family, tmp_path):
     """With the real tokenizers where they are at hand: Llama-2 has only nine numbers and splits half of the days."""
@@ -121,6 +123,7 @@ def test_chapter_1_finds_a_planted_head_in_every_family(family, tmp_path):
     assert ("they differ because numbers" in said) == (found["best_macro"] < 1 and record_share(record) > 0.5)
 
 
+@pytest.mark.book
 def test_chapter_1_says_so_when_there_is_no_successor_head(tmp_path):
     untrained = tmp_path / "untrained"
     twin = models.untrained_twin(models.load("grown/pythia"), seed=9)
@@ -132,6 +135,7 @@ def test_chapter_1_says_so_when_there_is_no_successor_head(tmp_path):
     assert "so the score is learned" not in said
 
 
+@pytest.mark.book
 def test_chapter_6_grows_a_head_and_the_residues_follow_the_text():
     whole = findings("06-growing")
     found = {name: finding["value"] for name, finding in whole.items()}
@@ -147,6 +151,7 @@ def test_chapter_6_grows_a_head_and_the_residues_follow_the_text():
     assert whole["mod_10_no_crossrefs_no_interchange"]["low"] > 0.3
 
 
+@pytest.mark.book
 def test_chapter_7_sees_what_was_planted_and_shows_what_it_cannot_see():
     found = {name: finding["value"] for name, finding in findings("07-calibration").items()}
     assert found["recall"] >= 0.97 and found["highest_decoy"] < 0.5
@@ -158,6 +163,7 @@ def test_chapter_7_sees_what_was_planted_and_shows_what_it_cannot_see():
     assert found["hidden_right_without_both"] < 0.2
 
 
+@pytest.mark.book
 def test_chapter_2_shows_the_map_and_its_controls_hold():
     found = {name: finding["value"] for name, finding in findings("02-ov-circuit").items()}
     first = {name: finding["value"] for name, finding in findings("01-find-heads").items()}
@@ -173,6 +179,7 @@ def test_chapter_2_shows_the_map_and_its_controls_hold():
     assert found["conventions_agree"] == findings("02-ov-circuit")["conventions_agree"]["n"] == 8
 
 
+@pytest.mark.book
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_chapter_2_opens_a_planted_head(family, tmp_path):
     planted = tmp_path / "planted"
@@ -191,6 +198,7 @@ def test_chapter_2_opens_a_planted_head(family, tmp_path):
     assert found["preference_rank"] == 1
 
 
+@pytest.mark.book
 def test_chapter_2_says_so_when_there_is_no_successor_head(tmp_path):
     untrained = tmp_path / "untrained"
     twin = models.untrained_twin(models.load("grown/pythia"), seed=9)
@@ -203,6 +211,7 @@ def test_chapter_2_says_so_when_there_is_no_successor_head(tmp_path):
     assert found["classes_with_succession"] <= 1 and found["cross_class"] < 0.2
 
 
+@pytest.mark.book
 @pytest.mark.parametrize("chapter", ["01-find-heads", "02-ov-circuit"])
 def test_a_chapter_run_remotely_finds_what_it_finds_here(chapter, tmp_path):
     """Under nnsight's simulation of a remote run; the untrained twins, which need the weights, are left out."""
@@ -213,6 +222,7 @@ def test_a_chapter_run_remotely_finds_what_it_finds_here(chapter, tmp_path):
             assert found["value"] == pytest.approx(here[name]["value"], abs=2e-3), name
 
 
+@pytest.mark.book
 def test_chapter_3_finds_a_ten_that_its_controls_do_not_have():
     found = findings("03-mod-10-features")
     value = {name: finding["value"] for name, finding in found.items()}
@@ -229,6 +239,7 @@ def test_chapter_3_finds_a_ten_that_its_controls_do_not_have():
     assert value["subspace_nearest"] < 0.8 and value["removed_ten_digit"] > value["removed_span_digit"] - 0.1
 
 
+@pytest.mark.book
 def test_chapter_3_finds_seven_and_no_ten_in_a_model_that_counts_in_sevens(tmp_path):
     planted = tmp_path / "planted"
     shape = ["--family", "gpt_neox", "--layers", "2", "--heads", "6", "--width", "384"]
@@ -252,6 +263,7 @@ def test_chapter_3_finds_seven_and_no_ten_in_a_model_that_counts_in_sevens(tmp_p
         assert claim not in said, claim
 
 
+@pytest.mark.book
 def test_chapter_3_makes_do_without_numbers(tmp_path):
     """Llama-2 has single tokens for digits only; its real tokenizer is not part of the project."""
     if not (ROOT.parent / "shared" / "tokenizers" / "llama-2").is_dir():
@@ -263,6 +275,7 @@ def test_chapter_3_makes_do_without_numbers(tmp_path):
     assert record["findings"]["classes_held_out"]["value"] >= 0.95 and "classes_from_numbers" not in record["findings"]
 
 
+@pytest.mark.book
 def test_chapter_5_reads_text_and_its_checks_hold():
     whole = findings("05-natural-language")
     found = {name: finding["value"] for name, finding in whole.items()}
@@ -279,6 +292,7 @@ def test_chapter_5_reads_text_and_its_checks_hold():
         assert sum(shares) == pytest.approx(1)
 
 
+@pytest.mark.book
 def test_chapter_5_reads_a_folder_with_a_planted_head(tmp_path):
     """With the real tokenizer where it is at hand: in Llama-2's most classes are in pieces."""
     planted, texts = tmp_path / "planted", tmp_path / "texts"
@@ -299,6 +313,7 @@ def test_chapter_5_reads_a_folder_with_a_planted_head(tmp_path):
     assert json.loads(kept.read_text())["cases"] and not (kept.parent / "batches").exists()
 
 
+@pytest.mark.book
 def test_chapter_4_moves_digits_and_loses_tens():
     found = findings("04-vector-arithmetic")
     value = {name: finding["value"] for name, finding in found.items()}
@@ -318,6 +333,7 @@ def test_chapter_4_moves_digits_and_loses_tens():
     assert found["twos_first"]["low"] > found["twos_first_permuted"]["high"]
 
 
+@pytest.mark.book
 def test_chapter_4_succeeds_on_planted_directions(tmp_path):
     """Where each token is a sum of parts every edit succeeds, with the real tokenizer where it is at hand: Llama-2 has nine numbers."""
     planted = tmp_path / "planted"
@@ -333,6 +349,7 @@ def test_chapter_4_succeeds_on_planted_directions(tmp_path):
     )
 
 
+@pytest.mark.book
 def test_chapter_4_says_so_when_the_head_does_not_count(tmp_path):
     untrained = tmp_path / "untrained"
     twin = models.untrained_twin(models.load("grown/pythia"), seed=9)

@@ -140,6 +140,7 @@ def answer_of(browser):
     return browser.find_element(By.CSS_SELECTOR, ".sh-bench-answer").text
 
 
+@pytest.mark.book
 def test_the_workbench_is_driven_by_the_keyboard_and_its_numbers_are_the_library_s(chrome, page, lists):  # noqa: F811
     chrome.get_log("browser")
     show(chrome, page, 1280)
@@ -183,6 +184,7 @@ def test_the_workbench_is_driven_by_the_keyboard_and_its_numbers_are_the_library
     )
 
 
+@pytest.mark.book
 def test_the_workbench_fits_a_phone_and_reads_in_both_themes(chrome, page):  # noqa: F811
     show(chrome, page, 390)
     width, inner = chrome.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
@@ -199,6 +201,7 @@ def test_the_workbench_fits_a_phone_and_reads_in_both_themes(chrome, page):  # n
         assert ink != ground
 
 
+@pytest.mark.book
 def test_the_workbench_of_the_book_works_from_its_folder(chrome):  # noqa: F811
     built = ROOT / "_build" / "site" / "_build" / "html" / "notebooks" / "04-vector-arithmetic.html"
     need(built.exists(), "The book is not built: run `make book`.")

@@ -37,6 +37,7 @@ def test_every_chapter_and_every_grown_model_has_accepted_findings():
     assert wanted <= accepted, f"accept {sorted(wanted - accepted)} with `make accept`"
 
 
+@pytest.mark.book
 @pytest.mark.parametrize("path", HERE, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_chapter_finds_what_was_accepted_last(path):
     stored = json.loads(path.read_text(encoding="utf8"))

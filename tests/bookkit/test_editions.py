@@ -1,17 +1,14 @@
-"""The student's and the teacher's edition: what they hold, and that each check knows right from wrong."""
+"""The student's and the teacher's edition: what they hold. That each check knows right from wrong is in test_solutions.py."""
 
-import ast
 import json
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from bookkit import numbering, places
 from bookkit.editions import editions
-from wrong_answers import OUT_OF_REACH, WRONG
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,60 +115,3 @@ def test_an_exercise_without_a_solution_or_a_stub_is_noticed(works):
         broken.cells.remove(next(cell for cell in broken.cells if lost in cell.source))
         with pytest.raises(ValueError, match="the exercise ex-"):
             editions.edition(broken, "student", works=works, numbers=NUMBERS)
-
-
-def messages(check):
-    """How each diagnosis of a check in the notebook begins, up to the first number that is filled in."""
-    (call,) = (
-        node
-        for node in ast.walk(ast.parse(check))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "exercises.check"
-    )
-    diagnoses = next((keyword.value.elts for keyword in call.keywords if keyword.arg == "diagnoses"), [])
-    texts = [pair.elts[1] for pair in diagnoses]
-    return [text.value if isinstance(text, ast.Constant) else text.values[0].value for text in texts]
-
-
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_stubs_fail_solutions_pass_and_wrong_answers_are_told_apart(chapter, tmp_path, monkeypatch):
-    """One run of the student's edition, in which every stub is tried, then its solution, then each wrong answer.
-
-    What the functions of `successor_heads.exercises` say of wrong answers is tried in test_exercises.py, without a run.
-    """
-    monkeypatch.setenv("SUCCESSOR_HEADS_RECORDS", str(tmp_path))
-    notebook = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4)
-    solved, places = editions.solutions(notebook), checks_of(notebook)
-    checks = {label: notebook.cells[place].source for label, place in places.items()}
-    in_notebook = {label: check for label, check in checks.items() if "exercises.check(" in check}
-    assert set(in_notebook) <= set(WRONG), "tests/wrong_answers.py has none for a new exercise"
-    cells, tried = [], []
-    for place, cell in enumerate(notebook.cells):
-        cells.append(cell)
-        if place in places.values():
-            label = next(label for label, its_place in places.items() if its_place == place)
-            # One line is for everybody to see; a check that gives the answer away is folded.
-            assert ("hide-input" in cell.metadata.get("tags", [])) == (label in in_notebook)
-            assert notebook.cells[place - 1].source == editions.UNANSWERED
-            tried.append((label, cell, "Not answered yet"))
-            for code, expected in [
-                (solved[label][0], "Right."),
-                *((code, f"Not yet. {told}") for code, told in WRONG.get(label, ())),
-            ]:
-                cells.append(nbformat.v4.new_code_cell(f"{code}\n\n{cell.source}"))
-                tried.append((label, cells[-1], expected))
-    notebook.cells = cells
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    wrong = []
-    for label, cell, expected in tried:
-        printed = "".join(output.get("text", "") for output in cell.outputs)
-        if not printed.startswith(expected):
-            wrong.append(f"{label}, {cell.source[:60]!r}: expected {expected!r}, printed {printed[:120]!r}")
-    for label, check in in_notebook.items():
-        provoked = {told for _, told in WRONG[label]} | set(OUT_OF_REACH.get(label, ()))
-        silent = [
-            text
-            for text in messages(check)
-            if not any(text.startswith(told) or told.startswith(text) for told in provoked)
-        ]
-        wrong += [f"{label}: no wrong answer of tests/wrong_answers.py brings up {text!r}" for text in silent]
-    assert not wrong, "\n".join(wrong)

@@ -63,6 +63,7 @@ def scratch(tmp_path):
         sweeping.wait()
 
 
+@pytest.mark.book
 def test_what_goes_wrong_on_one_model_is_told_and_holds_up_no_other(scratch):
     scratch.notebook("01-first", MISFORTUNE, "after = 1")
     scratch.notebook("02-second")
@@ -135,6 +136,7 @@ def all_results(folder):
     return {str(path.relative_to(folder)): without_times(path.read_text()) for path in files}
 
 
+@pytest.mark.book
 def test_killed_ten_times_and_resumed_it_ends_as_if_unbroken(tmp_path):
     folders = [tmp_path / "unbroken", tmp_path / "killed"]
     for folder in folders:
@@ -168,6 +170,7 @@ def test_killed_ten_times_and_resumed_it_ends_as_if_unbroken(tmp_path):
     assert scratch.left_over() == []
 
 
+@pytest.mark.book
 def test_a_model_that_cannot_be_run_here_is_skipped_with_its_reason_unless_it_is_named(scratch):
     scratch.notebook("01-first")
     scratch.models(
@@ -190,6 +193,7 @@ def test_a_model_that_cannot_be_run_here_is_skipped_with_its_reason_unless_it_is
     assert "FAILED  score on meta-llama/Llama-2-7b-hf: meta-llama/Llama-2-7b-hf is not on this machine" in done.stdout
 
 
+@pytest.mark.book
 def test_a_sweep_and_a_book_share_what_they_ran(scratch):
     scratch.notebook("01-first")
     scratch.models({"name": "grown/pythia"})
@@ -310,6 +314,7 @@ SLURM = {
 }
 
 
+@pytest.mark.book
 def test_on_slurm_each_job_asks_for_what_its_model_needs(scratch):
     if not find_spec("snakemake_executor_plugin_slurm"):
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
