@@ -33,6 +33,8 @@ BIN := .venv/bin
 # Named after the content of the two files, so that a touched file installs nothing and a changed one does.
 STAMP := .venv/installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 BUILD = $(BIN)/python -m bookkit.build --model "$(MODEL)" --revision "$(REVISION)" --dtype "$(DTYPE)" --device "$(DEVICE)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
+# A file's tests stay together, for the sake of what they set up; the files come in the order of tests/conftest.py.
+TEST = $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
 help:
 	@echo "make book     run the notebooks and build the site  (MODEL=… for another model than the book's own)"
@@ -69,12 +71,12 @@ lint: $(STAMP)
 
 # What to run before each commit.
 check: lint
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m "not book"
+	$(TEST) -m "not book and not published"
 
 # The browser tests read the built book, so it is built first. What is up to date is not built again.
 test: $(STAMP)
 	$(BUILD)
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
+	$(TEST)
 
 # Runs the chapters whose last record is not what was accepted, from three seeds each.
 accept: $(STAMP)

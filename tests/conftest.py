@@ -151,6 +151,20 @@ def neox(checkpoints):
     return models.load(str(checkpoints["gpt_neox"]))
 
 
+# Whoever asks for the built pages, for a browser to read them, or for a small project to build, works on the book.
+OF_THE_BOOK = {"pages", "chrome", "scratch"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    """Files that work on the whole book go first, or one worker would be left with a long one when all else is done."""
+    for item in items:
+        if OF_THE_BOOK & set(item.fixturenames):
+            item.add_marker("book")
+    long = {item.path for item in items if item.get_closest_marker("book")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(autouse=True)
 def each_test_by_itself():
     """Random numbers start anew; the environment, the folder and the mask of new files are put back as they were."""

@@ -155,6 +155,7 @@ def test_no_number_of_the_run_is_left_unfilled(pages):
     ]
 
 
+@pytest.mark.book
 def test_the_pages_do_not_tell_where_they_were_built():
     files = [path for path in SITE.rglob("*") if path.suffix in {".html", ".ipynb", ".md", ".csv", ".js"}]
     assert not [path.name for path in files if f"{ROOT}/" in path.read_text(encoding="utf8", errors="ignore")]

@@ -7,7 +7,6 @@ chromedriver, which always fit each other; Playwright would bring a browser prot
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,8 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync --enable-unsafe-swiftshader --hide-scrollbars"
 ).split()
+# Seconds for what never happens. All waiting is for events, and ends with them.
+PATIENCE = 300
 WIDTHS = {"desktop": 1280, "phone": 390}
 THEMES = ("light", "dark")
 # axe-core from npm; see tests/vendor/axe-LICENSE.txt.
@@ -156,6 +157,7 @@ def chrome(tmp_path_factory):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    browser.set_script_timeout(PATIENCE)
     browser.execute_cdp_cmd("Network.enable", {})
     browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["http://*", "https://*", "ws://*", "wss://*"]})
     yield browser
@@ -168,17 +170,27 @@ def show(chrome, page, width):
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
     )
     chrome.get(page.as_uri() if isinstance(page, Path) else page)
-    WebDriverWait(chrome, 60).until(lambda b: b.execute_script("return document.readyState") == "complete")
+    WebDriverWait(chrome, PATIENCE).until(lambda b: b.execute_script("return document.readyState") == "complete")
     if chrome.execute_script("return !!document.querySelector('.math')"):
-        WebDriverWait(chrome, 60).until(lambda b: b.execute_script("return !!document.querySelector('mjx-container')"))
-    time.sleep(0.3)  # scripts that start after loading may still log
+        WebDriverWait(chrome, PATIENCE).until(
+            lambda b: b.execute_script("return !!document.querySelector('mjx-container')")
+        )
+    # Scripts that start after loading may still log: until formulas are set and the page has nothing left to do.
+    chrome.execute_async_script(
+        "const done = arguments[0]; Promise.resolve(window.MathJax?.startup?.promise).finally("
+        "() => requestAnimationFrame(() => requestIdleCallback(() => done())));"
+    )
 
 
 def set_theme(chrome, theme):
-    chrome.execute_script(
-        "document.documentElement.dataset.theme = document.documentElement.dataset.mode = arguments[0]", theme
+    # Colours fade from one theme to the other: until they are there.
+    chrome.execute_async_script(
+        "const [theme, done] = arguments, root = document.documentElement;"
+        "root.dataset.theme = root.dataset.mode = theme;"
+        "const fades = document.getAnimations().filter(one => one instanceof CSSTransition);"
+        "Promise.allSettled(fades.map(fade => fade.finished)).then(() => requestAnimationFrame(() => done()));",
+        theme,
     )
-    time.sleep(0.3)  # colours fade from one theme to the other
 
 
 def outside_requests(chrome):
@@ -295,7 +307,7 @@ def test_attention_views_draw_themselves(chrome, visits):
         if "sh-circuitsvis" in page.read_text():
             show(chrome, page, WIDTHS["desktop"])
             views = chrome.find_elements(By.CSS_SELECTOR, "figure.sh-circuitsvis > div")
-            WebDriverWait(chrome, 30).until(lambda _, views=views: all(view.text.strip() for view in views))
+            WebDriverWait(chrome, PATIENCE).until(lambda _, views=views: all(view.text.strip() for view in views))
             drawn += len(views)
     assert drawn
 
@@ -303,14 +315,14 @@ def test_attention_views_draw_themselves(chrome, visits):
 def test_an_attention_view_answers_the_keyboard(chrome, visits):
     show(chrome, SITE / "notebooks" / "01-find-heads.html", WIDTHS["desktop"])
     view = chrome.find_element(By.CSS_SELECTOR, "figure.sh-circuitsvis > div")
-    heads = WebDriverWait(chrome, 30).until(lambda _: view.find_elements(By.CSS_SELECTOR, "[role=button]"))
+    heads = WebDriverWait(chrome, PATIENCE).until(lambda _: view.find_elements(By.CSS_SELECTOR, "[role=button]"))
     large = "return arguments[0].querySelector('h2').textContent"
     first, last = heads[0].text, heads[-1].text
     assert first != last
     for key in (Keys.ENTER, Keys.SPACE):
         for head, name in ((heads[-1], last), (heads[0], first)):
             head.send_keys(key)
-            WebDriverWait(chrome, 5).until(lambda b, name=name: b.execute_script(large, view) == name)
+            WebDriverWait(chrome, PATIENCE).until(lambda b, name=name: b.execute_script(large, view) == name)
     # What was chosen stays when the focus moves on, and the tab key moves it to the next head.
     heads[0].send_keys(Keys.TAB)
     assert chrome.switch_to.active_element == heads[1]
@@ -337,14 +349,14 @@ def test_a_term_explains_itself(chrome, visits):
         show(chrome, SITE / "book" / "index.html", WIDTHS["desktop"])
         assert not chrome.find_elements(By.CSS_SELECTOR, ".tippy-box")
         point_at(chrome.find_element(By.CSS_SELECTOR, "a[href*='term-successor-head']"))
-        tip = WebDriverWait(chrome, 10).until(lambda b: b.find_element(By.CSS_SELECTOR, ".tippy-box"))
+        tip = WebDriverWait(chrome, PATIENCE).until(lambda b: b.find_element(By.CSS_SELECTOR, ".tippy-box"))
         assert "maps members of many ordinal classes to their successors" in tip.text
 
 
 def test_search_finds_a_term(chrome, visits):
     chrome.get_log("browser")
     show(chrome, f"{(SITE / 'search.html').as_uri()}?q=greater-than", WIDTHS["desktop"])
-    results = WebDriverWait(chrome, 20).until(lambda b: b.find_elements(By.CSS_SELECTOR, "#search-results li a"))
+    results = WebDriverWait(chrome, PATIENCE).until(lambda b: b.find_elements(By.CSS_SELECTOR, "#search-results li a"))
     assert any("glossary" in link.get_attribute("href") for link in results)
     assert not [e["message"] for e in chrome.get_log("browser") if e["level"] == "SEVERE"]
 

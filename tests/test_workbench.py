@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from successor_heads import ordinals, workbench
-from test_browser import chrome, need, outside_requests, set_theme, show  # noqa: F401
+from test_browser import PATIENCE, chrome, need, outside_requests, set_theme, show  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "book" / "_static"
@@ -140,7 +140,6 @@ def answer_of(browser):
     return browser.find_element(By.CSS_SELECTOR, ".sh-bench-answer").text
 
 
-@pytest.mark.book
 def test_the_workbench_is_driven_by_the_keyboard_and_its_numbers_are_the_library_s(chrome, page, lists):  # noqa: F811
     chrome.get_log("browser")
     show(chrome, page, 1280)
@@ -184,7 +183,6 @@ def test_the_workbench_is_driven_by_the_keyboard_and_its_numbers_are_the_library
     )
 
 
-@pytest.mark.book
 def test_the_workbench_fits_a_phone_and_reads_in_both_themes(chrome, page):  # noqa: F811
     show(chrome, page, 390)
     width, inner = chrome.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
@@ -201,12 +199,11 @@ def test_the_workbench_fits_a_phone_and_reads_in_both_themes(chrome, page):  # n
         assert ink != ground
 
 
-@pytest.mark.book
 def test_the_workbench_of_the_book_works_from_its_folder(chrome):  # noqa: F811
     built = ROOT / "_build" / "site" / "_build" / "html" / "notebooks" / "04-vector-arithmetic.html"
     need(built.exists(), "The book is not built: run `make book`.")
     show(chrome, built, 1280)
-    WebDriverWait(chrome, 20).until(lambda b: b.find_elements(By.CSS_SELECTOR, ".sh-bench-bars tbody tr"))
+    WebDriverWait(chrome, PATIENCE).until(lambda b: b.find_elements(By.CSS_SELECTOR, ".sh-bench-bars tbody tr"))
     record = json.loads((ROOT / "_build" / "records" / "grown__pythia" / "04-vector-arithmetic.json").read_text())
     edits = [row for row in record["tables"]["edits"] if row["class"] == "months"]
     pick = lambda name, value: chrome.execute_script(  # noqa: E731

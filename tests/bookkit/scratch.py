@@ -71,7 +71,7 @@ class Scratch:
         """Build the notebooks; returns the finished process and the chapters that ran, in order of their names."""
         self.runs_log.write_text("")
         done = subprocess.run(
-            self.command(*options), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300
+            self.command(*options), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=1200
         )
         return done, sorted(line.split()[0] for line in self.runs_log.read_text().splitlines())
 

@@ -63,7 +63,6 @@ def scratch(tmp_path):
         sweeping.wait()
 
 
-@pytest.mark.book
 def test_what_goes_wrong_on_one_model_is_told_and_holds_up_no_other(scratch):
     scratch.notebook("01-first", MISFORTUNE, "after = 1")
     scratch.notebook("02-second")
@@ -71,7 +70,7 @@ def test_what_goes_wrong_on_one_model_is_told_and_holds_up_no_other(scratch):
     scratch.models(
         {"name": "grown/good"}, *tried, {"name": "grown/pythia", "run": "score"}, {"name": "grown/also-good"}
     )
-    done, ran = scratch.build("--cores", "4", "--cell-timeout", "12")
+    done, ran = scratch.build("--cores", "4", "--cell-timeout", "20")
     assert done.returncode == 1
     assert "Not everything ran" in done.stderr
 
@@ -148,7 +147,7 @@ def test_killed_ten_times_and_resumed_it_ends_as_if_unbroken(tmp_path):
         if folder.name == "unbroken":
             assert scratch.build()[0].returncode == 0
 
-    randomness, kills, kept = random.Random(0), 0, set()
+    randomness, kills = random.Random(0), 0
     while kills < 10:
         sweeping = subprocess.Popen(
             scratch.command("--cores", "2"), cwd=scratch.folder, env=scratch.environment,
@@ -161,7 +160,7 @@ def test_killed_ten_times_and_resumed_it_ends_as_if_unbroken(tmp_path):
             os.killpg(sweeping.pid, signal.SIGKILL)
             sweeping.wait()
             kills += 1
-        kept.add(len(all_results(scratch.folder)))  # and every file is whole
+        all_results(scratch.folder)  # which reads every file: none is half written
     done, _ = scratch.build("--cores", "2")
     assert done.returncode == 0, done.stderr
     unbroken, killed = map(all_results, folders)
@@ -170,7 +169,6 @@ def test_killed_ten_times_and_resumed_it_ends_as_if_unbroken(tmp_path):
     assert scratch.left_over() == []
 
 
-@pytest.mark.book
 def test_a_model_that_cannot_be_run_here_is_skipped_with_its_reason_unless_it_is_named(scratch):
     scratch.notebook("01-first")
     scratch.models(
@@ -193,7 +191,6 @@ def test_a_model_that_cannot_be_run_here_is_skipped_with_its_reason_unless_it_is
     assert "FAILED  score on meta-llama/Llama-2-7b-hf: meta-llama/Llama-2-7b-hf is not on this machine" in done.stdout
 
 
-@pytest.mark.book
 def test_a_sweep_and_a_book_share_what_they_ran(scratch):
     scratch.notebook("01-first")
     scratch.models({"name": "grown/pythia"})
@@ -314,7 +311,6 @@ SLURM = {
 }
 
 
-@pytest.mark.book
 def test_on_slurm_each_job_asks_for_what_its_model_needs(scratch):
     if not find_spec("snakemake_executor_plugin_slurm"):
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
