@@ -76,6 +76,8 @@ def test_what_is_accepted_is_shown_before_and_after(tmp_path, monkeypatch, capsy
     folder.mkdir()
     for name in ("01-same", "02-other", "03-new"):
         (folder / f"{name}.ipynb").touch()
+    listed = [{"file": f"notebooks/{name}"} for name in ("01-same", "02-other", "03-new")]
+    (tmp_path / "_toc.yml").write_text(json.dumps({"root": "index", "chapters": listed}))
     found = {"01-same": 0.5, "02-other": 0.9, "03-new": 0.7}
     monkeypatch.setattr(
         accept,
