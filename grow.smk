@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-import yaml
+from successor_heads.growing import announced
 
 SUCCESSOR_HEADS = str(Path(sys.executable).with_name("successor-heads"))
 SEEDS = (0, 1, 2)
@@ -37,28 +37,7 @@ GROWN |= {"pythia-small": "pythia --size small --steps 600", "pythia-large": "py
 RUN_RECORDS = "lib/successor_heads/growing/records"
 
 # What was announced before it was run; these records lie in a folder of their own.
-ANNOUNCED = yaml.safe_load(Path("lib/successor_heads/growing/expectations.yml").read_text())
-
-
-def options_of(arm, seed):
-    """The options of ``successor-heads grow`` for one announced arm."""
-    common = ANNOUNCED["common"]["options"]
-    if arm.get("prose"):
-        common = common.replace("--without prose", "")
-    if "size" in arm:
-        common = common.replace("--size tiny", f"--size {arm['size']}")
-    held_out = " ".join(f"--hold-out {part}" for part in arm.get("hold_out", []))
-    # An option that is given again replaces the first.
-    return f"{common} {held_out} {arm.get('options', '')} --seed {seed}"
-
-
-SUCCESSION = {
-    f"succession/{name}-seed{seed}": options_of(arm, seed)
-    for wave in sorted({arm["wave"] for arm in ANNOUNCED["arms"].values()})
-    for seed in ANNOUNCED["common"]["seeds"]
-    for name, arm in ANNOUNCED["arms"].items()
-    if arm["wave"] == wave
-}
+SUCCESSION = {f"succession/{name}": options for name, options in announced.runs().items()}
 GROWN |= SUCCESSION
 
 

@@ -11,6 +11,7 @@ imported when it begins, because they bring torch with them.
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from successor_heads.errors import UserError
@@ -46,10 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it is there")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Grow what the arguments say and return the exit status."""
-    from successor_heads.growing.train import Recipe, grow
-    from successor_heads.models import ZOO
+def recipe_of(arguments: argparse.Namespace):
+    """The recipe that the arguments describe; raises UserError where there is none."""
+    from successor_heads.growing.train import Recipe
 
     optional = ("steps", "batch", "quiet_steps", "vocabulary", "weight_decay", "dtype")
     given = {name: value for name in optional if (value := getattr(arguments, name)) is not None}
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not 0 <= share <= 1:
             raise UserError(f"a share of {share} cannot be: give --generated-share a number from 0 to 1.")
         given["shares"] = (("generated", share), ("docstrings", 1 - share))
-    recipe = Recipe(
+    return Recipe(
         arguments.family,
         arguments.size,
         arguments.seed,
@@ -68,6 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
         digits=arguments.digits,
         **given,
     )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Grow what the arguments say and return the exit status."""
+    from successor_heads.growing.train import grow
+    from successor_heads.models import ZOO
+
+    recipe = recipe_of(arguments)
     out = arguments.out or ZOO / zoo_name(recipe)
     grow(recipe, out, books_folder=arguments.books, device=arguments.device, overwrite=arguments.overwrite)
     print((out / "README.md").read_text(encoding="utf8"))
@@ -83,4 +91,6 @@ def zoo_name(recipe) -> str:
     parts += [f"no-{ingredient}" for ingredient in recipe.without]
     parts += [f"base{recipe.base}"] if recipe.base != 10 else []
     parts += ["tied"] if recipe.tied else []
+    parts += [f"held-out-{re.sub(r'[^a-z0-9]+', '-', part)}" for part in recipe.held_out]
+    parts += ["digits"] if recipe.digits else []
     return "-".join(parts)

@@ -460,13 +460,19 @@ def pairs_in_order(text: str) -> dict[str, set[str]]:
     members = _members()
     mentioned: dict[str, set[str]] = {}
     in_order: dict[str, set[str]] = {}
+
+    def mention(word: str, task: str, before: str | None) -> None:
+        so_far = mentioned.setdefault(task, set())
+        if before in so_far:
+            in_order.setdefault(task, set()).add(before)
+        so_far.add(word)
+
     for found in re.findall(r"\d+|[A-Za-z]+", text):
-        for word in dict.fromkeys([found, *found]) if found.isupper() else (found,):
-            for task, before in members.get(word, ()):
-                so_far = mentioned.setdefault(task, set())
-                if before in so_far:
-                    in_order.setdefault(task, set()).add(before)
-                so_far.add(word)
+        for task, before in members.get(found, ()):
+            mention(found, task, before)
+        if found.isupper() and len(found) > 1:
+            for letter in found:
+                mention(letter, "letters", dict(members[letter])["letters"])
     return in_order
 
 

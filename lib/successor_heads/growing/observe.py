@@ -28,6 +28,7 @@ from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import head_input
 
 RECORDS = Path(__file__).parent / "records"
+ANNOUNCED_RUNS = RECORDS / "succession"
 CURVE_MODULI = (7, 10)  # 7 is the control: nothing in the text counts in sevens but the days
 MODULI = tuple(range(2, 21))
 FEWEST_NUMBERS = 100  # in single tokens; of fewer there is no probe
@@ -154,9 +155,9 @@ def _features(parts: anatomy.Anatomy, classes: dict[str, ResolvedClass]) -> dict
     }
 
 
-def stored() -> dict[str, dict[str, Any]]:
-    """The records of all runs that this project made, by the run's name."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))}
+def stored(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:
+    """The records of the runs that this project made, by the run's name; of those announced, in ``ANNOUNCED_RUNS``."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
 def own(name: str) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,51 @@
+"""The experiments of chapter 6 as they were announced before they were run: ``expectations.yml``.
+
+announced.experiments()["arms"]["parts"]       # what an arm holds out or changes
+announced.runs()["parts-seed0"]                # the options of ``successor-heads grow`` that run it
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FILE = Path(__file__).with_name("expectations.yml")
+
+
+def experiments() -> dict[str, Any]:
+    """The file as it is read: definitions, statistics, arms, experiments, and what was added later."""
+    return yaml.safe_load(FILE.read_text(encoding="utf8"))
+
+
+def runs() -> dict[str, str]:
+    """Name of each run -> its options, in the order in which they are run.
+
+    Wave after wave, and within a wave all arms of one seed before the next: wherever it stops, arms have equal seeds.
+    """
+    its = experiments()
+    waves = sorted({arm["wave"] for arm in its["arms"].values()})
+    return {
+        f"{name}-seed{seed}": options(arm, its["common"]["options"], seed)
+        for wave in waves
+        for seed in its["common"]["seeds"]
+        for name, arm in its["arms"].items()
+        if arm["wave"] == wave
+    }
+
+
+def options(arm: dict[str, Any], common: str, seed: int) -> str:
+    """The options of one run: those common to all, with what the arm changes; given again, an option replaces the first."""
+    if arm.get("prose"):
+        common = common.replace("--without prose", "")
+    if "size" in arm:
+        common = common.replace("--size tiny", f"--size {arm['size']}")
+    held_out = [f"--hold-out {part}" for part in arm.get("hold_out", [])]
+    return " ".join([*common.split(), *held_out, *arm.get("options", "").split(), "--seed", str(seed)])
+
+
+def run_of(name: str) -> tuple[str, int]:
+    """Arm and seed of a run's name: ("dose-0.3", 2) of "dose-0.3-seed2"."""
+    arm, _, seed = name.rpartition("-seed")
+    return arm, int(seed)
