@@ -43,8 +43,8 @@ PAGES = files_under("book") + ["_config.yml", "_toc.yml", "requirements.lock"]
 PAGES += [path for path in files_under("lib/successor_heads") if path.endswith(".py")]
 PAGES += imports.of_module("bookkit.site.assemble", KIT) + imports.of_module("bookkit.site.extension", KIT)
 # What the pages of results and of the status tell of other models, and of the last night.
-TOLD = ["models.yml", "benchmarks/results/score.json", str(places.NIGHT)]
-OTHERS = [path for path in TOLD if Path(path).exists()] + files_under("tests/accepted")
+REPORTED = ["models.yml", "benchmarks/results/score.json", str(places.NIGHT)]
+OTHERS = [path for path in REPORTED if Path(path).exists()] + files_under("tests/accepted")
 OTHERS += [path for path in files_under("_build/records") if SLUG not in Path(path).parts]
 # GitHub sets the first; whoever publishes from elsewhere sets the second. Without either the site has no launch buttons.
 REPOSITORY = os.environ.get("BOOK_REPOSITORY") or os.environ.get("GITHUB_REPOSITORY", "")

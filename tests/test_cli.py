@@ -151,8 +151,8 @@ def test_a_truncated_checkpoint_in_a_process_of_its_own(checkpoints, tmp_path):
 def test_control_c_in_a_process_of_its_own(checkpoints):
     # The process says when it is in the middle of importing torch.
     reading, writing = os.pipe()
-    told = f"import os, sys; sys.addaudithook(lambda event, args: (event, args[:1]) == ('import', ('torch.nn',)) and os.write({writing}, b'!'))"
-    process = command("score", str(checkpoints["gpt_neox"]), before=told, pass_fds=[writing])
+    hook = f"import os, sys; sys.addaudithook(lambda event, args: (event, args[:1]) == ('import', ('torch.nn',)) and os.write({writing}, b'!'))"
+    process = command("score", str(checkpoints["gpt_neox"]), before=hook, pass_fds=[writing])
     os.close(writing)
     with open(reading, "rb") as pipe:
         assert pipe.read(1) == b"!", process.communicate()

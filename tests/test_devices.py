@@ -35,7 +35,7 @@ FAMILIES = ("gpt2", "gpt_neox", "gpt_neox-no-bias", "llama-grouped")
 
 
 @pytest.fixture(scope="module")
-def elsewhere():
+def on_pretend_device():
     """A process that knows the device: a device once known stays known, and other tests should not meet it."""
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=pretend_device.register) as pool:
         yield lambda function, *args: pool.submit(function, *args).result()
@@ -137,8 +137,8 @@ def differing(folder):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_model_on_another_device_gives_the_cpus_numbers(elsewhere, checkpoints, family):
-    bad, n_agree = elsewhere(differing, str(checkpoints[family]))
+def test_a_model_on_another_device_gives_the_cpus_numbers(on_pretend_device, checkpoints, family):
+    bad, n_agree = on_pretend_device(differing, str(checkpoints[family]))
     assert bad == [] and n_agree > 50
 
 
@@ -161,8 +161,8 @@ def grown_differing(folder):
     return [name for name in here if there[name].device.type != "cpu" or not agree(here[name], there[name])]
 
 
-def test_a_model_grows_on_another_device(elsewhere, checkpoints):
-    assert elsewhere(grown_differing, str(checkpoints["gpt_neox"])) == []
+def test_a_model_grows_on_another_device(on_pretend_device, checkpoints):
+    assert on_pretend_device(grown_differing, str(checkpoints["gpt_neox"])) == []
 
 
 def refusals():
@@ -193,8 +193,8 @@ def refusals():
     return raised
 
 
-def test_the_pretend_device_refuses_what_cuda_refuses(elsewhere):
-    raised = elsewhere(refusals)
+def test_the_pretend_device_refuses_what_cuda_refuses(on_pretend_device):
+    raised = on_pretend_device(refusals)
     allowed = {"an index", "a scalar", "a copy", "a slice that is set"}
     assert {name for name, said in raised.items() if said is None} == allowed
     assert "at least two devices, cpu and pretend:0" in raised["a sum"]

@@ -150,7 +150,7 @@ def test_remote_and_stream_are_one_or_the_other(capsys):
 def round_trips(checkpoints, tmp_path_factory):
     """What a user of NDIF gets for some checkpoints and for plants, from processes with nothing of the tests in them."""
     scratch = tmp_path_factory.mktemp("ndif")
-    # Every other checkpoint is in the test of called modules below.
+    # Every other checkpoint is in the test of probed modules below.
     folders = {
         name: checkpoints[name]
         for name in ("gpt2", "gpt_neox", "llama-grouped", "llama-biased", "qwen2", "gemma2", "phi")

@@ -44,14 +44,14 @@ def accepted(findings_by_seed):
 
 def differences(findings, kept):
     """Every accepted finding that is now missing, or further off than its tolerance, as a sentence."""
-    told = []
+    sentences = []
     for name, was in kept.items():
         value = findings.get(name, {"value": None})["value"]
         if value is None:
-            told.append(f"{name} was {was['value']:.4g} and is missing")
+            sentences.append(f"{name} was {was['value']:.4g} and is missing")
         elif abs(value - was["value"]) > was["tolerance"]:
-            told.append(f"{name} was {was['value']:.4g} ± {was['tolerance']:.2g} and is {value:.4g}")
-    return told
+            sentences.append(f"{name} was {was['value']:.4g} ± {was['tolerance']:.2g} and is {value:.4g}")
+    return sentences
 
 
 def changes(before, after):
@@ -108,16 +108,16 @@ def findings_of(notebook, model, seed):
 
 def compare():
     """A sentence for every finding in _build/records that is not what was accepted; what was not run is not compared."""
-    told = []
+    sentences = []
     for path in sorted(ACCEPTED.glob("*/*.json")):
         record = Path(places.record(path.parent.name, path.stem))
         if record.exists():
             model = json.loads(path.read_text(encoding="utf8"))["model"]
-            told += [
+            sentences += [
                 f"{model}, {path.stem}: {difference}"
                 for difference in differences(read_findings(record), read_findings(path))
             ]
-    return told
+    return sentences
 
 
 def accept(notebook, model, seeds):

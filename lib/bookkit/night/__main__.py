@@ -58,11 +58,11 @@ def record_in(folder, job):
 
 def result_of(job, folder):
     """What came of a job, by what lies in its folder: the result as in sweep.json, and its record or None."""
-    told = {"model": job["model"], "chapter": job["chapter"]}
+    planned = {"model": job["model"], "chapter": job["chapter"]}
     sweeps = [read_json(path) for path in folder.rglob("sweep.json")]
-    rows = [row for sweep in sweeps if sweep for row in sweep["results"] if told.items() <= row.items()]
+    rows = [row for sweep in sweeps if sweep for row in sweep["results"] if planned.items() <= row.items()]
     if not rows:
-        return told | {"result": "failed", "reason": "it was planned, and nothing arrived"}, None
+        return planned | {"result": "failed", "reason": "it was planned, and nothing arrived"}, None
     record = record_in(folder, job)
     if rows[0]["result"] == "ok" and record is None:
         return rows[0] | {"result": "failed", "reason": "it went well, and its record did not arrive"}, None
@@ -107,8 +107,8 @@ def report(results, address):
     if failed:
         lines += ["", "| Chapter | Model | Cell | Error |", "|---|---|---|---|"]
     for row in failed:
-        told = [row["chapter"], row["model"], row.get("cell") or "–", row.get("error") or row["reason"]]
-        lines.append("| " + " | ".join(map(quoted, told)) + " |")
+        cells = [row["chapter"], row["model"], row.get("cell") or "–", row.get("error") or row["reason"]]
+        lines.append("| " + " | ".join(map(quoted, cells)) + " |")
     skipped = dict.fromkeys(
         f"- {quoted(row['model'])}: {row['reason']}" for row in results if row["result"] == "skipped"
     )

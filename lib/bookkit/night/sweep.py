@@ -184,25 +184,25 @@ def pending(*, cell_timeout):
     """The files that Snakemake would still make, after a sweep that it did not finish. None where it cannot tell."""
     command = [sys.executable, "-m", "snakemake", "sweep", "--summary", "--nolock", "--quiet", "all", "--cores", "1"]
     command += ["--config", f"plan={places.PLAN}", f"cell_timeout={cell_timeout}"]
-    told = subprocess.run(command, capture_output=True, text=True)
-    if told.returncode != 0:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
         return None
-    rows = list(csv.DictReader(io.StringIO(told.stdout), delimiter="\t"))
+    rows = list(csv.DictReader(io.StringIO(done.stdout), delimiter="\t"))
     return {row["output_file"] for row in rows if row["plan"] != "no update"}
 
 
 def result_of(slug, part, *, model, since, unfinished):
     """What came of one chapter on one model in a sweep that began at `since`, from what lies on the disk."""
-    told = {"model": model, "chapter": part}
+    row = {"model": model, "chapter": part}
     failed, passed = Path(places.failed(slug, part)), Path(places.result(slug, part))
     if str(passed) not in unfinished and passed.exists():
         note = noted(passed)
-        return told | {"result": "ok", "reason": None} | measured(note)
+        return row | {"result": "ok", "reason": None} | measured(note)
     note = noted(failed) if failed.exists() else None
     if note is None or note["started"] < since:
-        return told | {"result": "failed", "reason": "it left no word: see what was printed above"}
+        return row | {"result": "failed", "reason": "it left no word: see what was printed above"}
     error = {"cell": note["error"]["cell"], "error": note["error"]["error"]}
-    return told | {"result": "failed", "reason": None} | error | measured(note)
+    return row | {"result": "failed", "reason": None} | error | measured(note)
 
 
 def noted(path):
@@ -312,9 +312,9 @@ def main():
     if arguments.dry_run:
         write_json(places.PLAN, plan)
         sys.exit(snakemake(**how, dry_run=True))
-    status, told = sweep(plan, skipped, **how)
-    print(f"\n{table(told['results'])}")
-    write_json(places.SWEEP, told)
+    status, report = sweep(plan, skipped, **how)
+    print(f"\n{table(report['results'])}")
+    write_json(places.SWEEP, report)
     if status:
         sys.exit("Not everything ran. What ran well is kept: the next call goes on from there.")
 

@@ -79,9 +79,12 @@ def calls(cells, package=STUDIES):
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module and f"{node.module}.".startswith(f"{package}."):
                 known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-        called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        functions = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
         named = [
-            f"{known[head]}{dot}{rest}" for name in called for head, dot, rest in [name.partition(".")] if head in known
+            f"{known[head]}{dot}{rest}"
+            for name in functions
+            for head, dot, rest in [name.partition(".")]
+            if head in known
         ]
         # A function of the package, or of a module in it: what lies deeper is no function of a study.
         shallow = [name for name in dict.fromkeys(named) if name.removeprefix(f"{package}.").count(".") < 2]

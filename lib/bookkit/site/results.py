@@ -438,11 +438,11 @@ def size_figure(lines, others):
         ylabel="macro of the best head",
     )
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=4, columnspacing=1.2, handletextpad=0.3)
-    told = ", ".join(f"{line['model']} {line['macro']['value']:.2f}" for line in named)
+    listed = ", ".join(f"{line['model']} {line['macro']['value']:.2f}" for line in named)
     inside = sum(PAPER_SIZES[0] <= line["parameters"] <= PAPER_SIZES[1] for line in named)
     return figures.as_html(
         fig,
-        alt=f"Best head's macro against parameters, on a logarithmic scale, with intervals. Models with a record: {told}. "
+        alt=f"Best head's macro against parameters, on a logarithmic scale, with intervals. Models with a record: {listed}. "
         f"{len(others)} more grown models, from {min(size_ for size_ in sizes) / 1e6:.1f} million parameters on. A grey band marks the sizes of the paper's models.",
         caption=f"The best head's macro and its 95% interval. Full discs are models with a record on this page, rings other runs of chapter 6 that read the same text. "
         f"The grey band holds the sizes of the paper's models; its Figure 2 shows their scores, whose values we could not recover. "
@@ -478,11 +478,11 @@ def growth_figure(benchmark):
         axis: max(p[axis] for p in measured if p["axis"] == axis) / min(p[axis] for p in measured if p["axis"] == axis)
         for axis in axes_of
     }
-    told = "; ".join(f"{steps[axis]:.0f} times the {axis}, {times[axis]:.1f} times the bytes" for axis in axes_of)
+    growth = "; ".join(f"{steps[axis]:.0f} times the {axis}, {times[axis]:.1f} times the bytes" for axis in axes_of)
     return figures.as_html(
         fig,
-        alt=f"Six small line charts: megabytes read and seconds of a streamed score against layers, width and heads. {told}.",
-        caption=f"A streamed score of random models of the Pythia family, one property changed at a time from 12 layers, width 1024 and 8 heads: {told}. "
+        alt=f"Six small line charts: megabytes read and seconds of a streamed score against layers, width and heads. {growth}.",
+        caption=f"A streamed score of random models of the Pythia family, one property changed at a time from 12 layers, width 1024 and 8 heads: {growth}. "
         f"Bytes are exact. Times were taken on {html.escape(benchmark['machine'])}, {benchmark['date']}, the fastest of three runs each.",
     )
 

@@ -67,17 +67,17 @@ def night_section(night):
     if not night["results"]:
         return "No nightly run is known to this build. The workflow that publishes the book fetches the last one from the branch `records` first; a build on your machine has it after `python -m bookkit.night fetch`."
     results = Counter(row["result"] for row in night["results"])
-    told = [f"On {night['date'][:16].replace('T', ' ')} UTC, {results['ok']} of {results['ok'] + results['failed']} chapters that should have run ran well"
+    lines = [f"On {night['date'][:16].replace('T', ' ')} UTC, {results['ok']} of {results['ok'] + results['failed']} chapters that should have run ran well"
             f" ({results['failed']} failed, {results['skipped']} skipped).", "", "| Model | Chapter | Result | Cell | Error, or why it was skipped |", "|---" * 5 + "|"]  # fmt: skip
     order = {"failed": 0, "skipped": 1, "ok": 2}
     for row in sorted(night["results"], key=lambda row: order[row["result"]]):
         words = (
             " ".join(str(row.get("error") or row.get("reason") or "").split())[:300].replace("`", "'").replace("|", "¦")
         )
-        told.append(
+        lines.append(
             f"| `{row['model']}` | {row['chapter']} | {row['result']} | {row.get('cell') or ''} | {f'`{words}`' if words else ''} |"
         )
-    return "\n".join(told)
+    return "\n".join(lines)
 
 
 def as_csv(rows):
