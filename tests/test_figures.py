@@ -217,6 +217,8 @@ def test_a_table_aligns_numbers_right_and_writes_what_is_missing_as_a_dash(shown
     assert [row.th["scope"] for row in soup.select("tbody tr")] == ["row"] * 3 and soup.code.text == "MLP0"
     assert [cell["data-sort"] for cell in soup.select("[data-sort]")] == ["0.5", "-1.25"]
     assert "sh-sortable" in soup.table["class"]
+    sides = [[cell["style"] for cell in row.find_all(["th", "td"])] for row in soup.select("tr")]
+    assert sides == [["text-align:left", "text-align:right", "text-align:right", "text-align:left"]] * 4
 
 
 def test_a_table_has_five_columns_at_most(shown):

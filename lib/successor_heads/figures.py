@@ -352,7 +352,12 @@ def _column(values: pd.Series, how: str | Callable[[object], str] | None) -> tup
     ]
     # Shares with their intervals and counts such as "2 of 384" are text to pandas, and numbers to a reader.
     like_numbers = numeric or all(re.match(r"[+−-]?\.?\d", text) for text in texts if text != "–")
-    sided = ' class="sh-number"' if like_numbers and not missing.all() else ""
+    # Said at each cell as well, for JupyterLab and the slides, which have another mind.
+    sided = (
+        ' class="sh-number" style="text-align:right"'
+        if like_numbers and not missing.all()
+        else ' style="text-align:left"'
+    )
     sort = [f' data-sort="{float(value)}"' if numeric and not gone else "" for value, gone in zip(values, missing)]
     return sided, [f"<td{sided}{key}>{_inline(text)}</td>" for key, text in zip(sort, texts)]
 
