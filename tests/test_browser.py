@@ -114,6 +114,7 @@ for (const drawing of document.querySelectorAll("figure.sh-figure > .sh-drawing 
   for (const {text, px} of written) if (px < arguments[1]) results.small.push(`${place}: ${text} ${px.toFixed(1)}`);
   const straight = written.filter(w => !w.leans);
   straight.forEach(({text, box}, i) => straight.slice(i + 1).forEach(other => {
+    if (text.length === 1 && other.text.length === 1) return;  // marks that are digits lie where their points lie
     const across = Math.min(box.right, other.box.right) - Math.max(box.left, other.box.left);
     // A line's box is higher than its letters: a quarter of it is air.
     const down = Math.min(box.bottom, other.box.bottom) - Math.max(box.top, other.box.top) - 0.25 * Math.min(box.height, other.box.height);

@@ -82,6 +82,22 @@ def test_a_wide_figure_with_a_colour_bar_fits_as_well(shown):
     assert 0.85 * 634 < width <= 636
 
 
+def test_panels_of_a_wide_figure_are_laid_out_anew(shown):
+    """What `tight_layout` placed for 9.4 inches would put the labels of the right panel on the left one."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9.4, 3))
+    left.imshow(np.eye(10), aspect="auto")
+    right.barh(["a label of some length", "another one, longer than the first"], [1, 2])
+    fig.tight_layout()
+    placed = right.get_tightbbox().x0 - left.bbox.x1
+    fig.set_figwidth(figures.WIDTH - 0.1)
+    assert placed > 0 > right.get_tightbbox().x0 - left.bbox.x1  # narrowed alone, they overlap
+    fig.set_figwidth(9.4)
+    figures.fit(fig)
+    fig.canvas.draw()
+    assert right.get_tightbbox().x0 > left.bbox.x1
+    plt.close(fig)
+
+
 def test_small_text_would_be_seen_by_the_test_above(shown, monkeypatch):
     monkeypatch.setattr(figures, "fit", lambda fig: None)
     fig, ax = plt.subplots(figsize=(9, 3))
@@ -138,11 +154,12 @@ def test_details_are_folded_under_the_caption(shown):
 
 
 def test_a_pipeline_is_a_panel_for_each_step_so_that_it_wraps(shown):
-    steps = [("token", "what is read"), ("$W_E$", "its embedding"), ("head", "counts")]
+    steps = [("token", "what is read"), ("$W_E$", "its embedding"), ("head", "counts\non")]
     figs = figures.pipeline(steps, highlight=2)
     assert [sorted(text.get_text() for text in fig.axes[0].texts if text.get_text()) for fig in figs] == [
-        sorted(step) for step in steps
+        sorted([symbol, *meaning.split("\n")]) for symbol, meaning in steps
     ]
+    assert not any(figures.faults(fig) for fig in figs)
     figures.show(figs, alt="three boxes", caption="A path.")
     assert sum(width for width, *_ in drawn(shown[0])) < 400
 
@@ -161,6 +178,16 @@ def test_faults_of_a_figure_are_named_and_a_good_one_has_none(shown):
     faults = figures.faults(good)
     assert len(faults) == 2 and "6 entries" in faults[0] and faults[1] == "“one thing” and “another” overlap."
     plt.close(good)
+
+
+def test_a_label_that_lies_on_another_panel_is_a_fault(shown):
+    fig = plt.figure(figsize=(5, 2))
+    fig.add_axes((0.1, 0.2, 0.4, 0.7))
+    right = fig.add_axes((0.6, 0.2, 0.35, 0.7))
+    assert figures.faults(fig) == []
+    right.set(yticks=[0.5], yticklabels=["longer than the gap"])
+    assert figures.faults(fig) == ["“longer than the gap” lies on another panel."]
+    plt.close(fig)
 
 
 def test_labels_at_the_ends_of_lines_keep_clear_of_one_another(shown):

@@ -60,6 +60,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
@@ -109,7 +110,7 @@ def use_style() -> None:
             "mathtext.cal": FONT, "mathtext.sf": FONT, "mathtext.tt": "DejaVu Sans Mono",  # their defaults are not installed everywhere
             "axes.linewidth": 0.9, "xtick.major.width": 0.9, "ytick.major.width": 0.9, "xtick.major.size": 4, "ytick.major.size": 4,
             "axes.spines.top": False, "axes.spines.right": False, "patch.edgecolor": "none", "patch.force_edgecolor": False, "figure.figsize": (WIDTH, 3.2),
-            "svg.fonttype": "none", "svg.hashsalt": "successor-heads", "figure.dpi": 110,
+            "figure.constrained_layout.wspace": 0.05, "svg.fonttype": "none", "svg.hashsalt": "successor-heads", "figure.dpi": 110,
         },
     )  # fmt: skip  # one theme, read as a list of what belongs together
 
@@ -211,16 +212,16 @@ def fit(fig: Figure) -> None:
         too_wide = fig.get_tightbbox().width - (WIDTH - 0.08)
         if too_wide <= 0.01:
             return
-        if fig.get_layout_engine() is None:
-            # Beside a colour bar that shares its panel's grid stand rows of no height, by which "constrained" divides.
-            grids = [grid for axes in fig.axes if (grid := axes.get_gridspec()) is not None]
-            bare = any(0 in np.append(grid.get_height_ratios(), grid.get_width_ratios()) for grid in grids)
-            fig.set_layout_engine("tight" if bare else "constrained")
+        # `tight_layout` lays out once and leaves a placeholder, so that a narrower figure would keep the old places.
+        if isinstance(fig.get_layout_engine(), PlaceHolderLayoutEngine | None):
+            # A colour bar that shares its panel's grid has rows of no height beside it, by which "constrained" divides.
+            bars = any(axes.get_label() == "<colorbar>" for axes in fig.axes)
+            fig.set_layout_engine("tight" if bars else "constrained")
         fig.set_figwidth(max(2.0, min(WIDTH, fig.get_figwidth()) - (too_wide if fig.get_figwidth() <= WIDTH else 0.0)))
 
 
 def faults(fig: Figure) -> list[str]:
-    """What is wrong with a figure as it would be shown, one sentence each: too wide, crowded legends, text on text."""
+    """What is wrong with a figure as it would be shown, one sentence each: too wide, crowded legends, text on text or on another panel."""
     fit(fig)
     found = []
     if fig.get_tightbbox().width > WIDTH + 0.02:
@@ -234,9 +235,16 @@ def faults(fig: Figure) -> list[str]:
         text for text in _written(fig) if text.get_rotation() % 90 == 0
     ]  # the box of one that leans is too large
     for one, other in combinations(straight, 2):
+        if len(one.get_text()) == len(other.get_text()) == 1:
+            continue  # marks that are digits or letters lie where their points lie
         a, b = (Text.get_window_extent(text) for text in (one, other))  # without the arrow of an annotation
         if min(np.minimum(a.max, b.max) - np.maximum(a.min, b.min)) > 0.02 * fig.dpi:  # letters' own margins may touch
             found.append(f"“{one.get_text()}” and “{other.get_text()}” overlap.")
+    for text in straight:
+        for axes in fig.axes:
+            apart = text.axes is not None and not axes.bbox.overlaps(text.axes.bbox)
+            if apart and axes.bbox.overlaps(Text.get_window_extent(text)):
+                found.append(f"“{text.get_text()}” lies on another panel.")
     return found
 
 
@@ -482,11 +490,15 @@ def _step(symbol: str, meaning: str, *, color: str, first: bool) -> Figure:
     ax = fig.add_axes((0, 0, 1, 1))
     box = {"boxstyle": "round,pad=0.4", "facecolor": "none", "edgecolor": color, "linewidth": 1.4}
     name = ax.text(0, 0.62, symbol, ha="center", va="center", fontsize=12, color=color, bbox=box)
-    words = ax.text(0, 0.19, meaning, ha="center", va="baseline", fontsize=9.5, linespacing=1.1)
+    # Line by line, so that all panels' words stand on one line.
+    words = [
+        ax.text(0, 0.23 - 0.17 * place, line, ha="center", va="baseline", fontsize=9.5)
+        for place, line in enumerate(meaning.split("\n"))
+    ]
     fig.canvas.draw()
-    of_name, of_words = (text.get_window_extent().width / fig.dpi for text in (name, words))
+    of_name, *of_words = (text.get_window_extent().width / fig.dpi for text in (name, *words))
     of_box = of_name + 2 * 0.4 * 12 / 72  # the box is padded by 0.4 of its font's size
-    arrow, width = 0.0 if first else 0.12, max(of_box, of_words) + 0.04
+    arrow, width = 0.0 if first else 0.12, max(of_box, *of_words) + 0.04
     fig.set_figwidth(width + arrow)
     ax.set(xlim=(-width / 2 - arrow, width / 2), ylim=(0, 0.95))  # in inches
     ax.axis("off")
