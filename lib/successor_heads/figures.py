@@ -240,9 +240,10 @@ def faults(fig: Figure) -> list[str]:
         a, b = (Text.get_window_extent(text) for text in (one, other))  # without the arrow of an annotation
         if min(np.minimum(a.max, b.max) - np.maximum(a.min, b.min)) > 0.02 * fig.dpi:  # letters' own margins may touch
             found.append(f"“{one.get_text()}” and “{other.get_text()}” overlap.")
+    own = {text: axes for axes in fig.axes for text in axes.findobj(Text)}  # a tick's label does not know its axes
     for text in straight:
         for axes in fig.axes:
-            apart = text.axes is not None and not axes.bbox.overlaps(text.axes.bbox)
+            apart = text in own and not axes.bbox.overlaps(own[text].bbox)
             if apart and axes.bbox.overlaps(Text.get_window_extent(text)):
                 found.append(f"“{text.get_text()}” lies on another panel.")
     return found
