@@ -181,6 +181,14 @@ def each_test_by_itself():
     os.environ |= environment
 
 
+def real_tokenizer_folder(name: str) -> Path:
+    """The folder of a published tokenizer; a test that needs one is skipped where nobody says where they lie."""
+    folder = os.environ.get("SUCCESSOR_HEADS_TOKENIZERS")
+    if not folder or not (Path(folder) / name / "tokenizer.json").is_file():
+        pytest.skip(f"needs the published tokenizer {name} in the folder that SUCCESSOR_HEADS_TOKENIZERS names")
+    return Path(folder) / name
+
+
 @pytest.fixture(autouse=True)
 def stay_on_this_machine(monkeypatch):
     """A test that opens a connection to anywhere else fails."""

@@ -237,6 +237,49 @@ def test_a_model_that_does_not_fit(checkpoints, monkeypatch, error):
     assert "does not fit into memory" in sentence_of(checkpoints["gpt2"])
 
 
+# A config and a tokenizer that are read without transformers
+
+
+ASKED = ["num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_size", "head_dim", "vocab_size"]
+ASKED += ["tie_word_embeddings", "hidden_act", "rms_norm_eps", "layer_norm_eps", "use_parallel_residual"]
+
+
+@pytest.mark.parametrize("family", anatomy.FAMILIES)
+def test_where_a_config_is_silent_it_means_what_transformers_takes_it_for(family, tmp_path):
+    """What `config_silent` says of a family, and for the rest that transformers is asked."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    light = models.Config({"model_type": family}, tmp_path)
+    theirs = transformers.AutoConfig.from_pretrained(tmp_path)
+    assert anatomy.FAMILIES[family].config_silent
+    for read, expected in ((light, theirs), (light.get_text_config(), theirs.get_text_config())):
+        nothing = anatomy.Loaded(torch.nn.Module())
+        parts = [anatomy.FAMILIES[family](config, nothing) for config in (read, expected)]
+        for name in ("is_tied", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_vocab"):
+            assert getattr(parts[0], name) == getattr(parts[1], name), name
+    for name in ASKED[6:]:
+        assert getattr(light, name, None) == getattr(theirs.get_text_config(), name, None), name
+
+
+def test_a_config_reads_as_that_of_transformers(checkpoints):
+    for folder in checkpoints.values():
+        light = models.describe(str(folder)).config
+        theirs = transformers.AutoConfig.from_pretrained(folder)
+        for name in ASKED:
+            assert getattr(light, name, None) == getattr(theirs, name, None), (folder.name, name)
+
+
+def test_a_tokenizer_without_a_tokenizer_json_is_read_by_transformers(broken, tokenizer):
+    folder = broken("gpt2")
+    light = models.describe(str(folder)).tokenizer
+    assert isinstance(light, models.FileTokenizer)
+    for text in (" Monday", "\n12", "nobody knows this"):
+        ids = light.encode(text, add_special_tokens=False)
+        assert ids == tokenizer.encode(text, add_special_tokens=False)
+        assert light.decode(ids) == tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    (folder / "tokenizer.json").rename(folder / "vocab.json")
+    assert "the tokenizer cannot be read" in sentence_of(folder)
+
+
 # The hub, played by a server on this machine.
 
 

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 import chapters
+from conftest import real_tokenizer_folder
 from successor_heads import cli, models
 from successor_heads.growing import corpus
 
@@ -109,7 +110,7 @@ def record_share(record):
 @pytest.mark.book
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
 def test_chapter_1_finds_a_planted_head_in_every_family(family, tmp_path):
-    """With the real tokenizers where they are at hand: Llama-2 has only nine numbers and splits half of the days."""
+    """In the tokens of grown/pythia, with which plants are made everywhere."""
     planted = tmp_path / "planted"
     assert cli.main(["plant", str(planted), "--family", family, "--seed", "2", "--in-context"]) == 0
     heads = json.loads((planted / "truth.json").read_text())["heads"]
@@ -266,10 +267,10 @@ def test_chapter_3_finds_seven_and_no_ten_in_a_model_that_counts_in_sevens(tmp_p
 @pytest.mark.book
 def test_chapter_3_makes_do_without_numbers(tmp_path):
     """Llama-2 has single tokens for digits only; its real tokenizer is not part of the project."""
-    if not (ROOT.parent / "shared" / "tokenizers" / "llama-2").is_dir():
-        pytest.skip("needs ../shared/tokenizers/llama-2")
+    folder = str(real_tokenizer_folder("llama-2"))
     planted = tmp_path / "planted"
-    assert cli.main(["plant", str(planted), "--family", "llama", "--seed", "2", "--in-context"]) == 0
+    options = ["--family", "llama", "--seed", "2", "--in-context", "--tokenizer", folder]
+    assert cli.main(["plant", str(planted), *options]) == 0
     record, said = run_on(planted, "03-mod-10-features", tmp_path, settings="SEEDS = 3")
     assert "too few to look for a period" in said and "This tokenizer has too few numbers for this comparison" in said
     assert record["findings"]["classes_held_out"]["value"] >= 0.95 and "classes_from_numbers" not in record["findings"]

@@ -1,5 +1,4 @@
 import itertools
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,10 +8,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from successor_heads import ordinals
+from conftest import real_tokenizer_folder
+from successor_heads import models, ordinals
 from successor_heads.errors import UserError
-
-REAL_TOKENIZERS = Path(__file__).parents[2] / "shared" / "tokenizers"
 
 ALL_PAIRS = dict(
     numbers=199, number_words=19, ordinal_words=9, days=7, day_prefixes=7, months=12, month_prefixes=12, letters=25
@@ -36,10 +34,7 @@ LLAMA_2_DROPPED = dict(
 
 
 def real_tokenizer(name):
-    folder = REAL_TOKENIZERS / name
-    if not folder.is_dir():
-        pytest.skip(f"the real tokenizer is not in {folder}")
-    return AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(real_tokenizer_folder(name))
 
 
 def count_pairs(classes):
@@ -169,3 +164,12 @@ def test_any_part_of_a_cyclic_class_pairs_neighbours_only(known):
     steps = (resolved.index[resolved.target] - resolved.index[resolved.source]) % 12
     assert (steps == 1).all()
     assert len(resolved.source) == sum(months.words[(months.words.index(word) + 1) % 12] in known for word in known)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt-neox", "llama-2"])
+def test_a_tokenizer_read_without_transformers_gives_the_same_classes(name):
+    folder = real_tokenizer_folder(name)
+    light = ordinals.resolve(models.FileTokenizer(folder / "tokenizer.json"))
+    for task, expected in ordinals.resolve(AutoTokenizer.from_pretrained(folder)).items():
+        assert light[task].token_ids.tolist() == expected.token_ids.tolist()
+        assert (light[task].words, light[task].prefix) == (expected.words, expected.prefix)

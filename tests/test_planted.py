@@ -2,7 +2,6 @@
 
 import json
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from conftest import real_tokenizer_folder
 from successor_heads import ablation, anatomy, cli, features, models, ordinals, ov_circuit, prompts, scores
 from successor_heads.errors import UserError
 from successor_heads.planted import FAMILIES, calibrate, hidden, shapes, words
@@ -21,7 +21,6 @@ from successor_heads.planted.plant import ATTENTIVE, DECOYS, Plan, plant
 from successor_heads.planted.prompts import prompts as planted_prompts
 from successor_heads.planted.shapes import Shape
 
-TOKENIZERS = Path(__file__).parents[1] / "../shared/tokenizers"
 SHAPES = {
     # Seed 4 has a shape of its own: GPT-2 124M's, no biases, and grouped heads of a width of their own.
     "gpt2": ["--like", "openai-community/gpt2-shape"],
@@ -49,12 +48,7 @@ def test_score_finds_the_planted_head(family, seed, tmp_path, capsys):
     out, record = tmp_path / "plant", tmp_path / "record.json"
     size = SHAPES[family] if seed == 4 else []
     own = ["--family", family] if "--like" not in size else []
-    # GPT-2 124M's shape with its own vocabulary, where its tokenizer is at hand.
-    published = TOKENIZERS / words.OWN[family]
-    used = str(published) if "--like" in size and published.is_dir() else "words"
-    assert cli.main(["plant", str(out), "--seed", str(seed), "--tokenizer", used, *own, *size]) == 0
-    if used != "words":
-        assert json.loads((out / "config.json").read_text())["vocab_size"] == 50257
+    assert cli.main(["plant", str(out), "--seed", str(seed), "--tokenizer", "words", *own, *size]) == 0
     assert cli.main(["score", str(out), "--json", str(record)]) == 0
     heads = json.loads(record.read_text())["heads"]
     macro = {(head["layer"], head["head"]): head["macro"] for head in heads}
@@ -270,35 +264,30 @@ def test_a_tie_is_no_success():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_published_tokenizers(family):
-    folder = TOKENIZERS / words.OWN[family]
-    if not folder.is_dir():
-        pytest.skip("the published tokenizers are not on this machine")
-    own, name = words.find_tokenizer(str(folder), family)
-    assert name == words.OWN[family]
+    folder = real_tokenizer_folder(calibrate.OWN_TOKENIZERS[family])
+    own, name = words.find_tokenizer(str(folder))
+    assert name == calibrate.OWN_TOKENIZERS[family]
     planted = plant(Plan(family, 0, Shape(2, 8, 320)), own)
     check(planted.truth["heads"], scores.score_heads(anatomy.of(planted.module), ordinals.resolve(own)))
 
 
-def test_tokenizers_are_looked_for_and_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("SUCCESSOR_HEADS_TOKENIZERS", str(tmp_path))
-    monkeypatch.setattr(words, "ZOO", tmp_path)
-    assert words.find_tokenizer("auto", "gpt2")[1] == "words"
+def test_tokenizers_are_found_and_named_the_same_on_every_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("SUCCESSOR_HEADS_TOKENIZERS", str(tmp_path))  # of the tests, and nothing to the library
+    monkeypatch.setattr(words, "ZOO", tmp_path / "zoo")
     tokenizer().save_pretrained(tmp_path / "gpt2")
-    assert words.find_tokenizer("auto", "gpt2")[1] == "gpt2"
-    assert words.find_tokenizer("auto", "llama")[1] == "words"
-    tokenizer().save_pretrained(tmp_path / "pythia")
-    assert words.find_tokenizer("auto", "llama")[1] == "grown/pythia"
-    assert words.find_tokenizer("auto", "gpt2")[1] == "gpt2"
-    with pytest.raises(UserError, match="no tokenizer.json"):
-        words.find_tokenizer(str(tmp_path / "nowhere"), "gpt2")
+    assert words.find_tokenizer("auto")[1] == "words"
+    tokenizer().save_pretrained(tmp_path / "zoo" / "pythia")
+    assert words.find_tokenizer("auto")[1] == "grown/pythia"
+    assert words.find_tokenizer(str(tmp_path / "gpt2"))[1] == "gpt2"
+    with pytest.raises(UserError, match=r"no tokenizer.json"):
+        words.find_tokenizer(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.skipif(not (words.ZOO / "pythia" / "tokenizer.json").is_file(), reason="no model has been grown here")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_grown_tokenizer_is_found_from_anywhere_and_will_do(family, monkeypatch, tmp_path):
-    monkeypatch.delenv("SUCCESSOR_HEADS_TOKENIZERS", raising=False)
     monkeypatch.chdir(tmp_path)
-    found, name = words.find_tokenizer("auto", family)
+    found, name = words.find_tokenizer("auto")
     assert name == "grown/pythia"
     planted = plant(Plan(family, 0, Shape(2, 8, 320)), found)
     check(planted.truth["heads"], scores.score_heads(anatomy.of(planted.module), ordinals.resolve(found)))
@@ -316,11 +305,10 @@ def test_a_broken_tokenizer_is_one_sentence(tmp_path, capsys):
 @pytest.mark.parametrize("options", [[], ["--family", "gpt_neox"], ["--like", "EleutherAI/pythia-70m-shape"]])
 def test_a_hidden_head_has_the_family_that_it_is_made_in(options, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(words, "ZOO", tmp_path)
-    monkeypatch.setenv("SUCCESSOR_HEADS_TOKENIZERS", str(tmp_path / "tokenizers"))
-    tokenizer().save_pretrained(tmp_path / "tokenizers" / words.OWN["gpt_neox"])
+    tokenizer().save_pretrained(tmp_path / words.GROWN)
     assert cli.main(["plant", str(tmp_path / "plant"), "--hidden", *options]) == 0
     truth = json.loads((tmp_path / "plant" / "truth.json").read_text())
-    assert truth["family"] == "gpt_neox" and truth["tokenizer"] == "gpt-neox" and truth["hidden"]
+    assert truth["family"] == "gpt_neox" and truth["tokenizer"] == "grown/pythia" and truth["hidden"]
 
 
 def test_the_word_tokenizer_holds_all_ordinals():

@@ -231,15 +231,20 @@ def test_reading_runs_ahead_by_a_bounded_number_of_bytes(checkpoints, monkeypatc
 
 
 def test_what_streaming_does_not_need_is_not_imported(checkpoints, tmp_path):
-    """Imports are most of the time of a small score: nnsight, the modelling code, and torch's compiler stay out."""
+    """Imports are most of the time of a small score: these libraries, and torch's compiler, stay out."""
     code = (
-        "import sys; from successor_heads import cli; status = cli.main(['score', sys.argv[1], '--stream']); "
-        "print([name for name in ('nnsight', 'sympy', 'transformers.modeling_utils') if name in sys.modules]); sys.exit(status)"
+        "import sys; from successor_heads import cli; status = cli.main(['score', sys.argv[1], *sys.argv[2:]]); "
+        "heavy = ('transformers', 'pandas', 'nnsight', 'scipy.stats', 'sklearn', 'gguf', 'sympy'); "
+        "print([name for name in heavy if name in sys.modules]); sys.exit(status)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(checkpoints["gpt_neox"])], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.endswith("[]\n") and done.stderr == ""
+    for options, imported in ([], "[]\n"), (["--no-stream"], "['transformers'"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(checkpoints["gpt_neox"]), *options, "--json", str(tmp_path / "s.json")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert imported in done.stdout and done.stderr == ""
 
 
 # Interruptions
@@ -509,19 +514,22 @@ def test_the_command_streams_to_the_same_record(checkpoints, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "dtype, free, streams", [("float32", 150_000, True), ("float16", 150_000, False), ("float32", 300_000, False)]
+    "dtype, free, expected", [("float32", 150_000, True), ("float16", 150_000, False), ("float32", 300_000, False)]
 )
-def test_a_model_that_would_not_fit_is_streamed(checkpoints, monkeypatch, dtype, free, streams):
+def test_what_would_not_fit_into_memory(checkpoints, monkeypatch, dtype, free, expected):
     size = (checkpoints["gpt_neox"] / "model.safetensors").stat().st_size
     assert 130_000 < size < 200_000
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+    assert streaming.would_not_fit(str(checkpoints["gpt_neox"]), dtype=dtype) == expected
+
+
+def test_a_score_is_streamed_unless_something_else_is_said(checkpoints, monkeypatch):
     called = []
     score = Checkpoint.score
     monkeypatch.setattr(Checkpoint, "score", lambda self, classes: (called.append(1), score(self, classes))[1])
-    assert cli.main(["score", str(checkpoints["gpt_neox"]), "--dtype", dtype]) == 0
-    assert bool(called) == streams
+    assert cli.main(["score", str(checkpoints["gpt_neox"])]) == 0 and called
     called.clear()
-    assert cli.main(["score", str(checkpoints["gpt_neox"]), "--dtype", dtype, "--no-stream"]) == 0 and not called
+    assert cli.main(["score", str(checkpoints["gpt_neox"]), "--no-stream"]) == 0 and not called
 
 
 # The benchmark

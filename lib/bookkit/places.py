@@ -42,7 +42,9 @@ def notebook(chapter):
 
 def subject(name):
     """The model as the notebooks, which run in their own folder, can find it: a path on disk becomes absolute."""
-    on_disk = name.startswith((".", "/", "~")) or (Path(name).is_dir() and not name.startswith("grown/"))
+    on_disk = name.startswith((".", "/", "~")) or (
+        Path(name).exists() and not name.startswith(("grown/", "published/"))
+    )
     return str(Path(name).expanduser().resolve()) if on_disk else name
 
 

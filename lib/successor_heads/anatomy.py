@@ -14,9 +14,10 @@ float32 and with one layer at a time, and a checkpoint in half precision never h
 
 from __future__ import annotations  # on NDIF, where these classes may be sent, there is no jaxtyping
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -107,6 +108,12 @@ class Anatomy:
     is_parallel: bool = False
     # Whether linear layers are stored [in, out], as GPT-2's Conv1D, rather than [out, in].
     in_out: bool = False
+    # What of a config.json has another name than here: (here's, its).
+    config_names: Mapping[str, str] = MappingProxyType({})
+    # What it means where a config.json is silent, as transformers has it; None is what `__init__` makes of it.
+    config_silent: Mapping[str, object] = MappingProxyType(
+        {"tie_word_embeddings": False, "num_key_value_heads": None, "head_dim": None}
+    )
     # How names begin in files that were written before transformers changed the module: (module's, file's).
     older_names: tuple[tuple[str, str], ...] = ()
 
@@ -298,6 +305,10 @@ class GPT2(Anatomy):
     epsilon_name = "layer_norm_epsilon"
     activation_name = "activation_function"
     in_out = True
+    config_names = MappingProxyType(
+        {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "hidden_size": "n_embd"}
+    )
+    config_silent = MappingProxyType(Anatomy.config_silent | {"tie_word_embeddings": True})
     older_names = (("transformer.", ""),)
 
     def _value(self, layer, part):
@@ -359,18 +370,21 @@ class Mistral(Llama):
     """As Llama; attention sees a window."""
 
     family = "mistral"
+    config_silent = MappingProxyType({"tie_word_embeddings": False, "head_dim": None})
 
 
 class Qwen2(Llama):
     """As Llama, with biases on queries, keys and values."""
 
     family = "qwen2"
+    config_silent = MappingProxyType({"tie_word_embeddings": False, "head_dim": None})
 
 
 class Qwen3(Llama):
     """As Llama, with norms on queries and keys."""
 
     family = "qwen3"
+    config_silent = MappingProxyType({"tie_word_embeddings": False})
 
 
 class OLMo2(Llama):
@@ -391,6 +405,7 @@ class Gemma2(Llama):
     mlp_norm_path = "pre_feedforward_layernorm"
     mlp_post_norm_path = "post_feedforward_layernorm"
     activation_name = "hidden_activation"
+    config_silent = MappingProxyType({"tie_word_embeddings": True})
 
     @property
     def embedding_scale(self):  # type: ignore[override]  # follows the checkpoint's width

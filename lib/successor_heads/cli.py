@@ -58,7 +58,7 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="grown/NAME, published/NAME, a Hugging Face hub id such as EleutherAI/pythia-70m, or a folder",
+        help="grown/NAME, published/NAME, a Hugging Face hub id such as EleutherAI/pythia-70m, a folder, or a GGUF file",
     )
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
     parser.add_argument("--dtype", default="float32", help="float32 (default), float16 or bfloat16 in memory")
@@ -67,8 +67,8 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--stream",
         action=argparse.BooleanOptionalAction,
-        help="read only the bytes that a score needs, from disk or straight from the hub, one layer at a time; "
-        "the default where the model would not fit into memory",
+        help="read only the bytes that a score needs, from disk or straight from the hub, one layer at a time (the "
+        "default), or load the whole model; the scores are the same",
     )
     where.add_argument(
         "--remote",
@@ -121,11 +121,9 @@ def _scored(args: argparse.Namespace) -> tuple:
     """The model's anatomy, its ordinal classes, its scores and its revision: streamed, loaded, or on NDIF."""
     from successor_heads import models, ordinals, scores, streaming
 
-    if args.stream or (
-        args.stream is None
-        and not args.remote
-        and streaming.would_not_fit(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
-    ):
+    # Streamed unless something else is said: the scores are the same to the last bit, and a model in memory takes
+    # minutes of downloads, and seconds of imports, for bytes that no score looks at.
+    if args.stream or (args.stream is None and not args.remote and args.device != models.SPREAD):
         checkpoint = streaming.Checkpoint(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
         classes = ordinals.resolve(checkpoint.tokenizer)
         return checkpoint.anatomy, classes, checkpoint.score(classes), checkpoint.revision

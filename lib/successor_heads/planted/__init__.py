@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="plant a head that writes in code and has a twin: no score and no single ablation shows it (gpt_neox)",
     )
     parser.add_argument("--tokenizer", default="auto",
-                        help="a folder, 'words' for a small one made here, or 'auto' (default): the family's own if found")  # fmt: skip
+                        help="a folder, 'words' for a small one made here, or 'auto' (default): that of grown/pythia")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
     elif arguments.noise is not None and arguments.modulus is None and not arguments.in_context:
         raise UserError("--noise is part of a make-up: give --modulus or --in-context with it, or leave it out.")
-    tokenizer, tokenizer_name = words.find_tokenizer(arguments.tokenizer, family)
+    tokenizer, tokenizer_name = words.find_tokenizer(arguments.tokenizer)
     if arguments.hidden:
         planted = hidden.plant_hidden(shape, tokenizer, seed=arguments.seed)
     else:

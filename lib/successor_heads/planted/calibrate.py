@@ -57,6 +57,8 @@ LARGE = ("openai-community/gpt2-shape", "EleutherAI/pythia-160m-shape", "JackFra
 TABLES = ("plants", "drowned", "recovered", "edits", "effects", "hidden")
 DOSES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # of noise in W_V, in strengths of the head
 NOISES = (0.3, 1.0, 3.0)  # of the make-up, in lengths of one direction
+# Of the families as published, which are no part of this project.
+OWN_TOKENIZERS = {"gpt2": "gpt2", "gpt_neox": "gpt-neox", "llama": "llama-2"}
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # of edits, in planted lengths
 SAE_GRID = {"widths": (16, 48, 96), "sparsities": (0.01, 0.05, 0.2), "seeds": range(2)}
 CONVENTIONS = {
@@ -340,19 +342,19 @@ def summaries(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 @cache
-def _tokenizer(name: str, family: str):
-    return words.find_tokenizer(name, family)
+def _tokenizer(name: str):
+    return words.find_tokenizer(name)
 
 
 def plant_row(name: str, plan: Plan) -> list[dict]:
     """The row of one plant for the table `plants`."""
-    tokenizer, tokenizer_name = _tokenizer(name, plan.family)
+    tokenizer, tokenizer_name = _tokenizer(name)
     return [find(plan, tokenizer) | {"tokenizer": tokenizer_name}]
 
 
 def drowned_rows(family: str, seed: int) -> list[dict]:
     """A row a dose of noise for the table `drowned`."""
-    tokenizer, _ = _tokenizer("words", family)
+    tokenizer, _ = _tokenizer("words")
     planted, rows = plant(Plan(family, seed, SMALL[family]), tokenizer), []
     for noise in DOSES:
         result = scores.score_heads(anatomy.of(drown(planted, noise, seed=seed).module), ordinals.resolve(tokenizer))
@@ -366,33 +368,34 @@ def drowned_rows(family: str, seed: int) -> list[dict]:
 
 def recovered_rows(family: str, seed: int, noise: float, with_saes: bool) -> list[dict]:
     """What `recover` finds on one plant, for the table `recovered`."""
-    planted = plant(Plan(family, seed, SMALL[family], modulus=10, noise=noise), _tokenizer("words", family)[0])
+    planted = plant(Plan(family, seed, SMALL[family], modulus=10, noise=noise), _tokenizer("words")[0])
     grid = SAE_GRID if with_saes else dict(widths=(), sparsities=(), seeds=())
     return recover(planted, **grid).assign(family=family).to_dict("records")
 
 
 def edits_rows(family: str, seed: int) -> list[dict]:
     """What `edit_rates` finds on one plant, for the table `edits`."""
-    planted = plant(Plan(family, seed, SMALL[family], modulus=10), _tokenizer("words", family)[0])
+    planted = plant(Plan(family, seed, SMALL[family], modulus=10), _tokenizer("words")[0])
     return edit_rates(planted, scales=SCALES).assign(family=family).to_dict("records")
 
 
 def effects_rows(family: str, seed: int) -> list[dict]:
     """What `rank_effects` finds on one plant, for the table `effects`."""
-    return rank_effects(
-        plant(Plan(family, seed, SMALL[family], in_context=True), _tokenizer("words", family)[0])
-    ).to_dict("records")
+    return rank_effects(plant(Plan(family, seed, SMALL[family], in_context=True), _tokenizer("words")[0])).to_dict(
+        "records"
+    )
 
 
 def hidden_row(seed: int) -> list[dict]:
     """What `look_for_hidden` finds on one plant, for the table `hidden`."""
-    return [look_for_hidden(seed, _tokenizer("words", HIDDEN_FAMILY)[0])]
+    return [look_for_hidden(seed, _tokenizer("words")[0])]
 
 
-def jobs_of(n_plants: int, n_large: int, n_sae: int) -> list[tuple]:
+def jobs_of(n_plants: int, n_large: int, n_sae: int, tokenizers: Path | None = None) -> list[tuple]:
     """(table, function, arguments) of everything that is measured, the longest first.
 
-    Autoencoders are trained on `n_sae` plants, of all families in turn, each with a seed of its own.
+    Plants of full shape have their family's own tokenizer out of the folder `tokenizers`, that of grown/pythia
+    without one. Autoencoders are trained on `n_sae` plants, of all families in turn, each with a seed of its own.
     """
     every = [(family, seed) for seed in range(n_plants) for family in FAMILIES]
     with_saes = {(FAMILIES[seed % len(FAMILIES)], seed) for seed in range(n_sae)}
@@ -400,6 +403,7 @@ def jobs_of(n_plants: int, n_large: int, n_sae: int) -> list[tuple]:
         ("recovered", recovered_rows, (*plant, noise, plant in with_saes)) for noise in NOISES for plant in every
     ]
     large = [(family, seed, shape) for family, shape in map(shapes.like, LARGE) for seed in range(n_large)]
+    own = {family: str(tokenizers / name) if tokenizers else "auto" for family, name in OWN_TOKENIZERS.items()}
     small = [
         Plan(family, seed, SMALL[family], modulus=modulus)
         for modulus in (None, 10)
@@ -409,7 +413,7 @@ def jobs_of(n_plants: int, n_large: int, n_sae: int) -> list[tuple]:
     return [
         *sorted(recover_jobs, key=lambda job: not job[2][-1]),
         *(("plants", plant_row, ("words", plan)) for plan in small),
-        *(("plants", plant_row, ("auto", Plan(*sizes))) for sizes in large),
+        *(("plants", plant_row, (own[sizes[0]], Plan(*sizes))) for sizes in large),
         *(("edits", edits_rows, plant) for plant in every),
         *(("effects", effects_rows, plant) for plant in every),
         *(("hidden", hidden_row, (seed,)) for seed in range(n_plants)),
@@ -423,13 +427,19 @@ def main() -> None:
     parser.add_argument("--plants", type=int, default=30, help="small plants a family")
     parser.add_argument("--large", type=int, default=3, help="plants of the full shape of a published model, a family")
     parser.add_argument("--saes", type=int, default=10, help="plants on which autoencoders are trained")
+    parser.add_argument(
+        "--tokenizers",
+        type=Path,
+        metavar="FOLDER",
+        help=f"holds {', '.join(OWN_TOKENIZERS.values())}, for plants of full shape; else that of grown/pythia is taken",
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each; no figure depends on it")
     parser.add_argument("--out", type=Path, default=STORED)
     arguments = parser.parse_args()
 
     start, digests = time.perf_counter(), digests_of_code()
     rows: dict[str, list[dict]] = {name: [] for name in TABLES}
-    jobs = jobs_of(arguments.plants, arguments.large, arguments.saes)
+    jobs = jobs_of(arguments.plants, arguments.large, arguments.saes, arguments.tokenizers)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         arguments.workers, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)
@@ -444,7 +454,8 @@ def main() -> None:
     }
     write_json(arguments.out, {
         "schema": 2,
-        "made_by": f"python -m successor_heads.planted.calibrate --plants {arguments.plants} --large {arguments.large} --saes {arguments.saes}",
+        "made_by": f"python -m successor_heads.planted.calibrate --plants {arguments.plants} --large {arguments.large} --saes {arguments.saes}"
+        + (" --tokenizers FOLDER" if arguments.tokenizers else ""),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - start),
         "processor": processor(),

@@ -1,6 +1,5 @@
 """Tokenizers for plants, and the words around the ordinals in their prompts."""
 
-import os
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
@@ -24,25 +23,21 @@ COPIED = (
     "water music river paper stone light night house table green horse money summer winter garden bread "
     "glass heart voice road"
 ).split()
-# The families' own tokenizers, in the folder that SUCCESSOR_HEADS_TOKENIZERS names.
-OWN = {"gpt2": "gpt2", "gpt_neox": "gpt-neox", "llama": "llama-2"}
 # What every installation has, wherever it runs: the tokenizer of the first grown model.
 GROWN = "pythia"
 
 
-def find_tokenizer(name: str, family: str) -> tuple[PreTrainedTokenizerBase, str]:
-    """A tokenizer, and what to call it: 'words', a folder, or for 'auto' the best that is there.
+def find_tokenizer(name: str) -> tuple[PreTrainedTokenizerBase, str]:
+    """A tokenizer, and what to call it: a folder, 'words', or for 'auto' the one of the first grown model.
 
-    That is the family's own (GPT-2, GPT-NeoX, Llama-2), else the grown one, else 'words'. Raises
-    UserError for a folder without a tokenizer, and for one that cannot be read.
+    That one comes with the package, so the same command plants the same model on every machine.
+
+    :raises UserError: for a folder without a tokenizer, and for one that cannot be read.
     """
-    if name == "words":
-        return word_tokenizer(), "words"
     if name == "auto":
-        published = Path(os.environ.get("SUCCESSOR_HEADS_TOKENIZERS", "../shared/tokenizers")) / OWN[family]
-        for folder, known_as in ((published, OWN[family]), (ZOO / GROWN, f"grown/{GROWN}")):
-            if (folder / "tokenizer.json").is_file():
-                return _read(folder), known_as
+        grown = (ZOO / GROWN / "tokenizer.json").is_file()
+        return (_read(ZOO / GROWN), f"grown/{GROWN}") if grown else (word_tokenizer(), "words")
+    if name == "words":
         return word_tokenizer(), "words"
     if not (Path(name) / "tokenizer.json").is_file():
         raise UserError(f"There is no tokenizer.json in {name}: name a folder that holds one, 'words' or 'auto'.")
