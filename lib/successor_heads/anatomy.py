@@ -308,7 +308,7 @@ class GPT2(Anatomy):
     config_names = MappingProxyType(
         {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "hidden_size": "n_embd"}
     )
-    config_silent = MappingProxyType(Anatomy.config_silent | {"tie_word_embeddings": True})
+    config_silent = MappingProxyType({**Anatomy.config_silent, "tie_word_embeddings": True})
     older_names = (("transformer.", ""),)
 
     def _value(self, layer, part):

@@ -1,5 +1,7 @@
 """GGUF files, as llama.cpp, Ollama and LM Studio keep models: one file with config, tokenizer and weights.
 
+::
+
     file = GGUFFile(Path("SmolLM2-135M-Instruct.Q4_1.gguf"))
     file.config                                               # what a config.json of the same model would say
     file.tensor("model.layers.3.self_attn.v_proj.weight")     # dequantised, as the Hugging Face module has it
@@ -8,7 +10,7 @@ Whoever converts a model to GGUF renames its tensors, and changes some: Llama's 
 Gemma's norms have had their one added, GPT-2's matrices are transposed, the fused matrix of GPT-NeoX is sorted by
 query, key and value instead of by head. `Layout` undoes that, for a whole tensor and for some of its rows, so that of
 a quantised file too only those bytes are read that a score needs. Names and number formats are those of the package
-`gguf`; its reader is not used, for it takes 6 seconds for the 49,152 tokens of SmolLM2, and 24 for Gemma's.
+`gguf`; its reader is not used, for it spends longer on the tokens of a vocabulary than a score takes.
 """
 
 from __future__ import annotations

@@ -144,15 +144,16 @@ class Config:
         self.model_type = values["model_type"]
         family = anatomy.family_of(self.model_type)
         names = {stored: name for name, stored in family.config_names.items()}
-        self.values = dict(family.config_silent) | {names.get(key, key): value for key, value in values.items()}
+        self.values: dict[str, Any] = dict(family.config_silent) | {
+            names.get(key, key): value for key, value in values.items()
+        }
         self.folder = folder
 
     def get_text_config(self) -> "Config":
         """Of a model that also sees, the config of the part that speaks; else this one."""
         if "text_config" not in self.values:
             return self
-        text = {"model_type": f"{self.model_type}_text"} | self.values["text_config"]
-        return Config(text, self.folder)
+        return Config({"model_type": f"{self.model_type}_text", **self.values["text_config"]}, self.folder)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("values", "folder"):  # not there yet

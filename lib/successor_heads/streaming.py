@@ -47,7 +47,7 @@ from successor_heads.scores import HeadScores, score_heads
 
 # What only a GGUF file needs is imported where one is met.
 if TYPE_CHECKING:
-    from successor_heads.gguf_files import Layout, Stored
+    from successor_heads.gguf_files import GGUFFile, Layout, Stored
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 # Rows with less than this between them are fetched in one go: a request, or a seek, costs more.
@@ -69,7 +69,7 @@ def would_not_fit(
     """
     folder, file, config, _ = models.describe(name, revision=revision)
     if file is not None:
-        n_weights = sum(math.prod(tensor.shape) for tensor in file.stored.values())
+        n_weights: float = sum(math.prod(tensor.shape) for tensor in file.stored.values())
     else:
         stored = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None) or "float32"
         n_weights = sum(file.size for file in _open_files(name, folder).values()) / models.DTYPES[stored].itemsize
@@ -487,14 +487,14 @@ class Checkpoint:
     def _find(self, name: str) -> Entry | str | None:
         """Where a tensor lies, under its name or an older one; a word for its numbers where they cannot be read."""
         if self.gguf is not None:
-            return self._find_in_gguf(name)
+            return self._find_in_gguf(self.gguf, name)
         older = [old + name.removeprefix(new) for new, old in self.anatomy.older_names if name.startswith(new)]
         return next((self.entries[stored] for stored in (name, *older) if stored in self.entries), None)
 
-    def _find_in_gguf(self, name: str) -> Entry | None:
-        if name not in self.entries and (found := self.gguf.find(name)):
+    def _find_in_gguf(self, gguf: "GGUFFile", name: str) -> Entry | str | None:
+        if name not in self.entries and (found := gguf.find(name)):
             stored, layout = found
-            self.gguf.check_kind(stored)
+            gguf.check_kind(stored)
             (file,) = self.files.values()
             self.entries[name] = QuantisedEntry(
                 file, torch.float32, stored.shape, stored.start, stored.n_bytes, stored, layout
