@@ -109,12 +109,56 @@ def test_batches_of_contexts_and_prompts_give_what_each_gives_alone(model, conte
         torch.testing.assert_close(at_end[place], together.mean[place, len(start) - 1], atol=1e-4, rtol=0)
 
 
-def test_models_whose_heads_cannot_be_told_apart_are_refused(checkpoints, contexts):
+@pytest.mark.parametrize("family", ["gemma2", "gemma3", "olmo2"])
+def test_with_a_norm_behind_attention_heads_have_shares_that_sum_to_what_it_writes(checkpoints, contexts, family):
+    """The norm by the module's own code, on the sum of all heads and on that of none: only the divisor is held."""
     from successor_heads import models
 
-    for family in ("gemma2", "olmo2"):
-        with pytest.raises(UserError, match="a norm stands behind attention"):
-            reference_of(models.load(str(checkpoints[family])), contexts)
+    model = models.load(str(checkpoints[family]))
+    parts, module = anatomy.of(model), model._module
+    for layer in range(parts.n_layers):  # norms as they are trained: their gains are not all alike
+        norm = module.get_submodule(f"{parts.blocks_path}.{layer}.{parts.attention_post_norm_path}")
+        norm.weight.data.normal_(1.0, 0.5, generator=torch.Generator().manual_seed(layer))
+    reference = reference_of(model, contexts)
+    draws = torch.randint(7, (5, 8), generator=torch.Generator().manual_seed(1))
+    found = direct_effects.effects_in_text(model, contexts, reference=reference, draws=draws)
+    final, w_u = module.get_submodule(parts.final_norm_path), module.get_output_embeddings().weight
+    gaps, plain = [], []
+    for context, ids in enumerate(contexts):
+        _, outputs, stream = hooked(model, ids)
+        for layer in range(parts.n_layers):
+            norm = module.get_submodule(f"{parts.blocks_path}.{layer}.{parts.attention_post_norm_path}")
+            summed = (outputs[layer].unsqueeze(-2) @ parts.w_o(layer)).squeeze(-2).sum(1)  # [position, d_model]
+            with torch.no_grad():
+                ratio = norm(summed) / summed  # what each entry is multiplied by, at each position
+                for head in range(parts.n_heads):
+                    deviation = (outputs[layer, :, head] - reference.mean[layer, head]) @ parts.w_o(layer)[head]
+                    logits = [final(stream - removed) @ w_u.T for removed in (0, deviation * ratio, deviation)]
+                    intact, without, unnormed = (of[:-1].gather(1, ids[1:, None])[:, 0] for of in logits)
+                    gaps.append(found.mean[context, :, layer, head] - (intact - without))
+                    plain.append(found.mean[context, :, layer, head] - (intact - unnormed))
+    assert torch.stack(gaps).abs().max() < 1e-4 < 1e-2 < torch.stack(plain).abs().max()
+
+
+def test_a_model_elsewhere_is_refused(model, contexts, monkeypatch):
+    monkeypatch.setattr(model, "remote", True)
+    with pytest.raises(UserError, match="need the weights, which are on NDIF"):
+        reference_of(model, contexts)
+
+
+@pytest.mark.parametrize("family", ["gemma3", "olmo2"])
+def test_with_a_norm_behind_attention_the_parts_sum_to_the_logit(checkpoints, contexts, family):
+    from successor_heads import models
+
+    model = models.load(str(checkpoints[family]))
+    starts, answers = contexts[:, :-1].tolist(), contexts[:, -1]
+    mean = reference_of(model, contexts).mean
+    for heads in ([], [(1, 1), (0, 0)]):
+        found = direct_effects.logit_parts(model, starts, answers, heads=heads, mean=mean)
+        expected = ablation.logits_without(model, starts, heads, mean=mean).gather(1, answers[:, None])[:, 0]
+        torch.testing.assert_close(sum(found.values()), expected, atol=1e-4, rtol=0)
+        heads_alone = sum(values for name, values in found.items() if "H" in name)
+        assert (heads_alone - expected).abs().max() > 1e-3
 
 
 def test_direct_effects_are_those_of_a_computation_by_hand(model, days):

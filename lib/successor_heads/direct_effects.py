@@ -2,9 +2,13 @@
 
 All that later blocks read is held fixed as in the intact run; the final norm is computed anew on the changed stream.
 On prompts with one answer, after every prefix of a text, and split into parts that sum to the answer's logit.
+
+Gemma and OLMo 2 have a norm behind attention, which mixes what the heads write. It is taken as the linear map that it
+is once its divisor is held as in the intact run, as all else is on the way from the head to the stream: then each head
+has a share of its own, and the shares sum to what attention writes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import nnsight
@@ -91,7 +95,7 @@ def reference_outputs(
 ) -> Reference:
     """Mean over all positions of all contexts of what each head hands to the output projection, and `n_drawn` of them."""
     parts = anatomy.of(model)
-    _check_readable(model, parts)
+    _check_weights(model)
     generator = torch.Generator().manual_seed(seed)
     places = torch.randint(contexts.numel(), (n_drawn,), generator=generator)
     total = torch.zeros(parts.n_layers, parts.n_heads, parts.d_head, dtype=torch.double)
@@ -122,16 +126,18 @@ def effects_in_text(
     `draws` says which of `reference.drawn` stands in for the heads at each prefix in resample ablation.
     """
     parts = anatomy.of(model)
-    _check_readable(model, parts)
+    _check_weights(model)
     final_norm = model.get(parts.final_norm_path)
     with torch.no_grad(), model.trace(contexts.to(model._module.device)):
-        heads, attended, weight = nnsight.save([]), nnsight.save([]), nnsight.save([])
+        heads, attended, weight, summed = nnsight.save([]), nnsight.save([]), nnsight.save([]), nnsight.save([])
         for layer in range(parts.n_layers):
             heads.append(parts.output_projection(layer).input[:, :-1])
             pattern = parts.attention(layer).output[1][:, :, :-1]
             top = pattern.topk(min(TOP_ATTENDED, pattern.shape[-1]))
             attended.append(top.indices)
             weight.append(top.values)
+            if parts.attention_post_norm_path is not None:
+                summed.append(model.get(_post_norm(parts, layer)).input[:, :-1])
         stream = final_norm.input[:, :-1].save()
         logits = model.output.logits[:, :-1].save()
     following = contexts[:, 1:].to(logits.device)
@@ -142,7 +148,7 @@ def effects_in_text(
         "zero": torch.zeros(()).expand(*draws.shape, *reference.mean.shape),
         "resample": reference.drawn[draws],
     }
-    effects = _direct(parts, stream.float(), heads, following, replaced)
+    effects = _direct(parts, stream.float(), heads, _frozen_post_norms(parts, summed), following, replaced)
     # [context, head, prefix, top] a layer
     attended, weight = (torch.stack(values, 1).permute(0, 3, 1, 2, 4) for values in (attended, weight))
     unseen = attended > torch.arange(attended.shape[1], device=attended.device)[:, None, None, None]
@@ -161,20 +167,22 @@ def direct_effects_at_end(
 ) -> Float[Tensor, "prompt layer head"]:
     """Direct effect of every head on each prompt's answer at its last position: `TextEffects.mean`, prompt by prompt."""
     parts = anatomy.of(model)
-    _check_readable(model, parts)
+    _check_weights(model)
     final_norm = model.get(parts.final_norm_path)
     found = torch.zeros(len(prompts), parts.n_layers, parts.n_heads)
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))  # for little padding
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
         with torch.no_grad(), model.trace(encode(model, [prompts[place] for place in places]), logits_to_keep=1):
-            heads = nnsight.save([])
+            heads, summed = nnsight.save([]), nnsight.save([])
             for layer in range(parts.n_layers):
                 heads.append(parts.output_projection(layer).input[:, -1])
+                if parts.attention_post_norm_path is not None:
+                    summed.append(model.get(_post_norm(parts, layer)).input[:, -1])
             stream = final_norm.input[:, -1].save()
         replaced = {"mean": mean.expand(len(places), *mean.shape)}
-        following = answers[places].to(stream.device)
-        found[places] = _direct(parts, stream.float(), heads, following, replaced)["mean"].cpu()
+        following, norms = answers[places].to(stream.device), _frozen_post_norms(parts, summed)
+        found[places] = _direct(parts, stream.float(), heads, norms, following, replaced)["mean"].cpu()
     return found
 
 
@@ -192,81 +200,130 @@ def logit_parts(
     the run's own divisor. `heads` write their `mean` there; the run is then the ablated one.
     """
     parts = anatomy.of(model)
-    _check_readable(model, parts)
+    _check_weights(model)
     final_norm = model.get(parts.final_norm_path)
     mean = mean.to(model._module.device, model._module.dtype)
     written = {}
     with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
-        outputs, mlps = nnsight.save([]), nnsight.save([])
+        outputs, mlps, summed = nnsight.save([]), nnsight.save([]), nnsight.save([])
         first = parts.block(0).input[:, -1].save()
         for layer in range(parts.n_layers):
             projection = parts.output_projection(layer)
             for _, head in sorted(place for place in heads if place[0] == layer):
                 projection.input[:, -1, head_columns(parts, head)] = mean[layer, head]
             outputs.append(projection.input[:, -1].clone())
-            mlps.append(model.get(f"{parts.blocks_path}.{layer}.{parts.mlp_out_path}").output[:, -1])
+            if parts.attention_post_norm_path is not None:
+                summed.append(model.get(_post_norm(parts, layer)).input[:, -1])
+            writer = parts.mlp_post_norm_path or parts.mlp_out_path
+            mlps.append(model.get(f"{parts.blocks_path}.{layer}.{writer}").output[:, -1])
         stream = final_norm.input[:, -1].save()
     written["embedding"] = first.float()
-    for layer, (z, mlp) in enumerate(zip(outputs, mlps)):
+    for layer, (z, mlp, norm) in enumerate(zip(outputs, mlps, _frozen_post_norms(parts, summed))):
         z = z.float().unflatten(-1, (parts.n_heads, parts.d_head))
         by_head = torch.einsum("phk,hkd->hpd", z, parts.w_o(layer))
-        written |= {f"L{layer}H{head}": by_head[head] for head in range(parts.n_heads)}
         bias = parts._bias(f"{parts.blocks_path}.{layer}.{parts.output_projection_path}")
+        if norm is not None:
+            by_head, bias = norm(by_head), None if bias is None else norm(bias.expand_as(by_head[0]))
+        written |= {f"L{layer}H{head}": by_head[head] for head in range(parts.n_heads)}
         if bias is not None:
             written[f"bias {layer}"] = bias.expand_as(by_head[0])
         written[f"MLP{layer}"] = mlp.float()
     unembed = parts.unembed(answers).T
-    through = _frozen_final_norm(parts, stream.float())(torch.stack(list(written.values()), -2))
-    found = dict(zip(written, (through * unembed[:, None]).sum(-1).T.cpu()))
+    final = _frozen(parts, parts.final_norm_path, stream.float())
+    found = {part: (final(values) * unembed).sum(-1).cpu() for part, values in written.items()}
     zero = parts.final_norm(torch.zeros(1, parts.d_model, device=stream.device))  # the norm's own bias
     return found | {"final bias": (zero * unembed).sum(-1).cpu()}
 
 
-def _direct(parts, stream, heads, following, replaced):
-    """Fall of the logit of `following` when each head's output is `replaced`, by kind of ablation; and `frozen`."""
+class FrozenNorm(NamedTuple):
+    """A norm as the linear map that it is once its divisor is held at that of some vectors; its bias is left out."""
+
+    centred: bool  # a layer norm maps all vectors of equal entries alike, an RMS norm does not
+    gain: Float[Tensor, " d_model"]
+    divisor: Float[Tensor, "*batch 1"]
+    epsilon: float
+
+    def __call__(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        return self.undivided(x) / self.divisor
+
+    def centre(self, x: Tensor) -> Tensor:
+        """x without the mean of its entries, where the norm takes that out."""
+        return x - x.mean(-1, keepdim=True) if self.centred else x
+
+    def undivided(self, x: Tensor) -> Tensor:
+        """The map but for its divisor, which is one number for each of the vectors it was frozen at."""
+        return self.centre(x) * self.gain
+
+    def pulled_back(self, y: Tensor) -> Tensor:
+        """The vector whose product with x is that of y with `undivided(x)`, for all x."""
+        return self.centre(y * self.gain)
+
+
+def _frozen(parts: Anatomy, path: str, x: Float[Tensor, "*batch d_model"]) -> FrozenNorm:
+    """The norm of that name, its divisor held as it is at x."""
+    ones = torch.ones(1, parts.d_model, device=x.device)
+    centred = torch.allclose(parts._norm(path, ones), parts._norm(path, 0 * ones), atol=1e-4)
+    gain = parts.gain(parts.weights.take(f"{path}.weight").float())
+    frozen = FrozenNorm(centred, gain, torch.ones(()), getattr(parts.config, parts.epsilon_name))
+    return frozen._replace(divisor=_divisor(frozen.centre(x).square().mean(-1, keepdim=True), frozen.epsilon))
+
+
+def _divisor(mean_square: Tensor, epsilon: float) -> Tensor:
+    return (mean_square + epsilon).sqrt()
+
+
+def _post_norm(parts: Anatomy, layer: int) -> str:
+    return f"{parts.blocks_path}.{layer}.{parts.attention_post_norm_path}"
+
+
+def _frozen_post_norms(parts: Anatomy, summed: Sequence[Tensor]) -> list[FrozenNorm | None]:
+    """The norm behind each layer's attention, frozen at what it was given: the sum of the heads; None where none is."""
+    if parts.attention_post_norm_path is None:
+        return [None] * parts.n_layers
+    return [_frozen(parts, _post_norm(parts, layer), values.float()) for layer, values in enumerate(summed)]
+
+
+def _direct(
+    parts: Anatomy,
+    stream: Float[Tensor, "*batch d_model"],
+    heads: Sequence[Float[Tensor, "*batch heads_times_d_head"]],
+    norms: Sequence[FrozenNorm | None],
+    following: Int[Tensor, "*batch"],
+    replaced: Mapping[str, Float[Tensor, "*batch layer head d_head"]],
+) -> dict[str, Float[Tensor, "*batch layer head"]]:
+    """Fall of the logit of `following` when each head's output is `replaced`, by kind of ablation; and `frozen`.
+
+    The logit is a product divided by a length. A head's share of the product, and how the length changes without
+    the head, are had from its d_head numbers: no stream is formed for any of the heads.
+    """
     unembed = parts.unembed(following.flatten()).T.unflatten(0, following.shape)
-    intact = (parts.final_norm(stream) * unembed).sum(-1)
-    linear = _frozen_final_norm(parts, stream)
+    final = _frozen(parts, parts.final_norm_path, stream)
+    toward, centred = final.pulled_back(unembed), final.centre(stream)
+    product, square = (stream * toward).sum(-1, keepdim=True), centred.square().sum(-1, keepdim=True)
     effects: dict[str, list[Tensor]] = {name: [] for name in (*replaced, "frozen")}
-    for layer, z in enumerate(heads):
-        z = z.float().unflatten(-1, (parts.n_heads, parts.d_head))
-        w_o = parts.w_o(layer)
+    for layer, (z, norm) in enumerate(zip(heads, norms)):
+        z, w_o, scale = z.float().unflatten(-1, (parts.n_heads, parts.d_head)), parts.w_o(layer), torch.ones(())
+        if norm is not None:
+            w_o, scale = norm.undivided(w_o), 1 / norm.divisor[..., None]
+        to_answer = torch.einsum("...d,hkd->...hk", toward, w_o) * scale
+        to_stream = torch.einsum("...d,hkd->...hk", centred, w_o) * scale
+        lengths = final.centre(w_o) @ final.centre(w_o).mT  # [head, d_head, d_head]
         for name, values in replaced.items():
             # The bias of the output projection belongs to no head, and is in both runs.
-            removed = torch.einsum("...hk,hkd->...hd", z - values[..., layer, :, :].to(z.device), w_o)
-            without = parts.final_norm(stream[..., None, :] - removed)
-            effects[name].append(intact[..., None] - (without * unembed[..., None, :]).sum(-1))
-        written = torch.einsum("...hk,hkd->...hd", z, w_o)
-        effects["frozen"].append((linear(written) * unembed[..., None, :]).sum(-1))
+            removed = z - values[..., layer, :, :].to(z.device)
+            of_product = (removed * to_answer).sum(-1)
+            # |stream - written|² = |stream|² - 2 stream · written + |written|²
+            written = torch.einsum("...hk,hkl->...hl", removed, lengths) * scale.square()
+            left = square - 2 * (removed * to_stream).sum(-1) + (removed * written).sum(-1)
+            without = (product - of_product) / _divisor(left.clamp(min=0) / parts.d_model, final.epsilon)
+            effects[name].append(product / final.divisor - without)
+        effects["frozen"].append((z * to_answer).sum(-1) / final.divisor)
     return {name: torch.stack(values, -2) for name, values in effects.items()}
 
 
-def _frozen_final_norm(parts: Anatomy, stream: Float[Tensor, "*batch d_model"]) -> Callable[[Tensor], Tensor]:
-    """The final norm as the linear map that it is once its divisor is fixed at that of `stream`; its bias is left out.
-
-    The map takes [*batch, part, d_model].
-    """
-    ones = torch.ones(1, parts.d_model, device=stream.device)
-    # A layer norm maps all vectors of equal entries alike, an RMS norm does not.
-    centred = torch.allclose(parts.final_norm(ones), parts.final_norm(0 * ones), atol=1e-4)
-    gain = parts.gain(parts.weights.take(f"{parts.final_norm_path}.weight").float())
-
-    def centre(x):
-        return x - x.mean(-1, keepdim=True) if centred else x
-
-    epsilon = getattr(parts.config, parts.epsilon_name)
-    divisor = (centre(stream).square().mean(-1, keepdim=True) + epsilon).sqrt()
-    return lambda x: centre(x) / divisor[..., None, :] * gain
-
-
-def _check_readable(model: TransformersModel, parts: Anatomy) -> None:
-    """Refuse what direct effects of single heads cannot be read from. Raises UserError."""
+def _check_weights(model: TransformersModel) -> None:
+    """Refuse a model whose weights are elsewhere. Raises UserError."""
     if model.remote is True:
         raise UserError(
             "Direct effects in text need the weights, which are on NDIF: use a model that fits on this machine."
-        )
-    if parts.attention_post_norm_path is not None:
-        raise UserError(
-            f"In models of the family {parts.family} a norm stands behind attention and mixes what the heads write, "
-            "so that no head has a direct effect of its own: choose a model of another family."
         )
