@@ -107,6 +107,11 @@ def test_batches_of_contexts_and_prompts_give_what_each_gives_alone(model, conte
     at_end = direct_effects.direct_effects_at_end(model, starts, answers, mean=reference.mean, batch_size=3)
     for place, start in enumerate(starts):
         torch.testing.assert_close(at_end[place], together.mean[place, len(start) - 1], atol=1e-4, rtol=0)
+    rivals = (answers + 1) % 500  # a second answer shares the run
+    pairs = torch.stack([rivals, answers], 1)
+    at_end_of = direct_effects.direct_effects_at_end(model, starts, pairs, mean=reference.mean)
+    torch.testing.assert_close(at_end_of[:, 1], at_end, atol=1e-4, rtol=0)
+    assert (at_end_of[:, 0] - at_end).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("family", ["gemma2", "gemma3", "olmo2"])

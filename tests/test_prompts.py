@@ -5,7 +5,7 @@ import dataclasses
 import torch
 
 from by_hooks import PROMPTS, hooked_forward
-from successor_heads import anatomy, ordinals, prompts
+from successor_heads import anatomy, models, ordinals, prompts
 
 
 def test_a_text_is_split_before_a_word(tokenizer):
@@ -89,3 +89,18 @@ def test_counting_lists_are_three_members_and_what_follows_them(tokenizer):
     assert lists[0] == " 1, 2, 3," and tokenizer.decode(answers[-1]) == " 200" and len(lists) == len(answers) == 5
     bare = dataclasses.replace(classes["days"], prefix="")
     assert prompts.counting_lists(bare)[0] == []
+
+
+def test_what_is_affordable_follows_from_the_size_of_the_model_alone(neox, monkeypatch):
+    n_parameters = sum(parameter.numel() for parameter in neox._module.parameters())
+    monkeypatch.setattr(prompts, "WORK", 20.5 * n_parameters * 100)
+    assert [prompts.affordable(neox, most, tokens=100) for most in (5, 20, 21, 1000)] == [5, 20, 20, 20]
+    assert prompts.affordable(neox, 1000, tokens=200) == 10
+    assert (
+        prompts.affordable(neox, 1000, tokens=10_000) == 8 and prompts.affordable(neox, 9, tokens=10_000, least=2) == 2
+    )
+
+
+def test_grown_models_are_measured_in_full():
+    """What chapter 5 would take at the most: eight contexts of 256 tokens for each of 32 heads."""
+    assert prompts.affordable(models.load("grown/pythia"), 8 * 32, tokens=256) == 8 * 32

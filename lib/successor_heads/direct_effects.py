@@ -137,7 +137,7 @@ def effects_in_text(
             attended.append(top.indices)
             weight.append(top.values)
             if parts.attention_post_norm_path is not None:
-                summed.append(model.get(_post_norm(parts, layer)).input[:, :-1])
+                summed.append(model.get(post_norm_path(parts, layer)).input[:, :-1])
         stream = final_norm.input[:, :-1].save()
         logits = model.output.logits[:, :-1].save()
     following = contexts[:, 1:].to(logits.device)
@@ -148,7 +148,7 @@ def effects_in_text(
         "zero": torch.zeros(()).expand(*draws.shape, *reference.mean.shape),
         "resample": reference.drawn[draws],
     }
-    effects = _direct(parts, stream.float(), heads, _frozen_post_norms(parts, summed), following, replaced)
+    effects = _direct(parts, stream.float(), heads, frozen_post_norms(parts, summed), following, replaced)
     # [context, head, prefix, top] a layer
     attended, weight = (torch.stack(values, 1).permute(0, 3, 1, 2, 4) for values in (attended, weight))
     unseen = attended > torch.arange(attended.shape[1], device=attended.device)[:, None, None, None]
@@ -160,30 +160,35 @@ def effects_in_text(
 def direct_effects_at_end(
     model: TransformersModel,
     prompts: Sequence[Prompt],
-    answers: Int[Tensor, " prompt"],
+    answers: Int[Tensor, " prompt *answer"],
     *,
     mean: Float[Tensor, "layer head d_head"],
     batch_size: int = 32,
-) -> Float[Tensor, "prompt layer head"]:
-    """Direct effect of every head on each prompt's answer at its last position: `TextEffects.mean`, prompt by prompt."""
+) -> Float[Tensor, "prompt *answer layer head"]:
+    """Direct effect of every head on each prompt's answer at its last position: `TextEffects.mean`, prompt by prompt.
+
+    A prompt may have several answers, such as a right one and its rival, which share one run.
+    """
     parts = anatomy.of(model)
     _check_weights(model)
     final_norm = model.get(parts.final_norm_path)
-    found = torch.zeros(len(prompts), parts.n_layers, parts.n_heads)
+    shape = answers.shape
+    answers = answers.reshape(len(prompts), -1)
+    found = torch.zeros(*answers.shape, parts.n_layers, parts.n_heads)
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))  # for little padding
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
         with torch.no_grad(), model.trace(encode(model, [prompts[place] for place in places]), logits_to_keep=1):
             heads, summed = nnsight.save([]), nnsight.save([])
             for layer in range(parts.n_layers):
-                heads.append(parts.output_projection(layer).input[:, -1])
+                heads.append(parts.output_projection(layer).input[:, -1:])
                 if parts.attention_post_norm_path is not None:
-                    summed.append(model.get(_post_norm(parts, layer)).input[:, -1])
-            stream = final_norm.input[:, -1].save()
-        replaced = {"mean": mean.expand(len(places), *mean.shape)}
-        following, norms = answers[places].to(stream.device), _frozen_post_norms(parts, summed)
+                    summed.append(model.get(post_norm_path(parts, layer)).input[:, -1:])
+            stream = final_norm.input[:, -1:].save()
+        replaced = {"mean": mean.expand(len(places), 1, *mean.shape)}
+        following, norms = answers[places].to(stream.device), frozen_post_norms(parts, summed)
         found[places] = _direct(parts, stream.float(), heads, norms, following, replaced)["mean"].cpu()
-    return found
+    return found.view(*shape, parts.n_layers, parts.n_heads)
 
 
 def logit_parts(
@@ -213,12 +218,12 @@ def logit_parts(
                 projection.input[:, -1, head_columns(parts, head)] = mean[layer, head]
             outputs.append(projection.input[:, -1].clone())
             if parts.attention_post_norm_path is not None:
-                summed.append(model.get(_post_norm(parts, layer)).input[:, -1])
+                summed.append(model.get(post_norm_path(parts, layer)).input[:, -1])
             writer = parts.mlp_post_norm_path or parts.mlp_out_path
             mlps.append(model.get(f"{parts.blocks_path}.{layer}.{writer}").output[:, -1])
         stream = final_norm.input[:, -1].save()
     written["embedding"] = first.float()
-    for layer, (z, mlp, norm) in enumerate(zip(outputs, mlps, _frozen_post_norms(parts, summed))):
+    for layer, (z, mlp, norm) in enumerate(zip(outputs, mlps, frozen_post_norms(parts, summed))):
         z = z.float().unflatten(-1, (parts.n_heads, parts.d_head))
         by_head = torch.einsum("phk,hkd->hpd", z, parts.w_o(layer))
         bias = parts._bias(f"{parts.blocks_path}.{layer}.{parts.output_projection_path}")
@@ -272,24 +277,25 @@ def _divisor(mean_square: Tensor, epsilon: float) -> Tensor:
     return (mean_square + epsilon).sqrt()
 
 
-def _post_norm(parts: Anatomy, layer: int) -> str:
+def post_norm_path(parts: Anatomy, layer: int) -> str:
+    """The name of the norm behind a layer's attention, in the families that have one."""
     return f"{parts.blocks_path}.{layer}.{parts.attention_post_norm_path}"
 
 
-def _frozen_post_norms(parts: Anatomy, summed: Sequence[Tensor]) -> list[FrozenNorm | None]:
+def frozen_post_norms(parts: Anatomy, summed: Sequence[Tensor]) -> list[FrozenNorm | None]:
     """The norm behind each layer's attention, frozen at what it was given: the sum of the heads; None where none is."""
     if parts.attention_post_norm_path is None:
         return [None] * parts.n_layers
-    return [_frozen(parts, _post_norm(parts, layer), values.float()) for layer, values in enumerate(summed)]
+    return [_frozen(parts, post_norm_path(parts, layer), values.float()) for layer, values in enumerate(summed)]
 
 
 def _direct(
     parts: Anatomy,
-    stream: Float[Tensor, "*batch d_model"],
-    heads: Sequence[Float[Tensor, "*batch heads_times_d_head"]],
+    stream: Float[Tensor, "*#batch d_model"],
+    heads: Sequence[Float[Tensor, "*#batch heads_times_d_head"]],
     norms: Sequence[FrozenNorm | None],
     following: Int[Tensor, "*batch"],
-    replaced: Mapping[str, Float[Tensor, "*batch layer head d_head"]],
+    replaced: Mapping[str, Float[Tensor, "*#batch layer head d_head"]],
 ) -> dict[str, Float[Tensor, "*batch layer head"]]:
     """Fall of the logit of `following` when each head's output is `replaced`, by kind of ablation; and `frozen`.
 

@@ -42,6 +42,20 @@ def encode(model: TransformersModel, prompts: Sequence[Prompt]) -> dict[str, Int
     return encoded if model.remote is True else {name: ids.to(model._module.device) for name, ids in encoded.items()}
 
 
+# Parameters times tokens: what one measurement of a chapter may cost. A forward pass takes about two operations for
+# each parameter and token, so this is half a minute on two cores. The grown models come nowhere near it.
+WORK = 1.5e12
+
+
+def affordable(model: TransformersModel, most: int, *, tokens: int, least: int = 8) -> int:
+    """How many runs of so many tokens a measurement may take: `most`, or fewer where the model is large.
+
+    Decided by the model's size alone, and not by the machine, so that the same is measured everywhere.
+    """
+    n_parameters = sum(parameter.numel() for parameter in model._module.parameters())
+    return min(most, max(least, int(WORK / (n_parameters * tokens))))
+
+
 def attention_patterns(
     model: TransformersModel, prompt: str
 ) -> tuple[list[str], Float[Tensor, "layer head query key"]]:
