@@ -226,7 +226,9 @@ def test_an_edit_inside_the_model_equals_the_forward_pass_with_the_edited_activa
     held = {(1, 1): torch.randn(len(PROMPTS), parts.d_head, generator=torch.Generator().manual_seed(1))}
     clean = prompts.next_token_logits(model, PROMPTS)
     for hold in ({}, held):
-        steered = ablation.steered(model, PROMPTS, pushes, layer=layer, held=hold)
+        steered = ablation.steered(
+            model, PROMPTS, pushes, layer=layer, held=hold, token_ids=torch.arange(parts.d_vocab)
+        )
         by_hand = pushed_by_hand(model, PROMPTS, pushes, layer, hold)
         torch.testing.assert_close(steered.logits, by_hand, atol=1e-5, rtol=1e-5)
         assert not torch.allclose(steered.logits, clean, atol=0.1)
@@ -237,7 +239,23 @@ def test_pushes_of_nothing_and_heads_held_at_what_they_wrote_change_nothing(mode
     parts = anatomy.of(model)
     nothing = torch.zeros(len(PROMPTS), 1, parts.d_model)
     clean = prompts.next_token_logits(model, PROMPTS)
-    first = ablation.steered(model, PROMPTS, nothing, layer=1)
-    torch.testing.assert_close(first.logits, clean, atol=1e-5, rtol=1e-5)
-    again = ablation.steered(model, PROMPTS, nothing, layer=1, held={(0, 2): first.heads[0, :, 2]})
-    torch.testing.assert_close(again.logits, clean, atol=1e-5, rtol=1e-5)
+    some = torch.tensor([5, 3, parts.d_vocab - 1])
+    first = ablation.steered(model, PROMPTS, nothing, layer=1, token_ids=some)
+    torch.testing.assert_close(first.logits, clean[:, some], atol=1e-5, rtol=1e-5)
+    hold = {(0, 2): first.heads[0, :, 2]}
+    again = ablation.steered(model, PROMPTS, nothing, layer=1, held=hold, token_ids=some)
+    torch.testing.assert_close(again.logits, clean[:, some], atol=1e-5, rtol=1e-5)
+
+
+def test_prompts_that_are_begun_once_are_steered_as_if_from_their_start(any_model):
+    """In every family, with prompts of several lengths; a run leaves nothing behind for the next."""
+    parts, some = anatomy.of(any_model), torch.arange(20)
+    pushes = torch.randn(3, len(PROMPTS), 2, parts.d_model, generator=torch.Generator().manual_seed(0))
+    begun = ablation.begin(any_model, PROMPTS, n_left=2)
+    for push in (*pushes, pushes[0]):
+        from_there = ablation.steered(any_model, begun, push, layer=1, token_ids=some).logits
+        by_hand = pushed_by_hand(any_model, PROMPTS, push, 1, {})[:, some]
+        torch.testing.assert_close(from_there, by_hand, atol=2e-5, rtol=1e-4)
+    assert (from_there - pushed_by_hand(any_model, PROMPTS, pushes[1], 1, {})[:, some]).abs().max() > 1e-2
+    with pytest.raises(ValueError, match="2 positions were left to run, and 1 are pushed"):
+        ablation.steered(any_model, begun, pushes[0, :, 1:], layer=1, token_ids=some)

@@ -88,7 +88,8 @@ def from_prompts(model, classes):
     means = prompts.mean_head_outputs(model, PROMPTS)
     yield "means", means
     pushes, held = torch.ones(len(PROMPTS), 1, parts.d_model), {(1, 0): means[1, 0].expand(len(PROMPTS), -1)}
-    for name, values in ablation.steered(model, PROMPTS, pushes, layer=1, held=held)._asdict().items():
+    steered = ablation.steered(model, PROMPTS, pushes, layer=1, held=held, token_ids=days.token_ids)
+    for name, values in steered._asdict().items():
         yield f"steered, {name}", values
     for name, values in zip(("tokens", "inputs"), prompts.head_inputs(model, PROMPTS, layer=1)):
         yield name, values
