@@ -83,7 +83,12 @@ def test_chapter_1_finds_a_successor_head_and_its_controls_hold():
     assert found["embedding_macro"] <= found["best_macro"] - 0.4
     interval = findings("01-find-heads")["best_macro"]
     assert interval["low"] > findings("01-find-heads")["null_macro"]["high"]
-    assert found["right_ablated"] < found["right_intact"]
+    assert (
+        found["right_without_three"]
+        < 0.5 * found["right_ablated"]
+        < found["right_intact"]
+        < 1.05 * found["right_without_three_others"]
+    )
     assert found["attention_on_last_ordinal"] > 0.5
 
 
@@ -101,12 +106,6 @@ def run_on(model, chapter, folder, *, settings=""):
     return json.loads(record.read_text()), said
 
 
-def record_share(record):
-    """Share of the pairs that are numbers."""
-    pairs = {row["class"]: row["pairs"] for row in record["tables"]["by_class"]}
-    return pairs["numbers"] / sum(pairs.values())
-
-
 @pytest.mark.book
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
 def test_chapter_1_finds_a_planted_head_in_every_family(family, tmp_path):
@@ -115,13 +114,12 @@ def test_chapter_1_finds_a_planted_head_in_every_family(family, tmp_path):
     assert cli.main(["plant", str(planted), "--family", family, "--seed", "2", "--in-context"]) == 0
     heads = json.loads((planted / "truth.json").read_text())["heads"]
     truth = next(head for head in heads if head["role"] == "successor")
-    record, said = run_on(planted, "01-find-heads", tmp_path)
+    record, _ = run_on(planted, "01-find-heads", tmp_path)
     found = {name: finding["value"] for name, finding in record["findings"].items()}
     assert [found["layer"], found["head"]] == [truth["layer"], truth["head"]]
     assert found["best_macro"] >= 0.97 and found["untrained_macro"] < 0.35 and found["ablation_rank"] == 1
-    assert "so the score is learned" in said and "The loss of the head is felt" in said
-    assert "1 heads of the trained model lie to the right" in said
-    assert ("they differ because numbers" in said) == (found["best_macro"] < 1 and record_share(record) > 0.5)
+    # Nothing else in a plant counts, so that everything depends on the one head.
+    assert record["tables"]["verdict"] == [{"key": "alone"}] and found["heads_above_controls"] == 1
 
 
 @pytest.mark.book
@@ -130,10 +128,9 @@ def test_chapter_1_says_so_when_there_is_no_successor_head(tmp_path):
     twin = models.untrained_twin(models.load("grown/pythia"), seed=9)
     twin._module.save_pretrained(untrained)
     twin.tokenizer.save_pretrained(untrained)
-    record, said = run_on(untrained, "01-find-heads", tmp_path)
+    record, _ = run_on(untrained, "01-find-heads", tmp_path)
     assert record["findings"]["best_macro"]["value"] < 0.35
-    assert "no successor head is shown here" in said and "its score may be luck" in said
-    assert "so the score is learned" not in said
+    assert record["tables"]["verdict"] == [{"key": "not_shown"}]
 
 
 @pytest.mark.book

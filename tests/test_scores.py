@@ -15,6 +15,7 @@ from successor_heads.scores import (
     TIE,
     HeadScores,
     macro_interval,
+    paper_scores,
     permutation_null,
     score_heads,
     strict_argmax,
@@ -172,3 +173,34 @@ def test_joint_lets_all_classes_compete(model, tokenizer):
     assert joint.target["months"][0] == within.target["months"][0] + sum(
         len(classes[task].words) for task in ordinals.TASKS[: ordinals.TASKS.index("months")]
     )
+
+
+def test_the_papers_score_pools_tokens_and_takes_any_form_of_the_successor(neox):
+    forms = ordinals.surface_forms(neox.tokenizer)
+    parts = anatomy.of(neox)
+    result = score_heads(parts, forms)
+    paper = paper_scores(result, forms)
+    right = torch.zeros(parts.n_layers, parts.n_heads)
+    n = 0
+    for task, resolved in forms.items():
+        x = head_input(parts, resolved.token_ids)
+        words = [word.strip().lower() for word in resolved.words]
+        order = [word.lower() for word in ordinals.CLASSES[task].words]
+        for layer in range(parts.n_layers):
+            answers = effective_ov_logits(parts, x, resolved.token_ids, layer=layer).argmax(-1)
+            for source in resolved.source.tolist():
+                follower = order[(order.index(words[source]) + 1) % len(order)]
+                right[layer] += torch.tensor([words[int(answer)] == follower for answer in answers[:, source]])
+        n += len(resolved.source)
+    assert paper.n == n
+    torch.testing.assert_close(paper.share, right.double() / n)
+    assert paper.share[paper.best] == paper.share.max() and set(paper.by_task) == set(result.success)
+
+
+def test_surface_forms_go_round_where_the_paper_says(tokenizer):
+    forms = ordinals.surface_forms(tokenizer)
+    assert len(forms["days"].source) == len(forms["days"].words) == 14
+    assert len(forms["day_prefixes"].source) == 12, "Sun has no successor there"
+    words = forms["days"].words
+    place = forms["days"].source.tolist().index(words.index(" Sunday"))
+    assert words[forms["days"].target[place]] == " Monday", "the form of the source"

@@ -16,6 +16,8 @@
 here is 12 px on the page, and nothing is smaller than 11 px (`LEAST` points). `show` narrows what is wider than the
 column and enlarges what is smaller than `LEAST`, but draw to fit: `panel` and `panels` give figures of the right width.
 
+**Studies** return a `Drawing`, the figure with its words, which a cell of one line shows.
+
 **Panels.** Draw what stands side by side as separate figures and show them together; on a phone they stack::
 
     figs, (left, right) = figures.panels(2, height=2.6)
@@ -46,6 +48,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import combinations
 
@@ -138,6 +141,25 @@ def show(fig: Figure | Sequence[Figure], *, alt: str | Sequence[str], caption: s
     starts a paragraph. Caption and details may hold inline HTML.
     """
     display(HTML(as_html(fig, alt=alt, caption=caption, details=details)))
+
+
+@dataclass(frozen=True, repr=False)
+class Drawing:
+    """What a study's ``draw_…`` returns: a figure or panels with what is said of them. As the last line of a cell it is shown.
+
+    The fields are the arguments of `show`. A drawing is shown once, and closes its figures.
+    """
+
+    panels: Figure | Sequence[Figure]
+    alt: str | Sequence[str]
+    caption: str
+    details: str = ""
+
+    def __repr__(self) -> str:
+        return f"Drawing: {self.caption}"
+
+    def _repr_html_(self) -> str:
+        return as_html(self.panels, alt=self.alt, caption=self.caption, details=self.details)
 
 
 def as_html(fig: Figure | Sequence[Figure], *, alt: str | Sequence[str], caption: str, details: str = "") -> str:
@@ -301,6 +323,21 @@ def label_lines(ax: Axes, *, gap: float = 0.4) -> None:
             },
             annotation_clip=False,
         )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Table:
+    """What a study returns for a table: as the last line of a cell it is shown. The fields are the arguments of `table`."""
+
+    frame: pd.DataFrame
+    caption: str
+    details: str = ""
+
+    def __repr__(self) -> str:
+        return f"Table: {self.caption}"
+
+    def _repr_html_(self) -> str:
+        return table_html(self.frame, caption=self.caption, details=self.details)
 
 
 def table(
@@ -521,6 +558,38 @@ def interval_bars(ax: Axes, *, values, intervals, names, color: str = PALETTE["b
     ax.tick_params(axis="y", length=0)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Attention:
+    """Attention patterns that a study draws, as the last line of a cell: see `attention`, whose arguments the fields are."""
+
+    tokens: list[str]
+    patterns: Float[np.ndarray, "head query key"]
+    names: list[str]
+    alt: str
+    caption: str
+    details: str = ""
+
+    def __repr__(self) -> str:
+        return f"Attention: {self.caption}"
+
+    def _repr_html_(self) -> str:
+        values = {
+            "tokens": [token.replace("\n", "⏎") for token in self.tokens],
+            "attention": np.round(np.asarray(self.patterns, dtype=float), 4).tolist(),
+            "attentionHeadNames": self.names,
+        }
+        # "</script>" in a token would end the script early.
+        payload = json.dumps(values, ensure_ascii=False).replace("<", "\\u003c")
+        key = "cv-" + hashlib.sha256(payload.encode()).hexdigest()[:10]
+        library = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<script>{_circuitsvis()}</script>"
+        return (
+            f'{library}<figure class="sh-figure sh-circuitsvis"><div id="{key}" role="img" aria-label="{html.escape(self.alt)}"></div>'
+            f"{_caption(self.caption, self.details)}</figure>"
+            f'<script>(function () {{ const draw = () => CircuitsVis.render("{key}", CircuitsVis.AttentionHeads, {payload});'
+            ' window.CircuitsVis ? draw() : window.addEventListener("load", draw); })();</script>'
+        )
+
+
 def attention(
     tokens: list[str],
     patterns: Float[np.ndarray, "head query key"],
@@ -535,18 +604,7 @@ def attention(
     In the book the page brings one shared copy of circuitsvis, and a figure is a call of a kilobyte;
     elsewhere the figure brings its own.
     """
-    values = {"tokens": [token.replace("\n", "⏎") for token in tokens], "attention": np.round(np.asarray(patterns, dtype=float), 4).tolist(),
-              "attentionHeadNames": names}  # fmt: skip
-    # "</script>" in a token would end the script early.
-    payload = json.dumps(values, ensure_ascii=False).replace("<", "\\u003c")
-    key = "cv-" + hashlib.sha256(payload.encode()).hexdigest()[:10]
-    library = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<script>{_circuitsvis()}</script>"
-    display(HTML(
-        f'{library}<figure class="sh-figure sh-circuitsvis"><div id="{key}" role="img" aria-label="{html.escape(alt)}"></div>'
-        f"{_caption(caption, details)}</figure>"
-        f'<script>(function () {{ const draw = () => CircuitsVis.render("{key}", CircuitsVis.AttentionHeads, {payload});'
-        ' window.CircuitsVis ? draw() : window.addEventListener("load", draw); })();</script>'
-    ))  # fmt: skip
+    display(Attention(tokens, patterns, names, alt, caption, details))
 
 
 def passages(

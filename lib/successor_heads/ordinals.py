@@ -134,6 +134,45 @@ def resolve_class(tokenizer, ordinal_class: OrdinalClass, *, prefix: str) -> Res
     )
 
 
+def surface_forms(tokenizer) -> dict[str, ResolvedClass]:
+    """Every class in all its surface forms, for the paper's own score (v1, section 2).
+
+    Each word with and without a leading space, as it stands and capitalised, as far as it is a single token.
+    Of the forms of a successor, `target` is the one written like the source where there is one. As the paper has it,
+    days and months go round and no other class does.
+    """
+    resolved = {}
+    for task, ordinal_class in CLASSES.items():
+        forms = [(prefix, change) for prefix in (" ", "") for change in (str, str.capitalize)]
+        found: dict[int, tuple[int, str, tuple]] = {}  # token id: place, text, form; a form that repeats another is it
+        for place, word in enumerate(ordinal_class.words):
+            for prefix, change in forms:
+                token_id = single_token(tokenizer, prefix + change(word))
+                if token_id is not None:
+                    found.setdefault(token_id, (place, prefix + change(word), (prefix, change)))
+        token_ids = list(found)
+        places = [place for place, _, _ in found.values()]
+        n, goes_round = len(ordinal_class.words), task in ("days", "months")
+        pairs = []
+        for source, (place, _, form) in enumerate(found.values()):
+            following = (place + 1) % n if goes_round else place + 1
+            targets = [member for member, other in enumerate(places) if other == following]
+            if targets:
+                alike = [member for member in targets if found[token_ids[member]][2] == form]
+                pairs.append((source, (alike or targets)[0]))
+        resolved[task] = ResolvedClass(
+            task=task,
+            words=tuple(text for _, text, _ in found.values()),
+            token_ids=torch.tensor(token_ids, dtype=torch.long),
+            index=torch.tensor([place + 1 for place in places], dtype=torch.long),
+            source=torch.tensor([source for source, _ in pairs], dtype=torch.long),
+            target=torch.tensor([target for _, target in pairs], dtype=torch.long),
+            dropped=tuple(word for place, word in enumerate(ordinal_class.words) if place not in places),
+            prefix="",
+        )
+    return resolved
+
+
 def single_token(tokenizer, text: str) -> int | None:
     """The one token that writes `text` in the middle of a text, or None if there is no such token.
 

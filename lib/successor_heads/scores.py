@@ -166,6 +166,36 @@ def _answers(
     return [torch.stack(layers) for layers in zip(*(known[layer] for layer in range(anatomy.n_layers)))]
 
 
+class PaperScores(NamedTuple):
+    """The paper's own score: `share` of `n` tokens on which each head puts a form of the successor strictly first."""
+
+    share: Float[Tensor, "layer head"]
+    n: int
+    by_task: dict[str, Float[Tensor, "layer head"]]
+
+    @property
+    def best(self) -> tuple[int, int]:
+        """(layer, head) with the highest share, the first of those that share it."""
+        layer, head = divmod(int(self.share.argmax()), self.share.shape[1])
+        return layer, head
+
+
+def paper_scores(scores: HeadScores, forms: dict[str, ResolvedClass]) -> PaperScores:
+    """The score of the paper (v1, section 2) from what the heads answered on `ordinals.surface_forms`.
+
+    All surface forms of a class compete, tokens of all classes are pooled, and any form of the successor is right
+    (the paper does not say whether another form counts as a failure). Norms and biases, of which it says nothing, are
+    those of `scores`. A head above one half is a successor head by the paper's definition.
+    """
+    right = {}
+    for task, predicted in scores.predicted.items():
+        index, target = forms[task].index, scores.target[task]
+        right[task] = (index[predicted.long()] == index[target]) & (predicted != TIE)
+    pooled = torch.cat(list(right.values()), dim=-1)
+    by_task = {task: success.double().mean(-1) for task, success in right.items()}
+    return PaperScores(pooled.double().mean(-1), pooled.shape[-1], by_task)
+
+
 def strict_argmax(logits: Float[Tensor, "*batch member"]) -> Int[Tensor, "*batch"]:
     """Place of the highest logit, or TIE where two or more share it."""
     highest, place = logits.max(-1)

@@ -51,7 +51,8 @@ def test_the_address_is_set_by_one_command(tmp_path, monkeypatch, capsys):
         colab.main()
         for path in sorted((tmp_path / "notebooks").glob("*.ipynb")):
             cells = nbformat.read(path, as_version=4).cells
-            assert [f'SOURCE = "{wanted}"' in cell.source for cell in cells].count(True) == 1
+            said = f'install --quiet "{wanted}"' if wanted else "does not know where"
+            assert [said in cell.source for cell in cells].count(True) == 1
             assert cells[0].source.startswith("# ") and cells[1].id == colab.ID
         urls = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["urls"]
         assert urls.pop("Repository", "") == colab.address()[0] == wanted.partition("git+")[2].partition("@")[0]

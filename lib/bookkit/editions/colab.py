@@ -19,18 +19,15 @@ from bookkit import places
 
 CONFIG, PROJECT = Path("_config.yml"), Path("pyproject.toml")
 ID = "install"
-CELL = """# On Colab this installs the book's package. Where it is installed, nothing happens.
-from importlib.util import find_spec
+CELL = """from importlib.util import find_spec
 
-SOURCE = "{source}"
-if find_spec("successor_heads") is None:
-    if not SOURCE:
-        raise ModuleNotFoundError(
-            "The book's package is missing, and this copy does not know where the book is published: "
-            "run `make setup` in the book's folder, or have `make address REPOSITORY=owner/name` write the address here."
-        )
-    %pip install --quiet "{{SOURCE}}"
-"""
+if find_spec("successor_heads") is None:  # on Colab
+    {otherwise}"""
+INSTALL = '%pip install --quiet "{source}"'
+REFUSE = (
+    "raise ModuleNotFoundError(\"The book's package is missing, and this copy does not know where the book is published: "
+    "run `make setup` in the book's folder, or have `make address REPOSITORY=owner/name` write the address here.\")  # fmt: skip  # a short cell, for it is off the page"
+)
 
 
 def address():
@@ -46,9 +43,9 @@ def source(url, branch):
 
 def cell(url, branch):
     """The cell itself. It is not on the page, and it is the same in every chapter."""
-    made = nbformat.v4.new_code_cell(
-        CELL.format(source=source(url, branch)).rstrip(), metadata={"tags": ["remove-cell"]}
-    )
+    found = source(url, branch)
+    text = CELL.format(otherwise=INSTALL.format(source=found) if found else REFUSE)
+    made = nbformat.v4.new_code_cell(text, metadata={"tags": ["remove-cell"]})
     made["id"] = ID
     return made
 

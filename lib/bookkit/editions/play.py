@@ -11,7 +11,6 @@ already: then the reader would have to restart.
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from nbclient import NotebookClient
 from packaging.utils import canonicalize_name
 
 from bookkit import places
+from bookkit.editions import colab
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -117,7 +117,7 @@ def execute(notebook, folder):
     alone = nbformat.read(folder / notebook.name, as_version=4)
     # From the local build, wherever the book may be published.
     install = next(cell for cell in alone.cells if cell.get("id") == "install")
-    install.source = re.sub(r'^SOURCE = ".*"$', f'SOURCE = "{NAME}"', install.source, flags=re.MULTILINE)
+    install.source = colab.CELL.format(otherwise=colab.INSTALL.format(source=NAME))
     marks: list[tuple[float, float]] = []
     error = None
 

@@ -3,12 +3,14 @@
 A study has three kinds of functions, and a notebook calls them in this order::
 
     found = find_heads.measure(...)            # a frozen dataclass, its statistics included
-    figures.show(find_heads.draw_...(found))   # a figure
+    find_heads.draw_...(found)                 # a figures.Drawing, shown as the last line of a cell
     find_heads.verdict(found)                  # Verdict("shown", "L1H0 is a successor head: …")
 
 A verdict is decided by its key; tests reach every key of every study from made-up findings.
 """
 
+import html
+import re
 from dataclasses import dataclass
 
 
@@ -17,4 +19,8 @@ class Verdict:
     """What a finding comes to: a `key` that code and tests compare, and the sentence that a reader sees."""
 
     key: str
-    sentence: str
+    sentence: str  # with **bold** at the most
+
+    def _repr_html_(self) -> str:
+        sentence = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(self.sentence))
+        return f'<div class="sh-verdict" role="note"><p>{sentence}</p></div>'

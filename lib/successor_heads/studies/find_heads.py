@@ -1,0 +1,745 @@
+"""Chapter 1: is there a successor head, and does the model need it?
+
+::
+
+    found = find_heads.measure(model, parts, classes, name="grown/pythia", seed=0)
+    find_heads.verdict(found).key      # "shared": the head scores, and its work is shared
+
+The score of every head and its controls; then lists that count, with the best head ablated, and with the heads that
+matter most ablated together. Those heads are chosen on one half of the lists and judged on the other, both ways round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+from jaxtyping import Bool, Float
+from matplotlib.ticker import PercentFormatter
+from nnsight import TransformersModel
+
+from successor_heads import (
+    ablation,
+    anatomy,
+    figures,
+    intervals,
+    models,
+    ordinals,
+    ov_circuit,
+    prompts,
+    records,
+    reported,
+    scores,
+)
+from successor_heads.anatomy import Anatomy
+from successor_heads.errors import UserError
+from successor_heads.figures import PALETTE, Attention, Drawing, Table
+from successor_heads.ordinals import ResolvedClass
+from successor_heads.scores import HeadScores, PaperScores
+from successor_heads.studies import Verdict
+
+CHAPTER = "01-find-heads"
+MOST_ABLATED = 5  # heads taken away together, at most
+Place = tuple[int, int]
+
+
+def name(place: Place) -> str:
+    """(1, 6) as L1H6."""
+    return f"L{place[0]}H{place[1]}"
+
+
+def list_name(task: str) -> str:
+    """A task as a reader sees it: number_words as number words."""
+    return task.replace("_", " ")
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """What scores are held against: macro of untrained twins, of bare embeddings, and of the best under shuffled targets."""
+
+    untrained: list[Float[np.ndarray, "layer head"]]
+    embedding: Float[np.ndarray, "layer head"]
+    shuffled_best: Float[np.ndarray, " permutation"]
+
+    @property
+    def untrained_best(self) -> float:
+        """The highest macro of any head of any untrained twin; NaN without twins."""
+        return max((float(macro.max()) for macro in self.untrained), default=float("nan"))
+
+    @property
+    def shuffled_range(self) -> tuple[float, float]:
+        """Where the best head lies in 95% of the permutations."""
+        low, high = np.percentile(self.shuffled_best, [2.5, 97.5])
+        return float(low), float(high)
+
+    @property
+    def ceiling(self) -> float:
+        """What a successor head has to beat: the best untrained head and the null of the best head."""
+        return float(np.nanmax([self.shuffled_range[1], self.untrained_best]))
+
+
+@dataclass(frozen=True, eq=False)
+class Ablated:
+    """Answers to lists that count: intact, without the best head, and without the heads that matter most together.
+
+    `intact` and `without` say of each list whether the answer is right among the members of its class. `fall` is by how
+    much the right answer's lead over its class falls without a head, in logits, a mean over classes. Of `together`
+    row k has k heads ablated; `others` is the same for groups of as many other heads, a share of the lists each.
+    """
+
+    task: list[str]
+    intact: Bool[np.ndarray, " list"]
+    without: Bool[np.ndarray, " list"]
+    chance: float
+    fall: Float[np.ndarray, "layer head"]
+    together: Bool[np.ndarray, "size list"]
+    groups: list[list[Place]]
+    others: Float[np.ndarray, "size group"]
+    attention: Float[np.ndarray, "layer head"]
+
+    @property
+    def by_list(self) -> pd.DataFrame:
+        """Right answers by class: lists, intact, without the head."""
+        table = pd.DataFrame({"list": self.task, "intact": self.intact, "without": self.without})
+        counts = table.groupby("list", sort=False).agg(
+            lists=("intact", "size"), intact=("intact", "sum"), without=("without", "sum")
+        )
+        return counts.reset_index()
+
+    @property
+    def breaking_point(self) -> int | None:
+        """The smallest number of heads without which at most half of the intact answers are right; None within reach."""
+        right = self.together.sum(1)
+        broken = np.flatnonzero(2 * right <= right[0])
+        return int(broken[0]) if len(broken) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Everything that chapter 1 shows of a model."""
+
+    model: str
+    revision: str | None
+    family: str
+    n_parameters: int
+    d_model: int
+    classes: Mapping[str, ResolvedClass]
+    scores: HeadScores
+    interval: tuple[float, float]
+    paper: PaperScores
+    controls: Controls
+    ablated: Ablated
+
+    @property
+    def best(self) -> Place:
+        """The head with the highest macro."""
+        return self.scores.best
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return name(self.best)
+
+    @property
+    def macro(self) -> float:
+        """Its macro."""
+        return float(self.scores.macro[self.best])
+
+    @property
+    def right(self) -> tuple[int, int]:
+        """On how many of all pairs it names the successor, and of how many."""
+        outcomes = torch.cat([success[self.best] for success in self.scores.success.values()])
+        return int(outcomes.sum()), len(outcomes)
+
+    @property
+    def runner_up(self) -> tuple[Place, float]:
+        """The next best head and its macro; the best itself in a model of one head."""
+        row = self.scores.ranking[min(1, len(self.scores.ranking) - 1)]
+        return (int(row["layer"]), int(row["head"])), float(row["macro"])
+
+    @property
+    def by_list(self) -> pd.DataFrame:
+        """The best head in each class: right, pairs, score and its 95% Wilson interval."""
+        rows = []
+        for task, success in self.scores.success.items():
+            right, n = int(success[self.best].sum()), success.shape[-1]
+            rows.append((task, right, n, right / n, *intervals.wilson(right, n)))
+        return pd.DataFrame(rows, columns=["class", "right", "pairs", "score", "low", "high"])
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the best head's interval lies above everything that chance and an untrained network reach."""
+        return self.interval[0] > self.controls.ceiling
+
+
+# --- what is measured -------------------------------------------------------------------------------
+
+
+def measure(
+    model: TransformersModel,
+    parts: Anatomy,
+    classes: dict[str, ResolvedClass],
+    *,
+    name: str,
+    seed: int,
+    n_twins: int = 5,
+    n_permutations: int = 1000,
+    n_groups: int = 20,
+) -> Found:
+    """Scores of all heads with their controls, and what ablation does to lists that count.
+
+    Untrained twins need the model's memory and are left out for a model on NDIF.
+    """
+    result = scores.score_heads(parts, classes)
+    forms = ordinals.surface_forms(model.tokenizer)
+    twins = [models.untrained_twin(model, seed=twin) for twin in range(0 if model.remote else n_twins)]
+    controls = Controls(
+        untrained=[scores.score_heads(anatomy.of(twin), classes).macro.numpy() for twin in twins],
+        embedding=scores.score_heads(parts, classes, source="embedding").macro.numpy(),
+        shuffled_best=scores.permutation_null(result, n_permutations=n_permutations, seed=seed).highest.numpy(),
+    )
+    return Found(
+        model=name,
+        revision=models.revision_of(model),
+        family=parts.family,
+        n_parameters=sum(parameter.numel() for parameter in model._module.parameters()),
+        d_model=parts.d_model,
+        classes=classes,
+        scores=result,
+        interval=scores.macro_interval(result, *result.best, seed=seed),
+        paper=scores.paper_scores(scores.score_heads(parts, forms), forms),
+        controls=controls,
+        ablated=ablate(model, parts, classes, result.best, seed=seed, n_groups=n_groups),
+    )
+
+
+def ablate(
+    model: TransformersModel,
+    parts: Anatomy,
+    classes: dict[str, ResolvedClass],
+    best: Place,
+    *,
+    seed: int,
+    n_groups: int,
+) -> Ablated:
+    """What mean ablation at the last position does to lists of three and a comma. Raises UserError where none can be written."""
+    asked = {task: prompts.counting_lists(resolved) for task, resolved in classes.items()}
+    asked = {task: (lists, answers) for task, (lists, answers) in asked.items() if lists}
+    if not asked:
+        raise UserError(
+            "This tokenizer writes no four members of a list in a row with a leading space, so no list that counts can be "
+            "made: choose another model."
+        )
+    every = [text for lists, _ in asked.values() for text in lists]
+    task = [task for task, (lists, _) in asked.items() for _ in lists]
+    mean = prompts.mean_head_outputs(model, every)
+
+    effects = {
+        task: ablation.head_ablation_effects(model, lists, answers, members=classes[task].token_ids, replacement=mean)
+        for task, (lists, answers) in asked.items()
+    }
+    fall = {task: effect.difference_fall.numpy() for task, effect in effects.items()}
+    halves = np.arange(len(every)) % 2  # lists of each class by turns
+    orders = [_order(fall, task, halves == half) for half in (0, 1)]
+    sizes = range(min(MOST_ABLATED, fall[task[0]].shape[0] * parts.n_heads) + 1)
+    chosen = [[order[:size] for size in sizes] for order in orders]
+    others = _other_groups(parts, orders, sizes, n_groups=n_groups, seed=seed)
+
+    groups = [*chosen[0], *chosen[1], *others]
+    right = np.concatenate(
+        [
+            ablation.group_ablation_effects(
+                model, lists, answers, groups, members=classes[task].token_ids, replacement=mean
+            ).ablated.right_in_class.numpy()
+            for task, (lists, answers) in asked.items()
+        ],
+        axis=1,
+    )
+    n, intact = len(sizes), np.concatenate([effect.clean.right_in_class.numpy() for effect in effects.values()])
+    return Ablated(
+        task=task,
+        intact=intact,
+        without=np.concatenate([effect.ablated.right_in_class[best].numpy() for effect in effects.values()]),
+        chance=float(np.mean([1 / len(classes[of].words) for of in task])),
+        fall=np.mean([falls.mean(-1) for falls in fall.values()], axis=0),
+        # What the first half chose is judged on the second, and the other way round.
+        together=np.where(halves == 1, right[:n], right[n : 2 * n]),
+        groups=[order[:MOST_ABLATED] for order in orders],
+        others=np.concatenate([[[intact.mean()] * n_groups], right[2 * n :].mean(1).reshape(n - 1, n_groups)]),
+        attention=_attention(model, parts, every),
+    )
+
+
+def _order(fall: Mapping[str, np.ndarray], task: Sequence[str], chosen: Bool[np.ndarray, " list"]) -> list[Place]:
+    """All heads, those first without which the answer's lead falls most on the `chosen` lists; classes count alike."""
+    start, means = 0, []
+    for falls in fall.values():
+        here = chosen[start : start + falls.shape[-1]]
+        start += falls.shape[-1]
+        if here.any():
+            means.append(falls[..., here].mean(-1))
+    return _ranked(np.mean(means, axis=0))
+
+
+def _ranked(values: Float[np.ndarray, "layer head"]) -> list[Place]:
+    """All heads, the highest value first."""
+    order = np.argsort(-values, axis=None, kind="stable")
+    return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, values.shape))]
+
+
+def _other_groups(
+    parts: Anatomy, orders: Sequence[Sequence[Place]], sizes: Sequence[int], *, n_groups: int, seed: int
+) -> list[list[Place]]:
+    """For each size `n_groups` groups of heads that are in none of the chosen groups, as large as there are heads left; none of size 0."""
+    rng = np.random.default_rng(seed)
+    taken = {place for order in orders for place in order[:MOST_ABLATED]}
+    free = [place for place in sorted(orders[0]) if place not in taken] or sorted(orders[0])
+    return [
+        [free[place] for place in rng.choice(len(free), size=min(size, len(free)), replace=False)]
+        for size in sizes
+        if size
+        for _ in range(n_groups)
+    ]
+
+
+def _attention(model: TransformersModel, parts: Anatomy, lists: Sequence[str]) -> Float[np.ndarray, "layer head"]:
+    """Mean attention from the last comma to the last ordinal; NaN for a model on NDIF, which keeps no patterns."""
+    if model.remote is True:
+        return np.full((parts.n_layers, parts.n_heads), np.nan)
+    looks = [prompts.attention_patterns(model, text)[1][:, :, -1, -2] for text in lists]
+    return torch.stack(looks).mean(0).numpy()
+
+
+def example(classes: Mapping[str, ResolvedClass]) -> tuple[str, str]:
+    """A task and a word of it that the chapter reads by hand: Wednesday, or what is nearest to it in this tokenizer."""
+    listed = [
+        task for task in ("days", "months", "numbers", "letters", *classes) if prompts.counting_lists(classes[task])[0]
+    ]
+    task = listed[0]
+    sources = classes[task].source.tolist()
+    return task, classes[task].words[sources[(len(sources) - 1) // 3]]
+
+
+# --- what it comes to -------------------------------------------------------------------------------
+
+
+def verdict(found: Found) -> Verdict:
+    """Whether there is a successor head, and whether the model needs it.
+
+    "not_shown": no head beats chance and untrained networks. Else, by what ablation does to lists: "alone", without the best head at most half of the answers are left; "shared", that takes several heads
+    together, and groups of others do not do it; "unused", it takes more than five.
+    """
+    controls, ablated = found.controls, found.ablated
+    low, high = found.interval
+    against = f"{_share(controls.shuffled_range[1])} for the best head when successors are shuffled"
+    if not np.isnan(controls.untrained_best):
+        against += f", {_share(controls.untrained_best)} in untrained networks"
+    if not found.is_shown:
+        return Verdict(
+            "not_shown",
+            f"**No successor head is shown.** The best head, {found.name}, scores {_share(found.macro)} "
+            f"({_share(low)} to {_share(high)}), which is within reach of chance ({against}). "
+            "That a head counts in another way is not ruled out: chapter 8 looks.",
+        )
+    right, n = found.right
+    scored = (
+        f"from its weights alone it names the successor of {right} of {n} ordinals "
+        f"(macro {_share(found.macro)}, {_share(low)} to {_share(high)}; {against})."
+    )
+    shown = f"**{found.name} is a successor head:** {scored}"
+    rule = " Not shown: that it follows a rule. A table of pairs would score the same."
+    before, after = int(ablated.intact.sum()), int(ablated.without.sum())
+    at_work = f"With all heads the model answers {before} of {len(ablated.task)} lists, without {found.name} {after}"
+    if 2 * after <= before:
+        return Verdict("alone", f"{shown} {at_work}: it depends on this one head.{rule}")
+    size = ablated.breaking_point
+    if size is not None and 2 * len(ablated.task) * ablated.others[size].mean() > before:
+        left, others = int(ablated.together[size].sum()), ablated.others[size].mean() * len(ablated.task)
+        shared = (
+            f"**{found.name} is a successor head, and it shares its work:** {scored} {at_work}; without the "
+            f"{_word(size)} heads that matter most {left}, without {_word(size)} others {others:.0f} on average."
+        )
+        return Verdict("shared", shared + rule)
+    return Verdict(
+        "unused", f"{shown} {at_work}, and no group of up to {_word(MOST_ABLATED)} heads takes half of them away.{rule}"
+    )
+
+
+def _share(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _word(number: int) -> str:
+    return ordinals.CLASSES["number_words"].words[number - 1]
+
+
+# --- what is drawn ----------------------------------------------------------------------------------
+
+
+def draw_path() -> Drawing:
+    """The path that the chapter follows, from a token to what a head promotes."""
+    steps = [
+        ("Wednesday", "a token"),
+        ("$W_E$", "embedding"),
+        ("MLP0", "first MLP"),
+        ("$W_V\\,W_O$", "one head"),
+        ("$W_U$", "unembedding"),
+        ("Thursday", "promoted"),
+    ]
+    return Drawing(
+        figures.pipeline(steps, highlight=3),
+        alt="A chain of six boxes: the token Wednesday, its embedding W_E, the first MLP, one head's matrices W_V and "
+        "W_O, the unembedding W_U, and the token Thursday.",
+        caption="The path from a word to what one head promotes; all of it is weights.",
+    )
+
+
+def draw_map(found: Found) -> Drawing:
+    """Macro of every head, the best one framed."""
+    fig, ax = _map_axes(found.scores.macro.shape)
+    figures.head_map(found.scores.macro.numpy(), ax=ax, label="macro successor score", best=found.best)
+    (layer, head), second = found.runner_up
+    return Drawing(
+        fig,
+        alt=f"Heat map of the macro successor score, layers by heads. The highest is {found.name}, "
+        f"{found.macro:.2f}; the next L{layer}H{head}, {second:.2f}.",
+        caption=f"{found.name} scores highest of {found.scores.macro.numel()} heads: {found.macro:.2f}.",
+        details=f"Macro successor score, canonical convention. 95% interval of {found.name}, hierarchical over the lists: "
+        f"{found.interval[0]:.2f} to {found.interval[1]:.2f}. Next best: L{layer}H{head}, {second:.2f}.",
+    )
+
+
+def draw_reading(found: Found, parts: Anatomy, task: str, word: str) -> Drawing:
+    """What the best head and the one of its layer that counts worst write over a list when they read a word."""
+    resolved = found.classes[task]
+    row = resolved.words.index(word)
+    successor = resolved.words[int(resolved.target[resolved.source.tolist().index(row)])]
+    layer, _head = found.best
+    worst = (layer, int(found.scores.macro[layer].argmin()))
+    shown = slice(max(0, min(row - 6, len(resolved.words) - 14)), None) if len(resolved.words) > 14 else slice(None)
+    words = resolved.words[shown][:14]
+    figs, axes = figures.panels(2, height=0.24 * len(words) + 0.8)
+    said = []
+    for ax, place in zip(axes, (found.best, worst)):
+        matrix = parts.compute(ov_circuit.head_matrix, resolved.token_ids, layer=place[0], head=place[1]).cpu()
+        logits = matrix[row]
+        said.append(resolved.words[int(logits.argmax())])
+        colors = [PALETTE["orange"] if each == successor else PALETTE["blue"] for each in words]
+        ax.barh(range(len(words)), logits[shown][:14], color=colors)
+        ax.set(yticks=range(len(words)), yticklabels=words, xlabel="logit", title=f"{name(place)} reads “{word}”")
+        ax.axvline(0, color=figures.INK, linewidth=0.8)
+        ax.invert_yaxis()
+    return Drawing(
+        figs,
+        alt=[
+            f"Bars: reading {word}, {name(place)} writes its highest logit for {best}."
+            for place, best in zip((found.best, worst), said)
+        ],
+        caption=f"Reading “{word}”, {found.name} promotes “{said[0]}” most and {name(worst)} “{said[1]}”; the successor is orange.",
+        details=f"Logits that each head writes over the list when it attends to “{word}” alone, by equation (1). "
+        f"{name(worst)} is the head of the same layer with the lowest macro."
+        + (" A part of the list is shown." if len(words) < len(resolved.words) else ""),
+    )
+
+
+def draw_by_list(found: Found) -> Drawing:
+    """The best head's score in each list, with its interval."""
+    table = found.by_list.assign(list=found.by_list["class"].map(list_name))
+    fig, ax = figures.panel(height=0.3 * len(table) + 0.8)
+    figures.interval_bars(ax, values=table["score"], intervals=table[["low", "high"]].values, names=table["list"])
+    ax.set(xlabel=f"successor score of {found.name}")
+    weakest, strongest = table.loc[table["score"].idxmin()], table.loc[table["score"].idxmax()]
+    perfect = int((table["score"] == 1).sum())
+    return Drawing(
+        fig,
+        alt=f"Bars of the successor score of {found.name} by list, from {weakest['list']} {weakest['score']:.2f} "
+        f"to {strongest['list']} {strongest['score']:.2f}.",
+        caption=f"{found.name} misses none in {perfect} of {len(table)} lists and is weakest on {weakest['list']} "
+        f"({weakest['right']} of {weakest['pairs']}).",
+        details="95% Wilson intervals. "
+        + "; ".join(f"{row.list} {row.right} of {row.pairs}" for row in table.itertuples())
+        + ".",
+    )
+
+
+def draw_controls(found: Found, *, seed: int) -> Drawing:
+    """Every head under every control, one dot a head."""
+    controls = found.controls
+    groups = {found.model: found.scores.macro.numpy().ravel(), "bare embedding": controls.embedding.ravel()}
+    if controls.untrained:
+        groups["untrained twins"] = np.concatenate([macro.ravel() for macro in controls.untrained])
+    low, high = controls.shuffled_range
+    fig, ax = figures.panel(height=0.55 * len(groups) + 1.1)
+    rng = np.random.default_rng(seed)
+    for place, (values, color) in enumerate(zip(groups.values(), PALETTE.values())):
+        ax.scatter(values, -place + rng.uniform(-0.2, 0.2, len(values)), s=20, alpha=0.7, color=color, linewidths=0)
+    marked = [found.macro, float(controls.embedding[found.best])]
+    ax.scatter(marked, [0, -1], s=90, facecolors="none", edgecolors=figures.INK, linewidths=1.4, zorder=4)
+    ax.axvspan(low, high, color=PALETTE["grey"], alpha=0.35, linewidth=0)
+    ax.annotate("shuffled\nsuccessors", ((low + high) / 2, 0.48), ha="center", va="bottom", annotation_clip=False)
+    ax.set(
+        yticks=-np.arange(len(groups)), yticklabels=list(groups), xlim=(-0.02, 1.02), ylim=(0.5 - len(groups), 0.5),
+        xlabel="macro successor score, one dot a head",
+    )  # fmt: skip  # what is set is one thing
+    above = int((found.scores.macro.numpy() > controls.ceiling).sum())
+    return Drawing(
+        fig,
+        alt=f"One dot a head. Trained: up to {found.macro:.2f}. On the bare embedding: up to "
+        f"{controls.embedding.max():.2f}. Untrained: up to {controls.untrained_best:.2f}. Grey band, shuffled "
+        f"successors: {low:.2f} to {high:.2f}.",
+        caption=f"{above} of {found.scores.macro.numel()} heads lie above every control; {found.name} is circled.",
+        details=f"{found.name} scores {found.macro:.2f} on what MLP0 writes and "
+        f"{controls.embedding[found.best]:.2f} on bare embeddings, where no head does better than "
+        f"{controls.embedding.max():.2f}. The best head of {len(controls.untrained)} untrained twins reaches "
+        f"{controls.untrained_best:.2f}. Grey: where the best head lies in 95% of {len(controls.shuffled_best):,} "
+        f"permutations of the successors, {low:.2f} to {high:.2f}.",
+    )
+
+
+def draw_attention(model: TransformersModel, found: Found, lists: Sequence[str]) -> Attention | Markdown:
+    """Where the heads of the best one's layer look in the first of some lists that count."""
+    if model.remote is True:
+        return Markdown("NDIF keeps no attention patterns, so where the head looks is not shown here.")
+    ablated, (layer, head) = found.ablated, found.best
+    tokens, patterns = prompts.attention_patterns(model, lists[0])
+    last = float(patterns[layer, head, -1, -2])
+    mean, rank = (
+        float(ablated.attention[found.best]),
+        int((ablated.attention > ablated.attention[found.best]).sum()) + 1,
+    )
+    return Attention(
+        tokens,
+        patterns[layer].numpy(),
+        names=[name((layer, other)) for other in range(patterns.shape[1])],
+        alt=f"Attention of the heads of layer {layer} on{lists[0]} From the last comma {found.name} gives {last:.0%} to {tokens[-2].strip()}.",
+        caption=f"From the last comma {found.name} gives {last:.0%} of its attention to “{tokens[-2].strip()}”, from which it should count on.",
+        details=f"Choose a head to enlarge it; a row is a token, and shows where the head looks from there. Over all {len(ablated.task)} "
+        f"lists {found.name} gives {mean:.0%} to the last ordinal, number {rank} of {ablated.attention.size} heads; the median head "
+        f"{np.median(ablated.attention):.0%}.",
+    )
+
+
+def draw_falls(found: Found) -> Drawing:
+    """By how much the right answer's lead falls without each head."""
+    ablated = found.ablated
+    fig, ax = _map_axes(ablated.fall.shape)
+    figures.head_map(ablated.fall, ax=ax, label="fall of the answer's lead (logits)", best=found.best, signed=True)
+    ranked = _ranked(ablated.fall)
+    rank = ranked.index(found.best) + 1
+    told = ", ".join(f"{name(place)} {ablated.fall[place]:.2f}" for place in ranked[:3])
+    return Drawing(
+        fig,
+        alt=f"Heat map of the fall of the right answer's lead when one head is ablated. Largest: {told}.",
+        caption=f"Of {ablated.fall.size} heads {found.name} (framed) is number {rank} by the fall of the answer's lead.",
+        details=f"Mean ablation at the last position, mean over lists of each kind, then over kinds. Largest falls: {told} logits.",
+    )
+
+
+def draw_without(found: Found) -> Drawing:
+    """Right answers by list, intact and without the best head."""
+    ablated = found.ablated
+    table = ablated.by_list
+    fig, ax = figures.panel(height=0.32 * len(table) + 1.0)
+    places = -np.arange(len(table))
+    intact, without = table["intact"] / table["lists"], table["without"] / table["lists"]
+    ax.hlines(places, without, intact, color=PALETTE["grey"], linewidth=2)
+    ax.scatter(intact, places, color=PALETTE["blue"], s=42, zorder=3, label="all heads")
+    ax.scatter(without, places, color=PALETTE["orange"], s=42, zorder=4, marker="D", label=f"without {found.name}")
+    ax.set(yticks=places, yticklabels=map(list_name, table["list"]), xlim=(0, 1.03), xlabel="right answers")
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.legend(loc="lower left")
+    before, after, n = int(ablated.intact.sum()), int(ablated.without.sum()), len(ablated.task)
+    lost = table[table["without"] < table["intact"]]
+    unharmed = len(table) - len(lost)
+    worst = table.loc[(table["intact"] - table["without"]).idxmax()]
+    p = intervals.mcnemar(ablated.intact, ablated.without)
+    where = (
+        f"{worst['intact'] - worst['without']} of the {before - after} lost are {list_name(worst['list'])}, and {unharmed} kinds of list lose none"
+        if before > after
+        else "no answer is lost on balance"
+    )
+    return Drawing(
+        fig,
+        alt=f"Share of right answers by list with all heads and without {found.name}: {before} and {after} of {n} in all.",
+        caption=f"Without {found.name} the model answers {after} of {n} lists in place of {before}: {where}.",
+        details="Right: of the members of the list, the successor alone has the highest logit. "
+        f"Paired test of all lists (McNemar, exact): p = {p:.2g}. A guess within the list would be right on {ablated.chance:.0%}. "
+        + "; ".join(f"{list_name(row.list)} {row.intact} → {row.without} of {row.lists}" for row in table.itertuples())
+        + ".",
+    )
+
+
+def draw_together(found: Found) -> Drawing:
+    """Right answers as the heads that matter most are ablated one after the other, beside groups of others."""
+    ablated = found.ablated
+    right, n = ablated.together.mean(1), len(ablated.task)
+    sizes = np.arange(len(right))
+    low, high = np.array([intervals.wilson(int(row.sum()), n) for row in ablated.together]).T
+    others = ablated.others.mean(1)
+    fig, ax = figures.panel(height=3.0)
+    ax.fill_between(sizes, ablated.others.min(1), ablated.others.max(1), color=PALETTE["grey"], alpha=0.3, linewidth=0)
+    ax.plot(sizes, others, color=PALETTE["grey"], label="other heads")
+    ax.fill_between(sizes, low, high, color=PALETTE["orange"], alpha=0.2, linewidth=0)
+    ax.plot(sizes, right, color=PALETTE["orange"], marker="o", label="the heads that\nmatter most")
+    ax.set(xlabel="heads ablated together", ylabel="right answers", ylim=(0, 1.03), xticks=sizes)
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    figures.label_lines(ax)
+    counts = ablated.together.sum(1)
+    size = ablated.breaking_point or int(sizes[-1])
+    p = intervals.mcnemar(ablated.together[0], ablated.together[size])
+    orders = [", ".join(map(name, group)) for group in ablated.groups]
+    return Drawing(
+        fig,
+        alt="Right answers against the number of heads ablated together: "
+        + ", ".join(f"{k}: {count} of {n}" for k, count in enumerate(counts))
+        + f". Groups of other heads stay at {others.min():.0%} or above on average.",
+        caption=f"Without the {size} heads that matter most {counts[size]} of {n} answers are right, without {size} others "
+        f"{others[size] * n:.0f} on average.",
+        details=f"Heads in the order of their own effect, found on one half of the lists and judged on the other, both ways round: {' and '.join(dict.fromkeys(orders))}. "
+        f"Right answers: {', '.join(f'{count} without {k}' for k, count in enumerate(counts))}. Bands: 95% Wilson interval, and the range of "
+        f"{ablated.others.shape[1]} groups of other heads. {size} heads against none, paired (McNemar, exact): p = {p:.2g}.",
+    )
+
+
+def _map_axes(shape: Sequence[int]):
+    """A panel that suits a map of this many layers and heads."""
+    n_layers, n_heads = shape
+    return figures.panel(width=min(figures.WIDTH, 1.6 + 0.75 * n_heads), height=min(7.0, 0.9 + 0.34 * n_layers))
+
+
+# --- tables and the record --------------------------------------------------------------------------
+
+
+def draw_lists(found: Found) -> Table:
+    """The eight lists in the tokens of the model."""
+    return Table(_lists_table(found), caption=f"The eight lists in the tokens of {found.model}.")
+
+
+def draw_compared(found: Found) -> Table:
+    """The paper's own score by list, as reported for three models and as measured here."""
+    return Table(_compared_table(found), caption=_compared_caption(found))
+
+
+def _lists_table(found: Found) -> pd.DataFrame:
+    """What the tokenizer makes of the eight lists: first and last member, pairs, and how many words are dropped."""
+    rows = [
+        (
+            list_name(task),
+            f"{resolved.words[0]} … {resolved.words[-1]}" if resolved.words else "–",
+            len(resolved.source),
+            len(resolved.dropped),
+        )
+        for task, resolved in found.classes.items()
+    ]
+    return pd.DataFrame(rows, columns=["list", "members", "pairs", "dropped"])
+
+
+def draw_paper(found: Found) -> Drawing:
+    """The paper's own score of this model's best head, among the best heads of the paper's models."""
+    table, half = reported.best_scores(), reported.cutoff()
+    families = {"pythia": "Pythia", "gpt2": "GPT-2", "llama": "Llama"}
+    fig, ax = figures.panel(height=2.4)
+    rng = np.random.default_rng(0)
+    for place, (family, color) in enumerate(zip(families, PALETTE.values())):
+        values = table.loc[table["family"] == family, "score"]
+        ax.scatter(values, -place + rng.uniform(-0.15, 0.15, len(values)), color=color, s=30, alpha=0.8, linewidths=0)
+    here = float(found.paper.share[found.paper.best])
+    ax.scatter([here], [-len(families)], color=PALETTE["red"], s=48, marker="D")
+    ax.axvline(half, color=figures.INK, linewidth=1, linestyle=":")
+    ax.set(
+        yticks=-np.arange(len(families) + 1), yticklabels=[*families.values(), found.model], xlim=(-0.02, 1.02),
+        ylim=(-len(families) - 0.5, 0.5), xlabel="the paper's score of the best head, one dot a model",
+    )  # fmt: skip  # what is set is one thing
+    below = int((table["score"] < half).sum())
+    side = "above" if here > half else "below"
+    low, high = intervals.wilson(round(here * found.paper.n), found.paper.n)
+    return Drawing(
+        fig,
+        alt=f"Dots: the paper's {len(table)} models by family, {below} of them below one half; {found.model} at {here:.2f}.",
+        caption=f"By the paper's score the best head here has {here:.2f}, {side} its line at one half; of the paper's own "
+        f"{len(table)} models {below} are below it.",
+        details=f"{name(found.paper.best)}, {found.paper.n} tokens, 95% Wilson interval {low:.2f} to {high:.2f}. The paper's models: Figure 2, left, of "
+        "version 1, measured from the coordinates of its points; two points of one size are two models of which it does not say which is which.",
+    )
+
+
+def _compared_caption(found: Found) -> str:
+    """What the table of tasks compares."""
+    named = reported.read()["named_head"]
+    (layer, head), second = found.runner_up
+    return (
+        f"The best head by list: three models as the paper reports them (Figure 2, right), and {found.model}, by the same score. "
+        f"The one head that the paper names, {named['head']} of {named['model'].replace('pythia', 'Pythia').replace('b', 'B')}, scores {named['times_the_runner_up']} times its runner-up; "
+        f"{found.name} scores {found.macro / max(second, 1e-9):.1f} times L{layer}H{head} (macro)."
+    )
+
+
+def _compared_table(found: Found) -> pd.DataFrame:
+    """The paper's own score, as it reports it for three models and as measured here: pooled, and by task."""
+    reports = {"Pythia-1.4B": "pythia-1.4b", "GPT-2 XL": "gpt2-xl", "Llama-2-7B": "llama-2-7b"}
+    table = pd.DataFrame({column: reported.by_task(model) for column, model in reports.items()})
+    table["here"] = {task: float(share[found.paper.best]) for task, share in found.paper.by_task.items()}
+    table.index = pd.Index(map(list_name, table.index), name="list")
+    return table
+
+
+def record(found: Found) -> dict[str, Any]:
+    """The chapter's record: findings that the results page and the tests read, and its tables."""
+    right, n = found.right
+    finding, controls, ablated = records.finding, found.controls, found.ablated
+    low, high = controls.shuffled_range
+    findings = {
+        "layer": finding(found.best[0]),
+        "head": finding(found.best[1]),
+        "parameters": finding(found.n_parameters),
+        "best_macro": finding(found.macro, low=found.interval[0], high=found.interval[1], n=n),
+        "best_micro": _counted(right, n),
+        "runner_up_macro": finding(found.runner_up[1]),
+        "paper_score": _counted(round(float(found.paper.share[found.paper.best]) * found.paper.n), found.paper.n),
+        "paper_layer": finding(found.paper.best[0]),
+        "paper_head": finding(found.paper.best[1]),
+        "untrained_macro": finding(controls.untrained_best, n=len(controls.untrained)),
+        "embedding_macro": finding(controls.embedding[found.best]),
+        "embedding_best_macro": finding(controls.embedding.max()),
+        "null_macro": finding(controls.shuffled_best.mean(), low=low, high=high, n=len(controls.shuffled_best)),
+        "heads_above_controls": finding(
+            (found.scores.macro.numpy() > controls.ceiling).sum(), n=found.scores.macro.numel()
+        ),
+    }
+    tables = {
+        "model": pd.DataFrame(
+            {
+                "family": [found.family],
+                "revision": [found.revision],
+                "layers": [found.scores.macro.shape[0]],
+                "heads": [found.scores.macro.shape[1]],
+                "d_model": [found.d_model],
+            }
+        ),
+        "by_class": found.by_list,
+        "heads": found.scores.table,
+        "verdict": pd.DataFrame({"key": [verdict(found).key]}),
+    }
+    lists = len(ablated.task)
+    looks = ablated.attention
+    findings |= {
+        "right_intact": _counted(int(ablated.intact.sum()), lists),
+        "right_ablated": _counted(int(ablated.without.sum()), lists),
+        "right_without_three": _counted(int(ablated.together[min(3, len(ablated.together) - 1)].sum()), lists),
+        "right_without_three_others": finding(ablated.others[min(3, len(ablated.others) - 1)].mean(), n=lists),
+        "ablation_rank": finding(_ranked(ablated.fall).index(found.best) + 1, n=ablated.fall.size),
+        "attention_on_last_ordinal": finding(looks[found.best], n=lists),
+        "attention_rank": finding((looks > looks[found.best]).sum() + 1, n=looks.size),
+    }
+    tables["at_work"] = ablated.by_list
+    return records.chapter_record(found.model, CHAPTER, findings=findings, tables=tables)
+
+
+def _counted(right: int, n: int) -> dict[str, float | int | None]:
+    low, high = intervals.wilson(right, n)
+    return records.finding(right / n, low=low, high=high, n=n)

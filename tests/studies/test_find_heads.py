@@ -1,0 +1,147 @@
+"""Chapter 1's study: every verdict from made-up findings, drawings without faults, and what is measured on a grown model."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from successor_heads import ablation, figures, models, ndif, ordinals, prompts, reported
+from successor_heads.scores import HeadScores, PaperScores
+from successor_heads.studies import find_heads
+from successor_heads.studies.find_heads import Ablated, Controls, Found
+
+SIZES = {"numbers": 40, "days": 7}
+
+
+def made(*, right=(35, 7), shape=(3, 4), together=(45, 40, 10, 5, 5, 5), others=0.95, without=40) -> Found:
+    """A model whose best head, L1H2, names this many successors of 40 numbers and of 7 days; all other heads name none."""
+    n_layers, n_heads = shape
+    predicted, target = {}, {}
+    for (task, n), hits in zip(SIZES.items(), right):
+        target[task] = torch.arange(n)
+        predicted[task] = torch.full((n_layers, n_heads, n), -1)
+        predicted[task][1, 2, :hits] = torch.arange(hits)
+    scores = HeadScores(predicted, target)
+    n = sum(SIZES.values())
+    rows = np.zeros((len(together), n), dtype=bool)
+    for row, count in zip(rows, together):
+        row[:count] = True
+    classes = {
+        task: ordinals.ResolvedClass(
+            task, tuple(map(str, range(size + 1))), *[torch.arange(size + 1)] * 2, torch.arange(size), torch.arange(size) + 1, (), " "
+        )
+        for task, size in SIZES.items()
+    }  # fmt: skip  # one class a line
+    fall = np.linspace(-1, 1, n_layers * n_heads).reshape(shape)
+    return Found(
+        model="made/up", revision=None, family="gpt_neox", n_parameters=5_000_000, d_model=64, classes=classes,
+        scores=scores, interval=(max(0.0, float(scores.macro.max()) - 0.05), float(scores.macro.max())),
+        paper=PaperScores(scores.macro, n, scores.by_task),
+        controls=Controls([np.full(shape, 0.1)], np.full(shape, 0.2), np.linspace(0.05, 0.15, 100)),
+        ablated=Ablated(
+            task=[task for task, size in SIZES.items() for _ in range(size)], intact=rows[0], without=np.arange(n) < without,
+            chance=0.05, fall=fall, together=rows, groups=[[(1, 2), (1, 0), (2, 0)]] * 2,
+            others=np.full((len(together), 20), others), attention=np.full(shape, 0.3),
+        ),
+    )  # fmt: skip  # as a table: what is made up, by field
+
+
+@pytest.mark.parametrize(
+    "key, changed",
+    [
+        ("not_shown", {"right": (4, 1)}),
+        ("alone", {"without": 20}),
+        ("shared", {}),
+        ("unused", {"together": (45,) * 6}),
+        ("unused", {"others": 0.1}),  # any two heads would do
+    ],
+)
+def test_every_verdict_is_reached(key, changed):
+    verdict = find_heads.verdict(made(**changed))
+    assert verdict.key == key
+    assert "<strong>" in verdict._repr_html_() and "**" not in verdict._repr_html_()
+
+
+def test_an_interval_that_touches_a_control_shows_nothing():
+    found = made()
+    for controls in (
+        replace(found.controls, untrained=[np.full((3, 4), 0.99)]),
+        replace(found.controls, shuffled_best=np.full(9, 0.99)),
+    ):
+        assert find_heads.verdict(replace(found, controls=controls)).key == "not_shown"
+    without_twins = replace(found.controls, untrained=[])
+    assert find_heads.verdict(replace(found, controls=without_twins)).key == "shared"
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (30, 9)])
+def test_drawings_fit_the_page_and_can_be_heard(shape):
+    figures.use_style()
+    found = made(shape=shape)
+    drawings = [
+        draw(found)
+        for draw in (find_heads.draw_map, find_heads.draw_by_list, find_heads.draw_falls, find_heads.draw_without,
+                     find_heads.draw_together, find_heads.draw_paper)
+    ]  # fmt: skip  # all that take nothing else
+    drawings += [find_heads.draw_controls(found, seed=0), find_heads.draw_path()]
+    for drawing in drawings:
+        panels = drawing.panels if isinstance(drawing.panels, list) else [drawing.panels]
+        assert [fault for fig in panels for fault in figures.faults(fig)] == [], drawing.caption
+        assert drawing.alt and drawing.caption.endswith(".") and drawing.caption.count(". ") == 0
+    plt.close("all")
+
+
+def test_the_record_has_what_the_drawings_say():
+    found = made()
+    record = find_heads.record(found)
+    findings = record["findings"]
+    assert findings["right_ablated"]["value"] == 40 / 47 and findings["right_without_three"]["value"] == 5 / 47
+    assert findings["best_micro"]["value"] == 42 / 47 and findings["best_macro"]["value"] == pytest.approx(
+        (35 / 40 + 1) / 2
+    )
+    assert record["tables"]["verdict"]["key"].tolist() == ["shared"]
+    assert record["tables"]["by_class"]["class"].tolist() == list(SIZES), (
+        "tasks by their names, as other pages read them"
+    )
+
+
+def test_heads_chosen_on_one_half_are_judged_on_the_other():
+    """Head 0 matters on even places, head 1 on odd ones: each half chooses its own."""
+    fall = {"days": np.zeros((1, 2, 6)), "months": np.zeros((1, 2, 5))}
+    for start, values in ((0, fall["days"]), (6, fall["months"])):
+        for place in range(values.shape[-1]):
+            values[0, (start + place) % 2, place] = 1.0
+    halves = np.arange(11) % 2
+    assert find_heads._order(fall, [], halves == 0)[0] == (0, 0)
+    assert find_heads._order(fall, [], halves == 1)[0] == (0, 1)
+
+
+def test_what_is_measured_on_the_default_model_agrees_with_single_ablations():
+    model = models.load("grown/pythia")
+    parts, classes = ndif.anatomy_of(model), ordinals.resolve(model.tokenizer)
+    best, few = (1, 0), {task: classes[task] for task in ("days", "number_words")}
+    ablated = find_heads.ablate(model, parts, few, best, seed=0, n_groups=2)
+    assert (ablated.together[0] == ablated.intact).all() and len(ablated.intact) == 7 + 17
+    for group in ablated.groups:  # both halves begin with the same head, so one head together is that head alone
+        assert group[0] == best
+    assert (ablated.together[1] == ablated.without).all()
+    # Against a run of all words at once, with the whole vocabulary and the three heads held by another function.
+    every = [text for task in few for text in prompts.counting_lists(classes[task])[0]]
+    mean = prompts.mean_head_outputs(model, every)
+    right = []
+    for task in few:
+        lists, answers = prompts.counting_lists(classes[task])
+        half = np.arange(len(right), len(right) + len(lists)) % 2
+        for text, answer, which in zip(lists, answers, half):
+            group = ablated.groups[1 - which][:3]
+            logits = ablation.logits_without(model, [text], group, mean=mean)[0, classes[task].token_ids]
+            right.append(int(classes[task].token_ids[logits.argmax()]) == int(answer))
+    assert (ablated.together[3] == np.array(right)).all()
+    assert ablated.others[3].mean() > ablated.together[3].mean()
+
+
+def test_reported_figures_come_from_the_data_file():
+    table = reported.best_scores()
+    assert len(table) == 32 and ((table["score"] * 258).round(0) - table["score"] * 258).abs().median() < 0.02
+    assert table["score"].lt(reported.cutoff()).sum() == 14 and reported.by_task("llama-2-7b")["number_words"] == 0
