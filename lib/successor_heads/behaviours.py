@@ -26,9 +26,8 @@ from jaxtyping import Bool, Float, Int
 from nnsight import TransformersModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from successor_heads import direct_effects, prompts, texts
+from successor_heads import direct_effects, progress, prompts, texts
 from successor_heads.direct_effects import Reference, TextEffects
 from successor_heads.errors import UserError
 from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS
@@ -70,9 +69,7 @@ def measure(
 
     reference = Reference(**_kept(folder, _digest(of_model, "reference", contexts, str(seed)), make_reference))
     batches = []
-    # In the book the bar would be a line for every step.
-    quiet = "SUCCESSOR_HEADS_BOOK" in os.environ
-    for start in tqdm(range(0, len(contexts), batch_size), desc="batches of contexts", disable=quiet, leave=False):
+    for start in progress.bar(range(0, len(contexts), batch_size), name="batches of contexts"):
         part = slice(start, start + batch_size)
 
         def make(part: slice = part) -> dict[str, Tensor]:

@@ -13,7 +13,6 @@ the last position's place in the text, and the mask lets each see the prefix and
 prefix are shared, and the model's own blocks do the rest: no family's attention is written down here again.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,10 +22,9 @@ import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import DynamicCache
 
-from successor_heads import anatomy
+from successor_heads import anatomy, progress
 from successor_heads.anatomy import Anatomy
 from successor_heads.prompts import Prompt, encode
 
@@ -173,9 +171,7 @@ def logits_of_variants(
     )
     n_prompts, n_variants = _batch_sizes(parts, int(lengths.max()))
     logits = torch.empty(len(variants), len(prompts), len(token_ids))
-    # In the book the bar would be a line for every step.
-    quiet = "SUCCESSOR_HEADS_BOOK" in os.environ
-    bar = tqdm(total=logits[..., 0].numel(), desc="ablated prompts", delay=2, disable=quiet, leave=False)
+    bar = progress.bar(total=logits[..., 0].numel(), name="ablated prompts")
     with bar, torch.no_grad():
         for some_prompts in by_length.split(n_prompts):
             intact = run(model, [prompts[place] for place in some_prompts])

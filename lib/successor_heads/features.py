@@ -23,6 +23,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold
 from torch import Tensor
 
+from successor_heads import progress
 from successor_heads.intervals import wilson
 
 # Ridge penalty as a share of the mean squared length of a centred token: small enough to keep what is
@@ -278,7 +279,7 @@ def train_saes(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    for _ in range(steps):
+    for _ in progress.bar(range(steps), name="steps of autoencoders"):
         batch = centred
         if batch_size is not None:
             batch = centred[torch.stack([torch.randint(len(centred), (batch_size,), generator=g) for g in draws])]

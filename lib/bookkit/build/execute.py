@@ -10,8 +10,10 @@ import platform
 import re
 import resource
 import sys
+import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from bookkit.build.limits import Limits, kill_children
-from successor_heads import files
+from successor_heads import files, progress
 
 # Versions that decide a result. They go into the executed notebook and onto the status page.
 VERSIONED = ("successor-heads", "torch", "nnsight", "transformers", "numpy", "matplotlib", "papermill", "jupyter-book")
@@ -147,6 +149,31 @@ def execute(notebook, working, *, parameters, cell_timeout):
     )
 
 
+@contextmanager
+def progress_shown(name):
+    """Show what long work inside a cell says of its progress, a line each, on the screen and not in the notebook."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf8", prefix="successor-heads-") as said:
+        stop = threading.Event()
+
+        def show():
+            last = False
+            while not last:
+                last = stop.wait(1)
+                for line in said.read().split("\n"):
+                    if line := line.strip():
+                        print(f"{name}: {line}", file=sys.stderr, flush=True)
+
+        watcher = threading.Thread(target=show, daemon=True)
+        watcher.start()
+        os.environ[progress.VARIABLE] = said.name
+        try:
+            yield
+        finally:
+            del os.environ[progress.VARIABLE]
+            stop.set()
+            watcher.join()
+
+
 def run(*, notebook, output, record, model, cell_timeout, minutes, memory_mb, **settings):
     """Execute `notebook` with MODEL=`model`, and REVISION, DTYPE, DEVICE and REMOTE where `settings` give them.
 
@@ -167,7 +194,8 @@ def run(*, notebook, output, record, model, cell_timeout, minutes, memory_mb, **
             if not takes_model(notebook):
                 raise ValueError("no cell tagged 'parameters' sets MODEL")
             named = {name.upper(): value for name, value in settings.items() if value}
-            execute(notebook, working, parameters={"MODEL": model} | named, cell_timeout=cell_timeout)
+            with progress_shown(f"{model} {chapter}"):
+                execute(notebook, working, parameters={"MODEL": model} | named, cell_timeout=cell_timeout)
             if not record.exists():
                 raise FileNotFoundError(f"the notebook ended without writing its record {record}")
         except Exception as caught:  # a dead kernel, a time-out and a raised error must all end as a named cell
