@@ -48,7 +48,7 @@ help:
 	@echo "make lab      open the notebooks in JupyterLab"
 	@echo "make grown    grow the models of chapter 6 whose record is missing, hours on 2 cores  (BOOKS=a folder of books to read as well)"
 	@echo "make serve    show the built site on http://localhost:$(PORT)"
-	@echo "make benchmark  compare time, memory and bytes of a score with TransformerLens, in an environment of its own"
+	@echo "make benchmark  compare a score, and the ablation of every head, with TransformerLens, in an environment of its own"
 	@echo "make address REPOSITORY=owner/name  say where the book is published from: in _config.yml and in the chapters"
 	@echo "make colab    play Colab: run each chapter alone in an environment like Colab's, from a build of the package"
 	@echo "make clean    remove what was built, keep .venv"
@@ -127,11 +127,12 @@ $(STAMP): requirements.lock pyproject.toml
 PEER := _build/benchmark/venv
 benchmark: $(PEER)/installed
 	$(PEER)/bin/python benchmarks/score_vs_transformerlens.py
+	$(PEER)/bin/python benchmarks/ablation_vs_transformerlens.py
 
 $(PEER)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(PEER)
 	$(PEER)/bin/python -m pip install --quiet --no-deps --retries 1 $(if $(TORCH_WHEELS),--find-links $(TORCH_WHEELS)) --constraint requirements.lock torch
-	$(PEER)/bin/python -m pip install --quiet --constraint requirements.lock torch transformer-lens==4.3.0 pandas psutil setuptools
+	$(PEER)/bin/python -m pip install --quiet --constraint requirements.lock torch transformer-lens==4.3.0 nnsight gguf platformdirs pandas psutil setuptools
 	$(PEER)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 

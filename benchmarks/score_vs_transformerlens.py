@@ -60,18 +60,24 @@ def main() -> None:
         return CHILDREN[step](*rest)
 
     results = json.loads(args.out.read_text()) if args.part and args.out.exists() else {}
-    results |= {
-        "date": date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores of {_processor()}, {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB of memory",
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
-    }
+    results |= setting()
     parts = {"peer": peer, "large": large, "growth": growth}
     for name in [args.part] if args.part else parts:
         results[name] = parts[name](args)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results, indent=1))
+
+
+def setting(*more: str) -> dict:
+    """When, on what, and with which versions of `PACKAGES` and `more` something is measured."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{os.cpu_count()} cores of {_processor()}, {memory:.0f} GB of memory",
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in (*PACKAGES, *more)},
+    }
 
 
 def peer(args: argparse.Namespace) -> dict:
