@@ -1,6 +1,7 @@
 """The rules of the house, as far as a program can hold anybody to them: rooms, docstrings, and what the pages promise."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -129,3 +130,18 @@ def test_the_paths_that_contributors_are_sent_to_exist():
     assert len(paths) > 10
     # NN stands for a number that the contributor chooses.
     assert not [path for path in paths if "NN" not in path and not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_chapter_gives_no_name_that_it_imported_to_anything_else(path):
+    """A room's name is a tempting one for a list: `prompts` was both, and four chapters failed half way through."""
+    imported, given = set(), set()
+    for cell in json.loads(path.read_text(encoding="utf8"))["cells"]:
+        if cell["cell_type"] == "code":
+            source = re.sub(r"^( *)%.*$", r"\1pass", "".join(cell["source"]), flags=re.MULTILINE)
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    imported |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    given.add(node.id)
+    assert imported and not imported & given
