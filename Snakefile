@@ -36,6 +36,9 @@ else:
     SUBJECTS = {SLUG: {"model": MODEL, "parts": CHAPTERS, "settings": settings}}
 JOBS = [(slug, part) for slug, subject in SUBJECTS.items() for part in subject["parts"]]
 
+# Chapters that have failed, once their failure is known: the site is then built with what is left of them.
+FAILED = config.get("failed", "").split(",")
+
 # What runs a chapter lies in this project, or where a test has put it.
 KIT = os.path.relpath(Path(bookkit.__file__).parents[1])
 PAGES = files_under("book") + ["_config.yml", "_toc.yml", "requirements.lock"]
@@ -93,27 +96,36 @@ def options(slug):
     return shlex.join(f"--{name}={value}" for name, value in SUBJECTS[slug]["settings"].items())
 
 
+def page_source(chapter):
+    """What a chapter's page is made of: its executed copy; of one that failed the copy up to there, or at least its text."""
+    if chapter not in FAILED:
+        return places.executed(SLUG, chapter)
+    copy = places.failed(SLUG, chapter)
+    return copy if Path(copy).exists() else places.notebook(chapter)
+
+
 rule site:
     input:
-        notebooks=[places.executed(SLUG, chapter) for chapter in CHAPTERS],
-        records=[places.record(SLUG, chapter) for chapter in CHAPTERS],
+        notebooks=[page_source(chapter) for chapter in CHAPTERS],
+        records=[places.record(SLUG, chapter) for chapter in CHAPTERS if chapter not in FAILED],
         pages=ancient(PAGES),
     output:
         places.index(MODEL),
     params:
         content=digest(PAGES + OTHERS),
+        model=MODEL,
         repository=REPOSITORY,
         site=places.site(MODEL),
     threads: 1
     shell:
-        "{sys.executable:q} -m bookkit.site.assemble {params.site:q} --repository={params.repository:q}"
+        "{sys.executable:q} -m bookkit.site.assemble {params.site:q} --model {params.model:q} --repository={params.repository:q}"
         " --notebooks {input.notebooks:q} --records {input.records:q}"
         " && {JUPYTER_BOOK:q} build -q -W -n --keep-going {params.site:q}"
 
 
 rule notebooks:
     input:
-        rules.site.input.notebooks,
+        [places.executed(SLUG, chapter) for chapter in CHAPTERS],
 
 
 rule sweep:

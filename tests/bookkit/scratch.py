@@ -53,25 +53,31 @@ class Scratch:
 
         self.list_chapters()
 
-    def list_chapters(self):
-        """Put every notebook that is there into the table of contents."""
+    def list_chapters(self, *pages):
+        """Put every notebook that is there, and these pages, into the table of contents."""
         chapters = [{"file": f"notebooks/{path.stem}"} for path in sorted((self.folder / "notebooks").glob("*.ipynb"))]
+        chapters += [{"file": page} for page in pages]
         toc = {"format": "jb-book", "root": "book/index", "parts": [{"caption": "Chapters", "chapters": chapters}]}
         (self.folder / "_toc.yml").write_text(yaml.safe_dump(toc))
 
-    def command(self, *options):
-        return [sys.executable, "-m", "bookkit.build", *options, "notebooks"]
+    def command(self, *options, target="notebooks"):
+        return [sys.executable, "-m", "bookkit.build", *options, target]
 
     def start(self, *options):
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.started.append(subprocess.Popen(self.command(*options), cwd=self.folder, env=self.environment, **pipes))
         return self.started[-1]
 
-    def build(self, *options):
-        """Build the notebooks; returns the finished process and the chapters that ran, in order of their names."""
+    def build(self, *options, **target):
+        """Build the notebooks, or another target; returns the finished process and the chapters that ran, in order of their names."""
         self.runs_log.write_text("")
         done = subprocess.run(
-            self.command(*options), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=1200
+            self.command(*options, **target),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=1200,
         )
         return done, sorted(line.split()[0] for line in self.runs_log.read_text().splitlines())
 

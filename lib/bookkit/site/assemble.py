@@ -1,8 +1,9 @@
 """Put the site's source together: settings, prose, executed notebooks, and the numbers that the run measured.
 
-    python -m bookkit.site.assemble _build/site --notebooks … --records …
+    python -m bookkit.site.assemble _build/site --model NAME --notebooks … --records …
 
-Nothing here computes a result. It copies, and where the prose asks for a number it passes on what a record holds.
+Nothing here computes a result. It copies, and where the prose asks for a number it passes on what a record holds. A
+chapter that failed has a page as well, which says so (see `failed`).
 """
 
 import argparse
@@ -17,7 +18,7 @@ import yaml
 
 from bookkit import numbering, places
 from bookkit.editions import editions
-from bookkit.site import cases, results, slides, status
+from bookkit.site import cases, failed, results, slides, status
 from bookkit.site.words import duration, gigabytes, number, title
 
 # What the site adds to a chapter's table of facts.
@@ -31,10 +32,12 @@ EDITION = "{{download}}`{name} edition <{root}_static/editions/{name}/{chapter}.
 def add_measured_rows(notebook):
     """Add run time and peak memory to the table in the cell tagged `glance`. Raises ValueError where there is none."""
     run = notebook.metadata["successor_heads"]
+    if run["seconds"] is None:
+        return
     for cell in notebook.cells:
         if "glance" in cell.metadata.get("tags", []):
             rows = MEASURED_ROWS.format(
-                time=duration(run["seconds"]),
+                time=("failed after " if failed.has_failed(notebook) else "") + duration(run["seconds"]),
                 memory=gigabytes(run["peak_rss_bytes"]),
                 cores="1 core" if run["threads"] == 1 else f"{run['threads']} cores",
                 processor=run["machine"]["processor"],
@@ -85,13 +88,13 @@ def statements(source):
 
 
 def findings(records):
-    """What prose may quote as {{ chapter.finding.part }}: '01-find-heads' is find_heads there.
+    """What prose may quote as {{ chapter.finding.part }}.
 
     Parts of a finding: value, low, high, n, count, percent, with_interval. All are text. {{ chapter.model }} is the subject.
     """
     quoted = {}
     for record in records:
-        chapter = record["chapter"].split("-", 1)[1].replace("-", "_")
+        chapter = name_in_prose(record["chapter"])
         quoted[chapter] = {name: parts(found) for name, found in record["findings"].items()}
         quoted[chapter]["model"] = record["model"]
     return quoted
@@ -131,8 +134,16 @@ def with_repository(settings, repository):
     return settings
 
 
-def assemble(site, *, notebook_paths, record_paths, repository):
-    """Lay the site's source into the folder `site`, which is emptied first."""
+def name_in_prose(chapter):
+    """'01-find-heads' is find_heads in what prose quotes."""
+    return chapter.split("-", 1)[1].replace("-", "_")
+
+
+def assemble(site, *, model, notebook_paths, record_paths, repository):
+    """Lay the site's source into the folder `site`, which is emptied first.
+
+    Of a chapter that failed, the path is that of its failed copy, or of the chapter as it is written if there is none.
+    """
     shutil.rmtree(site, ignore_errors=True)
     (site / "notebooks").mkdir(parents=True)
     shutil.copytree("book", site / "book", ignore=shutil.ignore_patterns("__pycache__"))
@@ -141,11 +152,14 @@ def assemble(site, *, notebook_paths, record_paths, repository):
     (site / "lib/successor_heads").mkdir(parents=True)
     shutil.copy("lib/successor_heads/anatomy.py", site / "lib/successor_heads")
 
-    notebooks = [nbformat.read(path, as_version=4) for path in notebook_paths]
-    for path, notebook in zip(notebook_paths, notebooks, strict=True):
+    notebooks = [failed.read(path, model) for path in notebook_paths]
+    chapters = [notebook.metadata["successor_heads"]["chapter"] for notebook in notebooks]
+    for chapter, notebook in zip(chapters, notebooks, strict=True):
         add_measured_rows(notebook)
         hide_repeated_parameters(notebook)
-        nbformat.write(notebook, site / "notebooks" / path.name)
+        if failed.has_failed(notebook):
+            failed.explain(notebook)
+        nbformat.write(notebook, site / places.notebook(chapter))
 
     # One copy for all attention views. It is 1.3 MB, so it comes from the installed package rather than from git.
     shutil.copy(str(files("circuitsvis") / "dist" / "cdn" / "iife.js"), site / "book/_static/circuitsvis.js")
@@ -155,7 +169,7 @@ def assemble(site, *, notebook_paths, record_paths, repository):
     editions.write(site / "book/_static/editions", **published, site=settings["html"].get("baseurl", ""))
     # The lecture is on the first chapter.
     (site / "book/_static/slides").mkdir()
-    (site / "book/_static/slides" / f"{notebook_paths[0].stem}.html").write_text(
+    (site / "book/_static/slides" / f"{chapters[0]}.html").write_text(
         slides.slides(notebooks[0], works=editions.references(), numbers=numbering.of_book())
     )
 
@@ -164,9 +178,19 @@ def assemble(site, *, notebook_paths, record_paths, repository):
     rows = list(status.rows(notebooks, records, night))
     (site / "book/_static/status.csv").write_text(status.as_csv(rows))
     runs, used = status.tables(rows)
+    quoted = findings(records)
+    missing = {
+        name_in_prose(chapter): notebook
+        for chapter, notebook in zip(chapters, notebooks, strict=True)
+        if failed.has_failed(notebook)
+    }
+    for page in (site / "book").rglob("*.md"):
+        text = page.read_text(encoding="utf8")
+        root = "../" * (len(page.relative_to(site).parts) - 1)
+        page.write_text(failed.fill_quotes(text, quoted, missing, root=root), encoding="utf8")
     settings["parse"]["myst_substitutions"] = {
-        **findings(records),
-        "results": results.write(site, [results.STORED, places.RECORDS], subject=records[0]["model"]),
+        **quoted,
+        "results": results.write(site, [results.STORED, places.RECORDS], subject=model),
         "winning_cases": cases.write(site, record_paths),
         "editions": editions_table(notebooks, published.get("url", "")),
         "status_runs": runs,
@@ -179,6 +203,7 @@ def assemble(site, *, notebook_paths, record_paths, repository):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("site", type=Path)
+    parser.add_argument("--model", required=True)
     parser.add_argument("--notebooks", dest="notebook_paths", type=Path, nargs="*", required=True)
     parser.add_argument("--records", dest="record_paths", type=Path, nargs="*", required=True)
     parser.add_argument("--repository", default="", help="owner/name on GitHub, or a full address")

@@ -5,6 +5,7 @@ import io
 from collections import Counter
 
 from bookkit.build import accept
+from bookkit.site.failed import quoted
 from bookkit.site.words import duration, gigabytes, title
 
 
@@ -19,6 +20,8 @@ def rows(notebooks, records, night):
             "chapter": run["chapter"],
             "title": title(notebook),
             "result": run["result"],
+            "cell": run.get("error", {}).get("cell"),
+            "error": run.get("error", {}).get("error"),
             "accepted_findings": len(kept),
             "as_accepted": len(kept) - len(accept.differences(found.get(run["chapter"], {}), kept)),
             **{f"night_{result}": nightly[result] for result in ("ok", "failed", "skipped")},
@@ -46,9 +49,14 @@ def tables(rows):
             )
             or "–"
         )
-        machine = f"{row['threads']} of {row['cores']} cores, {row['processor']}, {gigabytes(row['memory_bytes'])}, {row['system']}"
+        result = row["result"]
+        if row["error"]:
+            cell = f" in cell {row['cell']}" if row["cell"] else ""
+            result = f"**failed**{cell}: {quoted(row['error'].replace('|', '¦'))}"
+        date = f"{row['date'][:16].replace('T', ' ')} UTC" if row["date"] else "–"
+        machine = f"{row['threads'] or '–'} of {row['cores']} cores, {row['processor']}, {gigabytes(row['memory_bytes'])}, {row['system']}"
         runs.append(
-            f"| [{row['title']}](../notebooks/{row['chapter']}.ipynb) | {row['result']} | {accepted} | {nightly} | {row['date'][:16].replace('T', ' ')} UTC"
+            f"| [{row['title']}](../notebooks/{row['chapter']}.ipynb) | {result} | {accepted} | {nightly} | {date}"
             f" | `{row['model']}` | {duration(row['seconds'])} | {gigabytes(row['peak_rss_bytes'])} | {machine} |"
         )
     used = ["| Package | Version |", "|---|---|"]

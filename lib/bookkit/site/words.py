@@ -2,14 +2,16 @@
 
 
 def duration(seconds):
-    """Seconds as a person says them: '48 s', '3 min 20 s'."""
+    """Seconds as a person says them: '48 s', '3 min 20 s'; a dash for none."""
+    if seconds is None:
+        return "–"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def gigabytes(n_bytes):
-    """Bytes in units of 10^9, one decimal: '1.3 GB'."""
-    return f"{n_bytes / 1e9:.1f} GB"
+    """Bytes in units of 10^9, one decimal: '1.3 GB'; a dash for none."""
+    return "–" if n_bytes is None else f"{n_bytes / 1e9:.1f} GB"
 
 
 def number(value):
