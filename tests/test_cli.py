@@ -89,7 +89,7 @@ def test_a_share_of_a_task_without_pairs_has_no_column():
     head = {"layer": 1, "head": 2, "micro": 0.5, "macro": 0.25, "by_task": {"days": None, "letters": 0.25}}
     record = dict(model="m", family="llama", n_layers=2, n_heads=3, heads=[head], seconds=1.0, peak_rss_bytes=10**9)
     record |= dict(pairs={"days": 0, "letters": 4}, dropped={"days": ["Monday"], "letters": []})
-    report = cli.report(record, 0.1, 0.4)
+    report = cli.report(record | {"macro_interval": [0.1, 0.4]})
     assert " head  macro  micro  letters\n L1H2   0.25   0.50     0.25\npairs             4        4" in report
     assert "Dropped from days, not single tokens: 1 (Monday)" in report
 

@@ -27,6 +27,8 @@ def test_the_score_record_keeps_the_contract(model, tokenizer, tmp_path):
     record = json.loads((tmp_path / "score.json").read_text())
     heads = record.pop("heads")
     assert record.pop("peak_rss_bytes") > 10**8
+    low, high = record.pop("macro_interval")
+    assert low <= heads[0]["macro"] <= high and 0 < high - low < 1
     assert datetime.fromisoformat(record.pop("created")).tzinfo is not None
     assert set(record.pop("versions")) == set(records.PACKAGES)
     assert record == {

@@ -106,14 +106,13 @@ def run_score(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     # Libraries announce deprecations and missing extras here, which are not the reader's affair.
     warnings.filterwarnings("ignore")
-    from successor_heads import records, scores
+    from successor_heads import records
 
     parts, classes, result, revision = _scored(args)
-    low, high = scores.macro_interval(result, *result.best, seed=0)
     record = records.score_record(args.model, revision, parts, classes, result, seconds=time.perf_counter() - start)
     if args.json is not None:
         records.write_json(args.json, record)
-    print(report(record, low, high))
+    print(report(record))
     return 0
 
 
@@ -134,10 +133,10 @@ def _scored(args: argparse.Namespace) -> tuple:
     return parts, classes, scores.score_heads(parts, classes), models.revision_of(model) or args.revision
 
 
-def report(record: dict, low: float, high: float) -> str:
+def report(record: dict) -> str:
     """The best heads as a table, with the best one's 95% interval and what the scores rest on."""
     tasks = [task for task, pairs in record["pairs"].items() if pairs]
-    best = record["heads"][0]
+    best, (low, high) = record["heads"][0], record["macro_interval"]
     header = ["head", "macro", "micro"] + [task.replace("_", " ") for task in tasks]
     rows = [
         [f"L{head['layer']}H{head['head']}"]

@@ -22,7 +22,7 @@ from successor_heads.anatomy import Anatomy
 from successor_heads.errors import UserError
 from successor_heads.files import path_of, write_json
 from successor_heads.ordinals import ResolvedClass
-from successor_heads.scores import HeadScores
+from successor_heads.scores import HeadScores, macro_interval
 
 if TYPE_CHECKING:
     import pandas
@@ -39,7 +39,7 @@ def score_record(
     scores: HeadScores,
     seconds: float,
 ) -> dict[str, Any]:
-    """What `successor-heads score --json` writes: every head, best first.
+    """What `successor-heads score --json` writes: every head, best first, and the 95% interval of the best one's macro.
 
     The share of a task without pairs is None, for nothing was measured. Memory is the peak of this
     process, in bytes.
@@ -66,6 +66,7 @@ def score_record(
         "pairs": {task: len(resolved.source) for task, resolved in classes.items()},
         "dropped": {task: list(resolved.dropped) for task, resolved in classes.items()},
         "heads": heads,
+        "macro_interval": list(macro_interval(scores, *scores.best, seed=0)),
         "seconds": seconds,
         "peak_rss_bytes": peak_rss_bytes(),
     }

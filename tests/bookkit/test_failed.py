@@ -106,7 +106,7 @@ def write(book, chapter, *cells):
 
 def test_a_failed_chapter_withholds_nothing(book):
     """The whole way, with Jupyter Book, warnings as errors."""
-    write(book, "01-first", "print('before')", "raise ValueError('planted')", "print('after')")
+    write(book, "01-first", "print('first output')", "raise ValueError('planted')", "print('after')")
     write(book, "02-second", "print('well')")
     done, ran = book.build("--cores", "2", target="site")
     assert (done.returncode, ran) == (1, ["02-second"]), done.stderr
@@ -118,7 +118,7 @@ def test_a_failed_chapter_withholds_nothing(book):
         return BeautifulSoup((site / page).read_text(), "html.parser").select_one("article").get_text()
 
     page = text("notebooks/01-first.html")
-    assert "This chapter failed" in page and page.index("ValueError: planted") < page.index("before")
+    assert "This chapter failed" in page and page.index("ValueError: planted") < page.index("first output")
     assert "failed after" in page
     assert "well" in text("notebooks/02-second.html") and "failed" not in text("notebooks/02-second.html")
     assert "The first says –, the second 0.25." in text("book/index.html")
@@ -127,7 +127,7 @@ def test_a_failed_chapter_withholds_nothing(book):
     assert "found no winning cases, or has not been run" in text("book/cases.html")
 
     # Mended, it takes its place, and nothing is left of the failure.
-    write(book, "01-first", "print('before')")
+    write(book, "01-first", "print('first output')")
     done, ran = book.build("--cores", "2", target="site")
     assert (done.returncode, ran) == (0, ["01-first"]), done.stderr
     assert f"The book: {(site / 'index.html').as_uri()}" in done.stdout

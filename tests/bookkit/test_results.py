@@ -44,7 +44,7 @@ def score_record(model="org/a-model", shares=(1.0, 0.25), **more):
     }
     return {
         "schema": 1, "model": model, "revision": "0123456789abcdef0123456789abcdef01234567", "family": "gpt_neox", "n_layers": 1,
-        "n_heads": len(shares), "convention": "canonical", "pairs": pairs, "dropped": {}, "heads": heads, "seconds": 1.0, "peak_rss_bytes": 1,
+        "n_heads": len(shares), "convention": "canonical", "pairs": pairs, "dropped": {}, "heads": heads, "macro_interval": [0.9 * heads[0]["macro"], 1.0], "seconds": 1.0, "peak_rss_bytes": 1,
     } | made | more  # fmt: skip
 
 
@@ -192,10 +192,17 @@ def test_later_folders_go_first_and_a_whole_chapter_before_scores_alone(record, 
     assert results.score_of(found["grown/llama"])["created"].startswith("2027")
 
 
-def test_an_interval_from_shares_is_the_interval_from_the_pairs(record):
-    best = record["findings"]["best_macro"]
-    by_class = {line["class"]: (line["pairs"], line["score"]) for line in record["tables"]["by_class"]}
-    assert results.macro_interval(by_class) == (best["low"], best["high"])
+def test_the_interval_of_a_score_is_the_records_own(tmp_path):
+    stored = score_record(macro_interval=[0.9, 0.95])
+    assert [results.from_score(stored)["findings"]["best_macro"][part] for part in ("low", "high")] == [0.9, 0.95]
+    refused = write(stored | {"macro_interval": [0.1, 0.2]}, tmp_path, "score")
+    with pytest.raises(UserError, match="outside its interval"):
+        contribute.check(refused)
+    # Records from before it was kept are shown without one.
+    del stored["macro_interval"]
+    write(stored, tmp_path / "old", "score")
+    *_, (line,) = page(tmp_path / "old", tmp_path / "site", subject=stored["model"])
+    assert line["macro_low"] == "" and line["model"] == stored["model"]
 
 
 def test_one_command_measures_a_model_and_the_score_is_the_same_again(tmp_path, monkeypatch, record, capsys):

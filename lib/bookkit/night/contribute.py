@@ -72,6 +72,8 @@ def expectations(record, path):
         Version(record["versions"][package])
     if path.stem == places.SCORE:
         yield from score_holds(record["heads"], record["pairs"], record["n_layers"] * record["n_heads"])
+        low, high = record["macro_interval"]
+        yield low <= record["heads"][0]["macro"] <= high, "the macro of its best head lies outside its interval"
         about, parameters = record, record["parameters"]
     else:
         yield record["chapter"] == path.stem, f"it is the record of chapter {record['chapter']}, under another name"

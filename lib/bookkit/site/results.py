@@ -14,11 +14,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 import yaml
 
 from bookkit import places
-from successor_heads import figures, intervals, ordinals, records, scores
+from successor_heads import figures, intervals, ordinals, records
 from successor_heads.growing import observe
 
 STORED = Path("book/results/records")
@@ -113,7 +112,7 @@ def from_score(record):
     """
     best, pairs = record["heads"][0], record["pairs"]
     n = sum(pairs.values())
-    low, high = macro_interval({task: (pairs[task], best["by_task"][task]) for task in pairs})
+    low, high = record.get("macro_interval", (None, None))  # records from before it was kept have none
     sizes = {entry["name"]: entry["parameters"] for entry in listed()}
     about = {
         "family": record["family"],
@@ -143,17 +142,6 @@ def from_score(record):
             ],
         },
     }
-
-
-def macro_interval(by_class, *, seed=0):
-    """The 95% interval of a macro, from each class's number of pairs and its share of right ones."""
-    outcomes = {
-        task: torch.arange(pairs).ge(round(share * pairs)).long()[None, None]
-        for task, (pairs, share) in by_class.items()
-        if pairs
-    }
-    targets = {task: torch.zeros(outcome.shape[-1], dtype=torch.long) for task, outcome in outcomes.items()}
-    return scores.macro_interval(scores.HeadScores(predicted=outcomes, target=targets), 0, 0, seed=seed)
 
 
 def score_of(chapters):
@@ -372,7 +360,8 @@ def other_runs(found):
         pairs = {
             task: len(ordinals.CLASSES[task].words) - (not ordinals.CLASSES[task].cyclic) for task in ordinals.TASKS
         }
-        low, high = macro_interval({task: (pairs[task], end[task]) for task in ordinals.TASKS})
+        right = [round(end[task] * n) for task, n in pairs.items()]
+        low, high = intervals.mean_of_shares(right, list(pairs.values()), seed=0)
         yield {"model": name, "family": {"pythia": "gpt_neox"}.get(recipe["family"], recipe["family"]), "parameters": recipe["parameters"],
                "macro": {"value": end["macro"], "low": low, "high": high}}  # fmt: skip
 
@@ -407,7 +396,8 @@ def size_figure(lines, others):
     for line, filled in [*((line, True) for line in lines if line["parameters"]), *((line, False) for line in others)]:
         color = figures.PALETTE[COLORS.get(line["family"], "violet")]
         macro = line["macro"]
-        ax.vlines(line["parameters"], macro["low"], macro["high"], color=color, linewidth=1.5)
+        if macro["low"] is not None:
+            ax.vlines(line["parameters"], macro["low"], macro["high"], color=color, linewidth=1.5)
         ax.plot(
             line["parameters"],
             macro["value"],
