@@ -171,6 +171,7 @@ def test_a_notebook_without_parameters_or_record_fails(scratch):
     scratch.notebook("01-first", record=False)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
     nbformat.write(notebook, scratch.folder / "notebooks" / "02-second.ipynb")
+    scratch.list_chapters()
     done, _ = scratch.build()
     assert done.returncode != 0
     assert "ended without writing its record" in done.stderr
