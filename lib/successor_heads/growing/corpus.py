@@ -458,21 +458,18 @@ def pairs_in_order(text: str) -> dict[str, set[str]]:
     A number counts within "27th" too, and a letter within a word of capitals: its token may be the same.
     """
     members = _members()
+    mentions: list[tuple[str, str, str | None]] = []
+    for found in re.findall(r"\d+|[A-Za-z]+", text):
+        mentions += [(found, task, before) for task, before in members.get(found, ())]
+        if found.isupper() and len(found) > 1:
+            mentions += [(letter, "letters", dict(members[letter])["letters"]) for letter in found]
     mentioned: dict[str, set[str]] = {}
     in_order: dict[str, set[str]] = {}
-
-    def mention(word: str, task: str, before: str | None) -> None:
+    for word, task, before in mentions:
         so_far = mentioned.setdefault(task, set())
         if before in so_far:
             in_order.setdefault(task, set()).add(before)
         so_far.add(word)
-
-    for found in re.findall(r"\d+|[A-Za-z]+", text):
-        for task, before in members.get(found, ()):
-            mention(found, task, before)
-        if found.isupper() and len(found) > 1:
-            for letter in found:
-                mention(letter, "letters", dict(members[letter])["letters"])
     return in_order
 
 

@@ -1,5 +1,7 @@
 """Chapter 6: is a grown head a rule or a table? Read from the records of the announced runs.
 
+::
+
     found = growing.measure(observe.stored(observe.ANNOUNCED_RUNS))
     found.generalisation                          # arm x part held out x measure, over seeds
     growing.draw_generalisation(found)
