@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import RidgeClassifier
-from sklearn.model_selection import KFold
+from sklearn.linear_model import Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV, KFold
 
 from successor_heads import features
 
@@ -236,3 +236,32 @@ def test_modal_features_of_autoencoders_stand_out_at_the_planted_modulus_only(se
     }
     assert max(gap, key=gap.get) == 7 and gap[7] > 0.1
     assert max(gap[k] for k in gap if k != 7) < 0.3 * gap[7]
+
+
+def test_nested_residues_are_those_of_scikit_learn_s_grid_search(decimal):
+    x, index = decimal[0], INDEX
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    x = x + 3 * x.std() * noise  # so that the penalty matters
+    read = features.nested_residues(x, index, 10, seed=0)
+    inputs, labels = x.double().numpy(), index.numpy() % 10
+    inputs = inputs - inputs.mean(0)
+    inputs /= np.sqrt((inputs**2).sum(1).mean())
+    theirs = np.empty_like(labels)
+    for train, test in KFold(10, shuffle=True, random_state=0).split(inputs):
+        fits = GridSearchCV(
+            Ridge(),
+            {"alpha": list(features.PENALTIES)},
+            cv=KFold(5, shuffle=True, random_state=0),
+            # Tokens right, summed over folds of unequal size, as the mean over tokens would be.
+            scoring=lambda fit, a, b: float((fit.predict(a).argmax(1) == b.argmax(1)).sum()),
+        ).fit(inputs[train], np.eye(10)[labels[train]])
+        theirs[test] = fits.predict(inputs[test]).argmax(1)
+    assert (read.numpy() == theirs).all()
+    assert 0.3 < (read.numpy() == labels).mean() < 1
+
+
+def test_nested_residues_of_noise_are_chance(decimal):
+    x, index = decimal[0], INDEX
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    assert (features.nested_residues(noise, index, 10, seed=0) == index % 10).double().mean() < 0.2
+    assert (features.nested_residues(x, index, 10, seed=0) == index % 10).double().mean() > 0.95

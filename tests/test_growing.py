@@ -408,6 +408,17 @@ def test_transfer_is_whole_where_classes_share_residues_and_chance_where_they_sh
         assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()
 
 
+def test_residues_are_read_by_source_with_sevens_as_the_control():
+    model = models.load("grown/pythia")
+    table = observe.residues_by_source(anatomy.of(model), ordinals.resolve(model.tokenizer)["numbers"])
+    accuracy = table.set_index(["modulus", "source"])["accuracy"]
+    assert set(table["source"]) == {"mlp0", "embedding", "unembedding", "random mlp"} and set(table["n"]) == {200}
+    assert accuracy[7].max() < 0.3
+    # A random map of the embedding loses some of what it holds, and adds nothing.
+    assert accuracy[10]["mlp0"] > 0.9 and accuracy[10]["random mlp"] < accuracy[10]["embedding"]
+    assert ((table["low"] <= table["accuracy"]) & (table["accuracy"] <= table["high"])).all()
+
+
 RUNS = observe.stored()
 
 

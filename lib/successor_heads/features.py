@@ -113,6 +113,39 @@ def probe_modulus(
     )
 
 
+PENALTIES = tuple(10.0**power for power in range(-5, 2))
+
+
+def nested_residues(
+    x: Float[Tensor, "token d_model"], index: Int[Tensor, " token"], modulus: int, *, seed: int, n_folds: int = 10
+) -> Int[Tensor, " token"]:
+    """Index mod `modulus` as read from tokens held out, by a probe whose penalty was chosen without them.
+
+    Each fold's penalty is the one of `PENALTIES` that reads most of the other folds' tokens, in an inner
+    cross-validation. Use it where sources of different width or rank are compared: at one fixed penalty the source it
+    suits best would look as if it held the residue, and the others as if they did not.
+    """
+    inputs, labels = _unit_scale(x), index.numpy() % modulus
+    targets = np.eye(modulus)[labels]
+    read = np.empty_like(labels)
+    for train, test in KFold(n_folds, shuffle=True, random_state=seed).split(inputs):
+        right = np.zeros(len(PENALTIES))
+        for fit, inner in KFold(n_folds // 2, shuffle=True, random_state=seed).split(train):
+            answers = _ridge_path(inputs[train[fit]], targets[train[fit]], inputs[train[inner]])
+            right += (answers == labels[train[inner]]).sum(1)
+        read[test] = _ridge_path(inputs[train], targets[train], inputs[test])[right.argmax()]
+    return torch.from_numpy(read)
+
+
+def _ridge_path(inputs: np.ndarray, targets: np.ndarray, unseen: np.ndarray) -> np.ndarray:
+    """Residue that ridge regressions of each of `PENALTIES` read from `unseen`: [penalty, token], one SVD for all."""
+    mean, offset = inputs.mean(0), targets.mean(0)
+    u, s, vt = np.linalg.svd(inputs - mean, full_matrices=False)
+    along, onto = u.T @ (targets - offset), (unseen - mean) @ vt.T
+    shrunk = s / (s**2 + np.array(PENALTIES)[:, None])  # [penalty, component]
+    return (np.einsum("tc,pc,cr->ptr", onto, shrunk, along) + offset).argmax(-1)
+
+
 def transferred_residues(
     x: Float[Tensor, "token d_model"],
     index: Int[Tensor, " token"],

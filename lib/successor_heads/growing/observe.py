@@ -152,7 +152,34 @@ def _features(parts: anatomy.Anatomy, classes: dict[str, ResolvedClass]) -> dict
         "probes": pd.DataFrame([{name: getattr(probe, name) for name in columns} for probe in probes]),
         "transfer": transfer(parts, classes),
         "spectrum": features.fourier_spectrum(x, numbers.index, seed=0, periods=PERIODS),
+        "residues": residues_by_source(parts, numbers),
     }
+
+
+def residues_by_source(parts: anatomy.Anatomy, numbers: ResolvedClass) -> pd.DataFrame:
+    """Where the index of a number can be read, mod 7 and mod 10, by probes with nested cross-validation.
+
+    One row a source and modulus: what MLP0 writes, the embedding that it reads, the unembedding, and what a random MLP
+    of MLP0's shape writes on that embedding, which holds what any such map would leave readable.
+    """
+    embedded, generator = parts.embed(numbers.token_ids).float(), torch.Generator().manual_seed(0)
+    width = embedded.shape[1]
+    into, out = (torch.randn(shape, generator=generator) for shape in ((width, 4 * width), (4 * width, width)))
+    normed = F.layer_norm(embedded, (width,))
+    sources = {
+        "mlp0": head_input(parts, numbers.token_ids),
+        "embedding": embedded,
+        "unembedding": parts.unembed(numbers.token_ids).T,
+        "random mlp": F.gelu(normed @ into / width**0.5) @ out,
+    }
+    rows = []
+    for source, x in sources.items():
+        for modulus in CURVE_MODULI:
+            read = features.nested_residues(x, numbers.index, modulus, seed=0)
+            right, n = int((read == numbers.index % modulus).sum()), len(numbers.words)
+            low, high = intervals.wilson(right, n)
+            rows.append({"source": source, "modulus": modulus, "accuracy": right / n, "low": low, "high": high, "n": n})
+    return pd.DataFrame(rows)
 
 
 def stored(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:
