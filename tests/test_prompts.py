@@ -1,11 +1,55 @@
 """Prompts, patterns and activations against plain forward passes with hooks."""
 
+import copy
 import dataclasses
 
+import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
-from by_hooks import PROMPTS, hooked_forward
-from successor_heads import anatomy, models, ordinals, prompts
+from by_hooks import PROMPTS, hooked_forward, some_text
+from successor_heads import anatomy, models, ordinals, prompts, texts
+from successor_heads.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("template", "in_front"),
+    [("$A <eos>", []), ("<eos> $A", [1]), ("<eos> $A <eos>", [1]), ("<unk> <eos> $A <eos> <eos>", [0, 1])],
+)
+def test_what_a_tokenizer_puts_in_front_stays_and_what_it_appends_goes(neox, template, in_front):
+    """As Llama's BOS, a T5's EOS and a BERT's CLS and SEP. The last token that is read is the text's own."""
+    plain, text = neox.tokenizer, "Monday Tuesday Wednesday"
+    own = plain(text)["input_ids"]
+    adding = copy.deepcopy(plain)
+    specials = [("<eos>", 1), ("<unk>", 0)]
+    adding._tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=specials)
+    as_it_is = adding(text)["input_ids"]
+    assert as_it_is != own and len(as_it_is) == len(own) + len(template.split()) - 1, "the tokenizer itself adds them"
+    before, classes = prompts.next_token_logits(neox, [in_front + own]), ordinals.resolve(plain)
+    neox.tokenizer = adding
+    try:
+        assert prompts.encode(neox, [text, [5, 1]])["input_ids"][0].tolist() == in_front + own
+        assert torch.equal(prompts.next_token_logits(neox, [text]), before)
+        shown, patterns = prompts.attention_patterns(neox, text)
+        assert shown[-1] == " Wednesday" and patterns.shape[-1] == len(in_front) + len(own)
+    finally:
+        neox.tokenizer = plain
+    with_the_appended = prompts.next_token_logits(neox, [as_it_is])
+    assert torch.equal(with_the_appended, before) == (not template.endswith("<eos>"))
+    assert prompts.split_at(adding, text, len("Monday Tuesday ")) == (in_front + own[:2], own[2])
+    cut = texts.cut(adding, some_text(" ".join([text] * 9)), n=3, length=6, seed=0)
+    assert all(row[: len(in_front)] == in_front and 0 not in row[len(in_front) :] for row in cut.tolist())
+    for task, resolved in ordinals.resolve(adding).items():
+        assert torch.equal(resolved.token_ids, classes[task].token_ids)
+
+
+def test_a_tokenizer_that_changes_the_text_itself_is_refused():
+    class Between:
+        def encode(self, text, *, add_special_tokens):
+            return [2, 9, 3] if add_special_tokens else [2, 3]
+
+    with pytest.raises(UserError, match="tokens of its own among those of a text"):
+        ordinals.tokens_in_front(Between())
 
 
 def test_a_text_is_split_before_a_word(tokenizer):

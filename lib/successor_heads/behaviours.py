@@ -27,7 +27,7 @@ from nnsight import TransformersModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from successor_heads import direct_effects, progress, prompts, texts
+from successor_heads import direct_effects, ordinals, progress, prompts, texts
 from successor_heads.direct_effects import Reference, TextEffects
 from successor_heads.errors import UserError
 from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS
@@ -161,14 +161,15 @@ def shuffled_effects(
     whole category has it too. `places` are (context, prefix). The mean over `n_shuffles` orders.
     """
     rng = np.random.default_rng(seed)
+    # Tokens that start every text stay at the start; so does the end of a document with which a context may begin.
+    start = ordinals.tokens_in_front(model.tokenizer) or [model.tokenizer.bos_token_id]
     answers = contexts[places[:, 0], places[:, 1] + 1]
     total = torch.zeros(len(answers), *mean.shape[:2])
     for _ in range(n_shuffles):
         rows = []
         for context, prefix in places.tolist():
             row = contexts[context, : prefix + 1].numpy().copy()
-            # A token that starts every text stays at the start.
-            rng.shuffle(row[int(row[0] == model.tokenizer.bos_token_id) : -1])
+            rng.shuffle(row[len(start) if row[: len(start)].tolist() == start else 0 : -1])
             rows.append(row.tolist())
         total += direct_effects.direct_effects_at_end(model, rows, answers, mean=mean)
     return total / n_shuffles

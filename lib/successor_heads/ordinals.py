@@ -186,3 +186,23 @@ def single_token(tokenizer, text: str) -> int | None:
         return None
     decoded = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
     return ids[-1] if decoded == tokenizer.decode(before) + text else None
+
+
+# A text of several kinds of tokens, so that it cannot be taken for what a tokenizer adds.
+PROBE = "One 1 A\nMonday, 27."
+
+
+def tokens_in_front(tokenizer) -> list[int]:
+    """What `tokenizer` puts before every text, such as BOS; none for most. What it may put behind is not among it.
+
+    A model was trained with the former, while the latter (EOS, SEP) would be read as the last token of a prompt.
+    Raises UserError for a tokenizer that changes the text between the two.
+    """
+    bare, usual = (tokenizer.encode(PROBE, add_special_tokens=special) for special in (False, True))
+    for start in range(len(usual) - len(bare), -1, -1):
+        if usual[start : start + len(bare)] == bare:
+            return usual[:start]
+    raise UserError(
+        "This tokenizer puts tokens of its own among those of a text, so that no position of it can be relied on: take "
+        "the post_processor out of its tokenizer.json, or choose another model."
+    )

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from successor_heads import anatomy
+from successor_heads import anatomy, ordinals
 from successor_heads.errors import UserError
 from successor_heads.ndif import explained
 from successor_heads.ordinals import ResolvedClass
@@ -30,8 +30,11 @@ Prompt = str | Sequence[int]
 
 
 def encode(model: TransformersModel, prompts: Sequence[Prompt]) -> dict[str, Int[Tensor, "prompt position"]]:
-    """Model inputs of prompts of any lengths: left-padded ids, attention mask and position ids."""
-    rows = [model.tokenizer(prompt)["input_ids"] if isinstance(prompt, str) else list(prompt) for prompt in prompts]
+    """Model inputs of prompts of any lengths: left-padded ids, attention mask and position ids.
+
+    Before a text stands what the tokenizer puts there, and nothing behind it.
+    """
+    rows = [tokens_of(model.tokenizer, prompt) if isinstance(prompt, str) else list(prompt) for prompt in prompts]
     width = max(map(len, rows))
     # The mask hides the padding, so any id will do: a tokenizer need not have a padding token.
     input_ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
@@ -40,6 +43,12 @@ def encode(model: TransformersModel, prompts: Sequence[Prompt]) -> dict[str, Int
     encoded = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
     # NDIF moves what it is sent to where the model is.
     return encoded if model.remote is True else {name: ids.to(model._module.device) for name, ids in encoded.items()}
+
+
+def tokens_of(tokenizer, text: str) -> list[int]:
+    """The tokens of a prompt: those that the tokenizer puts before a text, and the text's; none that it puts behind."""
+    text_tokens = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return ordinals.tokens_in_front(tokenizer) + text_tokens
 
 
 # Parameters times tokens: what one measurement of a chapter may cost. A forward pass takes about two operations for
@@ -161,12 +170,13 @@ def split_at(tokenizer, text: str, start: int) -> tuple[list[int], int] | None:
     The whole text is tokenized, for its start alone could give other tokens. None where a token reaches
     across `start`, unless by white space only. Tokens behind the answer are left out.
     """
-    encoded = tokenizer(text, return_offsets_mapping=True, verbose=False)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     for place, (first, last) in enumerate(encoded["offset_mapping"]):
         if last > start:
-            if place == 0 or text[first:start].strip():
+            before = ordinals.tokens_in_front(tokenizer) + encoded["input_ids"][:place]
+            if not before or text[first:start].strip():
                 return None
-            return encoded["input_ids"][:place], encoded["input_ids"][place]
+            return before, encoded["input_ids"][place]
     return None
 
 

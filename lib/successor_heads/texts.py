@@ -24,7 +24,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Int
 from torch import Tensor
 
-from successor_heads import models
+from successor_heads import models, ordinals
 from successor_heads.errors import UserError
 
 PILE: dict[str, Any] = {  # keywords of hf_hub_download
@@ -198,14 +198,13 @@ def cut(tokenizer, text: Text, *, n: int, length: int, seed: int) -> Int[Tensor,
     """`n` contexts of `length` tokens from all over the text, fewer if there is no more of it.
 
     Documents stand one after the other, with the end-of-text token between them if there is one; a
-    tokenizer that starts texts with a token of its own starts contexts with it. Contexts of one document
+    tokenizer that starts texts with tokens of its own starts contexts with them. Contexts of one document
     are alike, so no document starts a second one while another has started none. Raises UserError when
     the text is shorter than one context.
     """
     if length < 2:
         raise UserError(f"A context of {length} tokens has no prefix with a next token: choose 2 or more.")
-    bare, usual = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
-    start = usual[:1] if len(usual) > len(bare) and usual[0] == tokenizer.bos_token_id else []
+    start = ordinals.tokens_in_front(tokenizer)
     end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
     room = length - len(start)
     stream: list[int] = []
