@@ -61,13 +61,13 @@ def runs(seeds=range(5), **arms):
     ("table", runs(parts={"held": 0.0})),
     ("rule", runs(parts={"held": 1.0})),
     ("mixed", runs(parts={"held": 0.5})),
-    ("not_learned", runs(parts={"held": 0.0, "seen": 0.6})),
+    ("not_settled", runs(parts={"held": 0.0, "seen": 0.6}, full={"seen": 0.6})),
     ("waiting", runs(seeds=range(4), parts={"held": 0.0})),
     ("waiting", {name: run for name, run in runs(parts={}).items() if "full" not in name}),
     ("not_run", runs()),
     ("not_run", {}),
     ("not_run", runs(seeds=[0], parts={})),
-], ids=["table", "rule", "mixed", "not learned", "four seeds", "no control", "no arm", "nothing", "one seed"])  # fmt: skip
+], ids=["table", "rule", "mixed", "nothing learned", "four seeds", "no control", "no arm", "nothing", "one seed"])  # fmt: skip
 def test_every_verdict_is_reached(key, made):
     verdict = growing.verdict(growing.measure(made))
     assert verdict.key == key
@@ -83,6 +83,14 @@ def test_a_part_of_few_pairs_is_left_open_where_numbers_are_settled():
     assert rows.loc[("months:7-12", "head"), "verdict"] in ("open", "in_part")
     width = rows["held_high"] - rows["held_low"]
     assert width[("months:7-12", "head")] > width[("letters", "head")]
+
+
+def test_a_part_whose_neighbours_are_not_learned_has_no_say():
+    found = growing.measure(runs(parts={"held": 0.0, "seen": 0.6}))  # the lists' control is `full`, which has learned
+    rows = found.generalisation.set_index(["part", "by"])["verdict"]
+    assert rows[("numbers:130-149", "head")] == "not_learned" and rows[("letters", "head")] == "table"
+    said = growing.verdict(found)
+    assert said.key == "table" and "Seen pairs themselves not learned: numbers 130 to 149 (head)" in said.sentence
 
 
 def test_shares_are_counted_over_the_pairs_held_out_and_their_neighbours():

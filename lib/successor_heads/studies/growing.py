@@ -139,7 +139,7 @@ def _generalisation(arm: str, part: str, by: str, by_arm: dict, n_seeds: int) ->
     if len(seeds) < 2:
         return None
     level = 1 - 0.05 / FAMILY[arm]
-    row = {"arm": arm, "part": part, "by": by, "seeds": len(seeds)}
+    row: dict[str, Any] = {"arm": arm, "part": part, "by": by, "seeds": len(seeds)}
     row |= _share("held", held, level)
     with_control = [counts for counts in beside if counts[1]]
     row |= _share("seen", with_control, level)
@@ -194,7 +194,7 @@ def _last_digits(by_arm: dict, n_seeds: int) -> pd.DataFrame:
         ours = np.array([last_digit_share(with_them[seed], by=by) for seed in seeds])
         theirs = np.array([last_digit_share(without[seed], by=by) for seed in seeds])
         mean, low, high = intervals.mean_over_seeds(ours)
-        row = {"by": by, "seeds": len(seeds), "share": mean, "low": low, "high": high}
+        row: dict[str, Any] = {"by": by, "seeds": len(seeds), "share": mean, "low": low, "high": high}
         row |= dict(zip(("without", "without_low", "without_high"), intervals.mean_over_seeds(theirs)))
         rows.append(row)
         p_values += [
@@ -286,17 +286,16 @@ def verdict(found: Found) -> Verdict:
     n = int(rows["seeds"].min())
     if "waiting" in keys:
         return Verdict("waiting", f"{n} of {found.seeds_announced} seeds are there; so far at most {largest} is right.")
-    if "not_learned" in keys:
-        which = ", ".join(sorted(set(rows.loc[rows["verdict"] == "not_learned", "part"])))
-        return Verdict("not_learned", f"The pairs seen of {which} are not learned well enough to ask for the others.")
-    settled, left = rows[rows["verdict"] != "open"], rows[rows["verdict"] == "open"]
-    undecided = ", ".join(_named(row) for _, row in left.iterrows())
-    caveat = f" Not settled: {undecided}." if undecided else ""
+    settled = rows[~rows["verdict"].isin(["open", "not_learned"])]
+    caveat = _listed(" Not settled", rows[rows["verdict"] == "open"])
+    caveat += _listed(" Seen pairs themselves not learned", rows[rows["verdict"] == "not_learned"])
+    if not len(settled):
+        return Verdict("not_settled", f"At most {largest} is right.{caveat}")
     if set(settled["verdict"]) == {"table"}:
         return Verdict(
             "table",
             f"A table: in {n} seeds, of successors never shown in order at most {largest} is right, "
-            f"of their neighbours at least {rows['seen'].min():.2f}.{caveat} That a rare seed differs is not excluded.",
+            f"of their neighbours at least {settled['seen'].min():.2f}.{caveat} That a rare seed differs is not excluded.",
         )
     if set(settled["verdict"]) == {"rule"}:
         least = settled["held"].min()
@@ -313,6 +312,10 @@ PART_NAMES = {
 def _named(row: pd.Series) -> str:
     """A part and how it was asked: "all letters (head)"."""
     return f"{PART_NAMES[row['part']]} ({row['by']})"
+
+
+def _listed(why: str, rows: pd.DataFrame) -> str:
+    return f"{why}: {', '.join(_named(row) for _, row in rows.iterrows())}." if len(rows) else ""
 
 
 def draw_generalisation(found: Found, arm: str = "parts") -> list[Figure]:
