@@ -46,6 +46,16 @@ rule grown:
         expand(RUN_RECORDS + "/{name}.json", name=[*GROWN, *ZOO]),
 
 
+# One wave of what was announced: snakemake --snakefile grow.smk --cores 2 wave1
+for wave in announced.waves():
+
+    rule:
+        name:
+            f"wave{wave}"
+        input:
+            expand(RUN_RECORDS + "/succession/{name}.json", name=announced.runs(of=[wave])),
+
+
 # A model that is there is not grown again: a changed library would otherwise cost a night.
 rule grow:
     output:

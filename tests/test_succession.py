@@ -291,6 +291,8 @@ def test_experiments_name_arms_that_exist_and_say_what_they_expect():
 def test_a_wave_is_run_seed_by_seed():
     first_wave = [announced.run_of(name) for name in list(announced.runs())[:6]]
     assert [seed for _, seed in first_wave] == [0, 0, 0, 1, 1, 1]
+    by_wave = [name for wave in announced.waves() for name in announced.runs(of=[wave])]
+    assert by_wave == list(announced.runs())
 
 
 RECORDED = observe.stored(observe.ANNOUNCED_RUNS)

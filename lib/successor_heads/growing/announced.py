@@ -19,16 +19,20 @@ def experiments() -> dict[str, Any]:
     return yaml.safe_load(FILE.read_text(encoding="utf8"))
 
 
-def runs() -> dict[str, str]:
-    """Name of each run -> its options, in the order in which they are run.
+def waves() -> list[int]:
+    """The waves in which the arms are run, the most valuable first."""
+    return sorted({arm["wave"] for arm in experiments()["arms"].values()})
+
+
+def runs(*, of: list[int] | None = None) -> dict[str, str]:
+    """Name of each run -> its options, in the order in which they are run; of some waves, or of all.
 
     Wave after wave, and within a wave all arms of one seed before the next: wherever it stops, arms have equal seeds.
     """
     its = experiments()
-    waves = sorted({arm["wave"] for arm in its["arms"].values()})
     return {
         f"{name}-seed{seed}": options(arm, its["common"]["options"], seed)
-        for wave in waves
+        for wave in (waves() if of is None else of)
         for seed in its["common"]["seeds"]
         for name, arm in its["arms"].items()
         if arm["wave"] == wave
