@@ -91,11 +91,13 @@ def main():
 
 def stop_is_noted():
     """A list that is filled when somebody stops the build with Ctrl-C, which Snakemake reports like a failure."""
-    stopped, as_before = [], signal.getsignal(signal.SIGINT)
+    stopped: list[int] = []
+    as_before = signal.getsignal(signal.SIGINT)
 
     def note(number, frame):
         stopped.append(number)
-        as_before(number, frame)
+        if callable(as_before):  # not where Ctrl-C is ignored, as in a job started with nohup
+            as_before(number, frame)
 
     signal.signal(signal.SIGINT, note)
     return stopped
