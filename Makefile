@@ -111,7 +111,7 @@ serve: book
 clean:
 	rm -rf _build .snakemake
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { echo "The book needs Python 3.11, 3.12 or 3.13: name one, as in make PYTHON=python3.12 $(MAKECMDGOALS)." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	@# First torch alone, which is the only package to look for on PyTorch's page; then what it needs, the lock and the book.
