@@ -3,6 +3,7 @@ import re
 import shutil
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import huggingface_hub.constants
@@ -11,7 +12,8 @@ import safetensors.torch
 import torch
 import transformers
 
-from successor_heads import anatomy, models, ordinals
+from conftest import CONFIGS, random_module
+from successor_heads import anatomy, models, ordinals, streaming
 from successor_heads.errors import UserError
 from successor_heads.scores import score_heads
 
@@ -47,6 +49,13 @@ def sentence_of(name, **options):
     sentence = str(caught.value)
     assert "\n" not in sentence and sentence.endswith(".") and len(sentence) < 400
     return sentence
+
+
+def streamed_sentence_of(name):
+    """The one sentence that streaming fails with, on the same folder."""
+    with pytest.raises(UserError) as caught:
+        streaming.Checkpoint(str(name))
+    return str(caught.value)
 
 
 def test_a_local_folder_becomes_a_model_to_trace(model):
@@ -189,8 +198,108 @@ def test_truncated_weights(broken, kept):
 
 def test_a_page_saved_in_place_of_weights(broken):
     folder = broken()
-    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n" * 3)
+    (folder / "model.safetensors").write_text("<!doctype html>\n" * 30)
     assert "the weights cannot be read" in sentence_of(folder)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_what_git_leaves_in_place_of_a_large_file_is_named(broken, file):
+    folder = broken()
+    (folder / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n")
+    for read in (sentence_of, streamed_sentence_of):
+        assert f"{file} of {folder} is a pointer of Git LFS" in read(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [
+        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}, "bitsandbytes"),
+        ({"quantization_config": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}, "load_in_4bit"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "gptq"),
+        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "awq"),
+        (
+            {"quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized"}},
+            "compressed-tensors",
+        ),
+        ({"compression_config": {"format": "int-quantized"}}, "unnamed"),
+        ({"text_config": {"quantization_config": {"quant_method": "fp8"}}}, "fp8"),
+    ],
+)
+def test_what_its_config_says_was_quantised_is_refused_on_either_path(broken, config, method):
+    folder = broken()
+    models.load(str(folder))
+    edit_config(folder, **config)
+    for read in (sentence_of, streamed_sentence_of):
+        assert re.search(f"is quantised .*says {method}.*before it was quantised", read(folder))
+
+
+@pytest.mark.parametrize(
+    ("stored", "dtype"),
+    [("weight", torch.int8), ("weight", torch.uint8), ("weight", torch.float8_e4m3fn), ("qweight", torch.int32)],
+)
+def test_codes_of_a_quantisation_are_refused_where_the_config_is_silent(broken, stored, dtype):
+    """As an old GPTQ, whose own file says what was done; or an 8-bit file, of which transformers would take the codes."""
+    folder, layer = broken("llama"), "model.layers.1.mlp.down_proj."
+    edit_weights(folder, lambda weights: weights.update({layer + "mask": torch.ones(3, dtype=torch.uint8)}))
+    models.load(str(folder))  # a mask is no weight
+
+    def quantise(weights):
+        weights[layer + stored] = (weights.pop(layer + "weight") * 20).to(dtype)
+
+    edit_weights(folder, quantise)
+    for read in (sentence_of, streamed_sentence_of):
+        assert re.search(f"{layer}{stored} of .* is stored as .*before it was quantised", read(folder))
+
+
+def save_over(folder, *, seed):
+    """Shards and their index of another random model, or of the same, beside the one file."""
+    module = models.load(str(folder))._module if seed is None else random_module(CONFIGS["gpt_neox"], seed=seed)
+    module.save_pretrained(folder / "other", max_shard_size="20KB")
+    for path in [*(folder / "other").glob("model-*"), folder / "other" / "model.safetensors.index.json"]:
+        path.rename(folder / path.name)
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_a_folder_that_was_saved_over_gives_one_model_or_none(broken, seed):
+    folder = broken()
+    save_over(folder, seed=seed)
+    one_file = safetensors.torch.load_file(folder / "model.safetensors")["gpt_neox.embed_in.weight"]
+    if seed is None:
+        assert torch.equal(models.load(str(folder))._module.gpt_neox.embed_in.weight, one_file)
+        assert [*streaming.Checkpoint(str(folder)).files] == ["model.safetensors"]
+    else:
+        for read in (sentence_of, streamed_sentence_of):
+            assert "holds two different sets of weights" in read(folder)
+    # An index without its files is no second set, for transformers looks at the one file first.
+    for path in folder.glob("model-00002-*"):
+        path.unlink()
+    assert torch.equal(models.load(str(folder))._module.gpt_neox.embed_in.weight, one_file)
+    assert torch.equal(streaming.Checkpoint(str(folder)).take("gpt_neox.embed_in.weight"), one_file)
+
+
+def test_an_adapter_is_named_and_beside_a_model_it_is_said_that_it_is_not_applied(broken, caplog):
+    folder = broken()
+    models.load(str(folder))
+    assert not caplog.messages
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    models.describe(str(folder))
+    models.load(str(folder))
+    assert len(caplog.messages) == 1 and "an adapter (adapter_config.json), which is not applied" in caplog.text
+    (folder / "config.json").unlink()
+    assert "is an adapter and not a whole model" in sentence_of(folder)
+
+
+def test_a_folder_that_has_the_name_of_a_hub_model_is_said_to_be_read(broken, caplog, monkeypatch):
+    folder = broken()
+    monkeypatch.chdir(folder.parent.parent)
+    name = f"{folder.parent.name}/broken"
+    models.describe(f"./{name}")
+    assert not caplog.messages
+    models.describe(name)
+    models.load(name)
+    assert caplog.messages == [
+        f"{name} is read from the folder of that name here, not from the hub: write ./{name} if that is meant."
+    ]
 
 
 def test_a_missing_shard(broken):
@@ -291,6 +400,13 @@ class Hub(BaseHTTPRequestHandler):
         "org/gated-anonymous": (401, "GatedRepo"),
         "org/missing": (401, "RepoNotFound"),
         "org/down": (500, ""),
+        "org/busy": (429, ""),
+        "org/expired": (401, ""),
+        "org/unfit": (401, "GatedRepo"),
+    }
+    messages = {
+        "org/expired": 'User Access Token "mine" is expired',
+        "org/unfit": "Invalid credentials in Authorization header",
     }
 
     def __init__(self, *args, folder, asked, **kwargs):
@@ -311,7 +427,9 @@ class Hub(BaseHTTPRequestHandler):
         name = re.search("org/[a-z-]+", path).group()
         if name in self.refusals:
             status, code = self.refusals[name]
-            self.answer(status, X_Error_Code=code)
+            self.answer(status, X_Error_Code=code, X_Error_Message=self.messages.get(name, "No."))
+        elif name == "org/portal":
+            self.answer(200, b"<!doctype html><title>Log in</title>")
         elif path.startswith("/api/"):
             self.describe(path)
         else:
@@ -384,7 +502,13 @@ def test_what_the_hub_refuses(hub):
     assert "set HF_TOKEN" in sentence_of("org/gated-anonymous")
     assert "The hub has no model 'org/missing'" in sentence_of("org/missing")
     assert "has no revision 'step7'" in sentence_of("org/good", revision="step7")
-    assert "org/down" in sentence_of("org/down")
+    assert "server fails at the moment (500), so org/down" in sentence_of("org/down")
+    assert "asked too often" in sentence_of("org/busy") and "(429)" in sentence_of("org/busy")
+    assert "access token that it was sent for org/expired (User Access Token … is expired)" in sentence_of(
+        "org/expired"
+    )
+    assert "access token that it was sent for org/unfit (Invalid credentials" in sentence_of("org/unfit")
+    assert "a network does that wants a login" in sentence_of("org/portal")
     assert "neither a folder nor a hub id" in sentence_of("not a name")
     assert "neither a folder nor a hub id" in sentence_of("too/many/parts")
 
@@ -413,3 +537,50 @@ def test_no_network(hub, monkeypatch, offline):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     assert "the hub cannot be reached" in sentence_of("org/good")
+
+
+@pytest.mark.parametrize(
+    "trouble", ["nobody answers", "offline", "proxy", "offline behind a proxy", "too often", "a login page"]
+)
+def test_a_whole_model_in_the_hubs_cache_is_taken_from_there_and_nobody_is_asked(
+    hub, checkpoints, monkeypatch, trouble
+):
+    models.load("org/good")
+    asked = len(hub)
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("waited for another try"))
+    monkeypatch.setattr(models, "snapshot_download", lambda *args, **options: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", "offline" in trouble)
+    if "proxy" in trouble:
+        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    if trouble == "nobody answers":
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setitem(Hub.refusals, "org/good", (429, "") if trouble == "too often" else (200, ""))
+    for revision in (None, "main", COMMIT):
+        model, checkpoint = (
+            models.load("org/good", revision=revision),
+            streaming.Checkpoint("org/good", revision=revision),
+        )
+        assert models.revision_of(model) == checkpoint.revision == COMMIT
+        assert torch.equal(checkpoint.take("lm_head.weight"), model._module.lm_head.weight)
+    assert len(hub) == asked
+
+
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_what_is_missing_of_a_model_in_the_hubs_cache_is_fetched(hub, missing):
+    (models.load("org/good"), hub.clear())
+    (path,) = Path(huggingface_hub.constants.HF_HUB_CACHE).glob(f"*/snapshots/*/{missing}")
+    path.resolve().unlink()  # the link stays, and leads nowhere
+    assert models.revision_of(models.load("org/good")) == COMMIT
+    assert missing in hub
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_proxy_that_cannot_be_used_is_named(hub, monkeypatch, offline):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setenv("ALL_PROXY", "socks9://127.0.0.1:9")
+    huggingface_hub.close_session()  # one that was opened without it
+    try:
+        assert re.search("hub cannot be reached through the proxy .*: check ALL_PROXY", sentence_of("org/good"))
+    finally:
+        monkeypatch.delenv("ALL_PROXY")
+        huggingface_hub.close_session()

@@ -309,7 +309,6 @@ class GPT2(Anatomy):
         {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "hidden_size": "n_embd"}
     )
     config_silent = MappingProxyType({**Anatomy.config_silent, "tie_word_embeddings": True})
-    older_names = (("transformer.", ""),)
 
     def _value(self, layer, part):
         # Each input's row, and the bias, hold all queries, then all keys, then all values.

@@ -9,25 +9,30 @@
     model = models.load("~/models/SmolLM2-135M-Instruct.Q4_1.gguf")
 
 A hub model is first brought to disk, the config before the weights, and read from there like any
-other folder. Whatever can be wrong with a model a reader names is a UserError.
+other folder. One that lies whole in the hub's cache is taken from there, and the hub is not asked:
+`hf download` brings a newer one. Whatever can be wrong with a model a reader names is a UserError.
 """
 
 import copy
 import io
 import json
+import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import huggingface_hub.errors as hub_errors
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import logging as hub_logging
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import nn
 
@@ -46,6 +51,13 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 SPREAD: Literal["auto"] = "auto"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 WEIGHT_PATTERN = "model*.safetensors"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+# What a safetensors file calls the numbers that can be read as they are.
+STORED_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+ADAPTER = "adapter_config.json"
+UNQUANTISED = "take the model as it was before it was quantised."
+FETCHED = "the files"
+LFS_POINTER = b"version https://git-lfs"
 SMALL_PATTERNS = ["*.json", *TOKENIZER_FILES, "merges.txt"]
 NO_SAFETENSORS = "{} has no model.safetensors, and weights in other formats are not read: convert them."
 
@@ -312,6 +324,12 @@ def spreading() -> Literal["auto"]:
     return SPREAD
 
 
+@cache
+def say(sentence: str) -> None:
+    """Tell the reader, once, what was understood in one of two ways; stderr shows it unless logging says otherwise."""
+    logging.getLogger("successor_heads").warning(sentence)
+
+
 def is_hub_id(name: str) -> bool:
     """Whether a name is to be looked up on the hub."""
     elsewhere = ("grown/", published.PREFIX, ".", "/", "~")
@@ -336,13 +354,18 @@ def open_gguf(name: str, *, revision: str | None = None) -> "GGUFFile":
         raise UserError(f"{name} is not on the hub and has no revisions: leave the revision out.")
     if not path.is_file():
         raise UserError(f"There is no file {name}: give the path of a GGUF file, the folder of a model, or a hub id.")
+    check_no_pointer(name, path)
     return GGUFFile(path)
 
 
 def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
-    """The folder that holds the model; of a hub model, the files that `patterns` name are fetched."""
+    """The folder that holds the model; of a hub model that is not whole on disk, the files of `patterns` are fetched."""
     if is_hub_id(name):
-        with explained(name, "the files", revision):
+        with explained(name, "what lies in the hub's cache"):
+            found = _whole_snapshot(name, revision)
+        if found:
+            return found
+        with explained(name, FETCHED, revision):
             return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     if revision is not None:
         raise UserError(f"{name} is not on the hub and has no revisions: leave the revision out.")
@@ -356,7 +379,104 @@ def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         raise UserError(f"There is no folder {name}: give the folder of a saved model, or a hub id.")
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
+        say(f"{name} is read from the folder of that name here, not from the hub: write ./{name} if that is meant.")
     return folder
+
+
+def _whole_snapshot(name: str, revision: str | None) -> Path | None:
+    """The folder of a hub model in the hub's cache, where nothing of it is missing."""
+    repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
+    reference = repository / "refs" / (revision or constants.DEFAULT_REVISION)
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else str(revision)
+    folder = repository / "snapshots" / commit
+    # A link to a file that was not fetched to its end leads nowhere, and is no file.
+    has_all_else = (folder / "config.json").is_file() and any((folder / file).is_file() for file in TOKENIZER_FILES)
+    if not has_all_else:
+        return None
+    weights = weight_files(folder)
+    return folder if weights and all((folder / file).is_file() for file in weights) else None
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Names of the files that hold the weights, in transformers' own order of preference: one file before several.
+
+    None of them where there is neither; those that an index lists need not be there.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [WEIGHTS]
+    return _files_of_index(folder)
+
+
+def _files_of_index(folder: Path) -> list[str]:
+    if not (folder / INDEX).is_file():
+        return []
+    return sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+
+
+def check_one_set(name: str, folder: Path) -> None:
+    """Refuse a folder that was saved over, so that it holds two models. Raises UserError.
+
+    Two sets of files are one model where every tensor begins with the same row: training leaves none as it was.
+    """
+    several = _files_of_index(folder)
+    paths = [folder / file for file in several if file != WEIGHTS]
+    # An index that was left behind without its files does no harm.
+    if not (folder / WEIGHTS).is_file() or not paths or not all(path.is_file() for path in paths):
+        return
+    found = {}
+    for path in paths:
+        with safe_open(path, "pt") as file:
+            found |= {tensor: _first_row(file, tensor) for tensor in file.keys()}
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        is_same = set(file.keys()) == set(found) and all(
+            torch.equal(_first_row(file, tensor), row) for tensor, row in found.items()
+        )
+    if not is_same:
+        raise UserError(
+            f"{name} holds two different sets of weights, {WEIGHTS} and the {len(paths)} files that {INDEX} lists: "
+            "move away the one that is not meant."
+        )
+
+
+def _first_row(file: safe_open, tensor: str) -> torch.Tensor:
+    numbers = file.get_slice(tensor)
+    return numbers[:1] if numbers.get_shape() else file.get_tensor(tensor)
+
+
+def check_stored(name: str, tensor: str, dtype: str) -> None:
+    """Refuse a weight that a safetensors file holds as codes of a quantisation. Raises UserError.
+
+    Other tensors, such as the masks in older files, may be stored in any way: they are not read.
+    """
+    if dtype not in STORED_DTYPES and "weight" in tensor.rpartition(".")[2]:
+        raise UserError(
+            f"The tensor {tensor} of {name} is stored as {dtype}, and only {', '.join(STORED_DTYPES)} are read: "
+            f"{UNQUANTISED}"
+        )
+
+
+def _check_unquantised(name: str, values: dict[str, Any]) -> None:
+    """Refuse what a config.json says was quantised, before anything large is fetched. Raises UserError."""
+    for part in (values, values.get("text_config") or {}):
+        about = part.get("quantization_config") or part.get("compression_config")
+        if about:
+            method = about.get("quant_method") or next(
+                (key for key, value in about.items() if value is True), "unnamed"
+            )
+            raise UserError(
+                f"{name} is quantised (its config.json says {method}), and weights in that form are not read: "
+                f"{UNQUANTISED}"
+            )
+
+
+def check_no_pointer(name: str, path: Path) -> None:
+    """Refuse what git leaves in place of a large file that it has not fetched. Raises UserError."""
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise UserError(
+                f"{path.name} of {name} is a pointer of Git LFS and not the file itself: run git lfs pull there."
+            )
 
 
 def _read_json(name: str, revision: str | None) -> tuple[Path, dict[str, Any]]:
@@ -364,11 +484,21 @@ def _read_json(name: str, revision: str | None) -> tuple[Path, dict[str, Any]]:
     folder = _folder(name, revision, patterns=["config.json"])
     path = folder / "config.json"
     if not path.is_file():
+        if (folder / ADAPTER).is_file():
+            raise UserError(
+                f"{name} is an adapter and not a whole model: merge it into its base model, and save that with its "
+                "tokenizer."
+            )
         raise UserError(f"{name} has no config.json: give the folder or hub id of a complete saved model.")
+    check_no_pointer(name, path)
     with explained(name, "config.json"):
         values = dict(json.loads(path.read_text(encoding="utf-8")))
     # Refuse a family that is not supported before gigabytes of its weights are fetched.
     anatomy.family_of(str(values.get("model_type")))
+    with explained(name, "config.json"):
+        _check_unquantised(name, values)
+    if (folder / ADAPTER).is_file():
+        say(f"Beside the model in {name} lies an adapter ({ADAPTER}), which is not applied: merge it to score it.")
     return folder, values
 
 
@@ -378,8 +508,11 @@ def _with_small_files(name: str, folder: Path) -> Path:
         # The folder of a snapshot is named after its commit, which pins every later download.
         folder = _folder(name, folder.name, patterns=SMALL_PATTERNS)
     # Without these files transformers would build an empty tokenizer and say nothing.
-    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+    found = [folder / file for file in TOKENIZER_FILES if (folder / file).is_file()]
+    if not found:
         raise UserError(f"{name} has no tokenizer: save its tokenizer.json next to the weights.")
+    for path in found:
+        check_no_pointer(name, path)
     return folder
 
 
@@ -388,9 +521,16 @@ def _read_weights(
 ) -> nn.Module:
     from transformers import AutoModelForCausalLM
 
-    if not any(folder.glob(WEIGHT_PATTERN)):
-        raise UserError(NO_SAFETENSORS.format(name))
     with explained(name, "the weights"):
+        files = weight_files(folder)
+        if not files:
+            raise UserError(NO_SAFETENSORS.format(name))
+        for path in (folder / file for file in files):
+            check_no_pointer(name, path)
+            with safe_open(path, "pt") as opened:
+                for tensor in opened.keys():
+                    check_stored(name, tensor, opened.get_slice(tensor).get_dtype())
+        check_one_set(name, folder)
         module, report = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
@@ -455,7 +595,7 @@ def explained(name: str, part: str, revision: str | None = None) -> Iterator[Non
     except UserError:
         raise
     except Exception as error:  # whatever a broken file makes transformers raise
-        raise UserError(_sentence(error, name, part, revision)) from error
+        raise UserError(sentence(error, name, part, revision)) from error
 
 
 @contextmanager
@@ -464,17 +604,17 @@ def _quiet() -> Iterator[None]:
     if "transformers" not in sys.modules:
         yield
         return
-    from transformers.utils import logging
+    from transformers.utils import logging as their_logging
 
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity(logging.CRITICAL)
+    bars, verbosity = their_logging.is_progress_bar_enabled(), their_logging.get_verbosity()
+    their_logging.disable_progress_bar()
+    their_logging.set_verbosity(their_logging.CRITICAL)
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        their_logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            their_logging.enable_progress_bar()
 
 
 @contextmanager
@@ -488,8 +628,19 @@ def quiet_hub() -> Iterator[None]:
         hub_logging.set_verbosity(verbosity)
 
 
-def _sentence(error: Exception, name: str, part: str, revision: str | None) -> str:
+def sentence(error: Exception, name: str, part: str, revision: str | None = None) -> str:
+    """What went wrong while `part` of a model was read, and what to do."""
+    if isinstance(error, hub_errors.LocalEntryNotFoundError) and isinstance(error.__cause__, hub_errors.HfHubHTTPError):
+        error = error.__cause__  # the hub was reached, and this is what it said
+    status = error.response.status_code if isinstance(error, hub_errors.HfHubHTTPError) else 0
     match error:
+        case hub_errors.HfHubHTTPError() if status == 401 and re.search(
+            "token|credential", _said(error), re.IGNORECASE
+        ):
+            return (
+                f"The hub does not accept the access token that it was sent for {name} ({_said(error)}): set HF_TOKEN to "
+                "one that is valid, or run hf auth login."
+            )
         case hub_errors.GatedRepoError():
             return (
                 f"{name} is gated: accept its licence on https://huggingface.co/{name} and set HF_TOKEN "
@@ -502,8 +653,25 @@ def _sentence(error: Exception, name: str, part: str, revision: str | None) -> s
             )
         case hub_errors.RevisionNotFoundError():
             return f"{name} has no revision '{revision}': choose a branch, tag or commit of its page on the hub."
+        case hub_errors.HfHubHTTPError() if status == 429:
+            return (
+                f"The hub was asked too often from here and hands out nothing of {name} now (429): wait some minutes, or "
+                "set HF_TOKEN, with which the limit is higher."
+            )
+        case hub_errors.HfHubHTTPError() if status >= 500:
+            return f"The hub's server fails at the moment ({status}), so {name} cannot be fetched: try again later."
         case hub_errors.HFValidationError():
             return f"'{name}' is neither a folder nor a hub id of the form owner/name: check the name."
+        case _ if part == FETCHED and (type(error).__name__ == "ProxyError" or _is_about_proxies(error)):
+            return (
+                f"{name} is not on this machine and the hub cannot be reached through the proxy that the environment "
+                f"names ({reason(error)}): check {', '.join(_proxy_variables())}."
+            )
+        case json.JSONDecodeError() | hub_errors.FileMetadataError() if part == FETCHED:
+            return (
+                f"Something else than the hub answered when {name} was asked for, as a network does that wants a login: "
+                "open a page in a browser, and try again."
+            )
         case hub_errors.LocalEntryNotFoundError() | ConnectionError():
             return (
                 f"{name} is not on this machine and the hub cannot be reached: check the network (and "
@@ -511,8 +679,25 @@ def _sentence(error: Exception, name: str, part: str, revision: str | None) -> s
             )
         case MemoryError() | torch.OutOfMemoryError():
             return f"{name} does not fit into memory: choose a narrower dtype, another device or a smaller model."
+        case ImportError() if "sentencepiece" in str(error) or "protobuf" in str(error):
+            return f"The tokenizer of {name} is a tokenizer.model of SentencePiece, which takes two packages more: run pip install sentencepiece protobuf."
         case _:
             return f"In {name}, {part} cannot be read ({reason(error)}): get the files again, complete and undamaged."
+
+
+def _said(error: hub_errors.HfHubHTTPError) -> str:
+    """What the hub says about a refusal, without the part of a token that it may quote."""
+    return re.sub('".*?"', "…", error.response.headers.get("X-Error-Message", ""))
+
+
+def _proxy_variables() -> list[str]:
+    """The variables of the environment that name a proxy."""
+    return [variable for variable in os.environ if re.fullmatch("(all|https?)_proxy", variable.lower())]
+
+
+def _is_about_proxies(error: Exception) -> bool:
+    """Whether an error comes of a proxy of a kind that the HTTP library does not know."""
+    return bool(_proxy_variables()) and re.search("proxy|socks", str(error), re.IGNORECASE) is not None
 
 
 def reason(error: Exception) -> str:

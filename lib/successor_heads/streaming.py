@@ -49,7 +49,6 @@ from successor_heads.scores import HeadScores, score_heads
 if TYPE_CHECKING:
     from successor_heads.gguf_files import GGUFFile, Layout, Stored
 
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 # Rows with less than this between them are fetched in one go: a request, or a seek, costs more.
 GAP_BYTES = 16 << 10
 CHUNK_BYTES = 4 << 20
@@ -134,8 +133,10 @@ class HubFile:
                     buffer[done : done + len(part)] = part
                     done += len(part)
                 reason = "the answer was too short"
-            except (UserError, HfHubHTTPError):
+            except UserError:
                 raise
+            except HfHubHTTPError as error:  # such as a token that has expired meanwhile
+                raise UserError(models.sentence(error, self.name, models.FETCHED)) from error
             except Exception as error:  # whatever a broken connection makes the HTTP library raise
                 reason = models.reason(error)
             failures = failures + 1 if done == before else 0
@@ -180,24 +181,27 @@ class HubFile:
 def _open_files(name: str, folder: Path) -> dict[str, DiskFile | HubFile]:
     """The files that hold the weights, by name: those on disk, also in the hub's cache, are read there."""
     with models.explained(name, "the list of its weights"):
-        index = folder / "model.safetensors.index.json"
-        files = ["model.safetensors"]
-        if index.is_file():
-            files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
 
         def open_file(file: str) -> DiskFile | HubFile:
             if (folder / file).is_file():
+                models.check_no_pointer(name, folder / file)
                 return DiskFile(folder / file)
             if models.is_hub_id(name):
                 return HubFile(name, file, commit=folder.name)
             raise FileNotFoundError(file)
 
+        files = models.weight_files(folder)
+        models.check_one_set(name, folder)
+        if models.is_hub_id(name) and models.WEIGHTS not in files:
+            # Nothing on disk tells whether the hub has the one file that goes before an index.
+            with suppress(EntryNotFoundError):
+                return {models.WEIGHTS: open_file(models.WEIGHTS)}
+        if not files:
+            raise UserError(models.NO_SAFETENSORS.format(name))
         try:
             with ThreadPoolExecutor(HUB_THREADS) as pool:
                 return dict(zip(files, pool.map(open_file, files)))
         except (FileNotFoundError, EntryNotFoundError) as error:
-            if not index.is_file():
-                raise UserError(models.NO_SAFETENSORS.format(name)) from error
             raise UserError(
                 f"{name} lacks one of the {len(files)} files that hold its weights: complete it."
             ) from error
@@ -257,11 +261,12 @@ def _read_header(name: str, file_name: str, file: DiskFile | HubFile) -> tuple[d
         entries = {}
         for tensor, place in header.items():
             begin, end = (8 + length + offset for offset in place["data_offsets"])
-            if place["dtype"] not in DTYPES:
-                # Masks and quantised weights; only if one is asked for is it an error.
+            models.check_stored(name, tensor, place["dtype"])
+            if place["dtype"] not in models.STORED_DTYPES:
+                # A mask, for one; only if it is asked for is it an error.
                 entries[tensor] = place["dtype"]
                 continue
-            dtype, shape = DTYPES[place["dtype"]], tuple(place["shape"])
+            dtype, shape = models.STORED_DTYPES[place["dtype"]], tuple(place["shape"])
             if end > file.size or end - begin != math.prod(shape) * dtype.itemsize:
                 raise ValueError("it ends too early")
             entries[tensor] = Entry(file, dtype, shape, begin, end - begin)
@@ -479,8 +484,8 @@ class Checkpoint:
             )
         if isinstance(entry, str):
             raise UserError(
-                f"The tensor {name} of {self.name} is stored as {entry}, and only {', '.join(DTYPES)} are read: take "
-                "the model as it was before it was quantised."
+                f"The tensor {name} of {self.name} is stored as {entry}, and only {', '.join(models.STORED_DTYPES)} are "
+                f"read: {models.UNQUANTISED}"
             )
         return entry
 
@@ -488,7 +493,10 @@ class Checkpoint:
         """Where a tensor lies, under its name or an older one; a word for its numbers where they cannot be read."""
         if self.gguf is not None:
             return self._find_in_gguf(self.gguf, name)
-        older = [old + name.removeprefix(new) for new, old in self.anatomy.older_names if name.startswith(new)]
+        # transformers also takes the names of a model that was saved without its head, such as layers.0 for model.layers.0.
+        whole = self.anatomy.blocks_path.partition(".")[0] + "."
+        names = (*self.anatomy.older_names, (whole, ""))
+        older = [old + name.removeprefix(new) for new, old in names if name.startswith(new)]
         return next((self.entries[stored] for stored in (name, *older) if stored in self.entries), None)
 
     def _find_in_gguf(self, gguf: "GGUFFile", name: str) -> Entry | str | None:
