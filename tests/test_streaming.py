@@ -1,6 +1,7 @@
 """A streamed score is the loaded one, bit for bit, wherever the bytes come from and whatever happens to them."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ import torch
 from transformers import Gemma3Config
 
 from conftest import CONFIGS, MORE_CONFIGS, random_module
-from successor_heads import anatomy, cli, models, ordinals, scores, streaming
+from successor_heads import anatomy, cli, models, ordinals, scores, streaming, texts
 from successor_heads.errors import UserError
 from successor_heads.planted import FAMILIES, words
 from successor_heads.planted.plant import Plan, plant
@@ -313,6 +314,26 @@ def test_a_cache_that_cannot_be_written_to_does_no_harm(checkpoints, cache):
     cache.parent.mkdir(exist_ok=True)
     cache.write_text("a file where the folder should be")
     assert_equal(streamed(checkpoints["llama"])[1], loaded(checkpoints["llama"]))
+
+
+def nobody(monkeypatch):
+    """No HOME, and a number to which no user belongs, as in a container that is run under one."""
+    for variable in ("HOME", "XDG_CACHE_HOME", "SUCCESSOR_HEADS_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with pytest.raises(RuntimeError):
+        Path("~").expanduser()
+
+
+def test_a_user_without_a_home_goes_without_a_cache(checkpoints, monkeypatch):
+    expected = loaded(checkpoints["llama"])
+    nobody(monkeypatch)
+    assert_equal(streamed(checkpoints["llama"])[1], expected)
+    assert "no home folder that ~/model could begin with" in sentence_of("~/model")
+    with pytest.raises(UserError, match="set SUCCESSOR_HEADS_CACHE to a folder"):
+        models.load("published/smollm2")
+    with pytest.raises(UserError, match="no home folder that ~/texts could begin with"):
+        texts.read("~/texts")
 
 
 # Bad checkpoints

@@ -76,9 +76,25 @@ def test_folders_are_read_and_what_is_wrong_with_them_is_said(tmp_path):
     (tmp_path / "c.bin").write_bytes(b"\xff\xfe")
     read = texts.read(str(tmp_path))
     assert sorted(read.documents) == ["", "Monday"] and read.natural
+    assert read.note.startswith("Of ") and "2 text files were read and 1 others left out" in read.note
+    assert read.note.endswith(": c.bin.")
     (tmp_path / "d.txt").write_bytes(b"Monday \xff\xfe")
     with pytest.raises(UserError, match=r"d\.txt is not UTF-8 \(at byte 7\)"):
         texts.read(str(tmp_path))
+
+
+def test_of_a_folder_regular_files_are_read_in_any_case_and_without_their_byte_order_mark(tmp_path):
+    (tmp_path / "BOOK.TXT").write_bytes("Monday\r\nTuesday".encode("utf-8-sig"))
+    assert (tmp_path / "BOOK.TXT").read_text(encoding="utf8").startswith("\ufeff"), "there is one to be taken off"
+    (tmp_path / "Plain.Md").write_text("Wednesday", encoding="utf8")
+    (tmp_path / "linked.rst").symlink_to(tmp_path / "Plain.Md")
+    assert texts.read(str(tmp_path)).note == ""
+    (tmp_path / "notes.md").mkdir()
+    (tmp_path / "notes.md" / "within.txt").write_text("Thursday", encoding="utf8")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere.txt")
+    read = texts.read(str(tmp_path))
+    assert sorted(read.documents) == ["Monday\nTuesday", "Thursday", "Wednesday", "Wednesday"]
+    assert "4 text files were read and 2 others left out" in read.note and read.note.endswith(": gone.txt, notes.md.")
 
 
 def test_text_of_each_source_is_marked_and_the_seed_decides_its_order():

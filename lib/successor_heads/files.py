@@ -18,6 +18,14 @@ DEFAULT_MODEL = "grown/pythia"
 RECORDS, RECORDS_VARIABLE = "_build/records", "SUCCESSOR_HEADS_RECORDS"
 
 
+def with_home(path: str) -> Path:
+    """The path, with the user's home folder for a leading ~. Raises UserError for a user who has none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # in a container, say, that runs under a number to which no user belongs
+        raise UserError(f"There is no home folder that {path} could begin with: write the path out in full.") from error
+
+
 def slug(model_name: str) -> str:
     """A model's name as the name of a folder: grown/pythia is grown__pythia."""
     return model_name.strip("/").replace("/", "__")

@@ -36,7 +36,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import nn
 
-from successor_heads import anatomy, published
+from successor_heads import anatomy, files, published
 from successor_heads.errors import UserError
 
 # What only a model in memory needs is imported where it is used: it takes longer than to score a streamed one.
@@ -338,7 +338,7 @@ def is_hub_id(name: str) -> bool:
 
 def is_gguf(name: str) -> bool:
     """Whether a name is that of a GGUF file, by its suffix, or by its first bytes as in Ollama's folder."""
-    path = Path(name).expanduser()
+    path = files.with_home(name)
     if name.endswith(".gguf") or not path.is_file():
         return name.endswith(".gguf")
     with path.open("rb") as file:
@@ -349,7 +349,7 @@ def open_gguf(name: str, *, revision: str | None = None) -> "GGUFFile":
     """The GGUF file of that name. Raises UserError where there is none, or none that can be read."""
     from successor_heads.gguf_files import GGUFFile
 
-    path = Path(name).expanduser()
+    path = files.with_home(name)
     if revision is not None:
         raise UserError(f"{name} is not on the hub and has no revisions: leave the revision out.")
     if not path.is_file():
@@ -376,7 +376,7 @@ def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
         return ZOO / name.removeprefix("grown/")
     if name.startswith(published.PREFIX):
         return published.folder_of(name)
-    folder = Path(name).expanduser()
+    folder = files.with_home(name)
     if not folder.is_dir():
         raise UserError(f"There is no folder {name}: give the folder of a saved model, or a hub id.")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
@@ -424,7 +424,7 @@ def check_one_set(name: str, folder: Path) -> None:
     # An index that was left behind without its files does no harm.
     if not (folder / WEIGHTS).is_file() or not paths or not all(path.is_file() for path in paths):
         return
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for path in paths:
         with safe_open(path, "pt") as file:
             found |= {tensor: _first_row(file, tensor) for tensor in file.keys()}
@@ -522,10 +522,10 @@ def _read_weights(
     from transformers import AutoModelForCausalLM
 
     with explained(name, "the weights"):
-        files = weight_files(folder)
-        if not files:
+        weights = weight_files(folder)
+        if not weights:
             raise UserError(NO_SAFETENSORS.format(name))
-        for path in (folder / file for file in files):
+        for path in (folder / file for file in weights):
             check_no_pointer(name, path)
             with safe_open(path, "pt") as opened:
                 for tensor in opened.keys():
@@ -676,6 +676,11 @@ def sentence(error: Exception, name: str, part: str, revision: str | None = None
             return (
                 f"{name} is not on this machine and the hub cannot be reached: check the network (and "
                 "HF_HUB_OFFLINE), or use a grown model or a local folder."
+            )
+        case PermissionError():
+            return (
+                f"{name} cannot be had, for this user may not use {error.filename}: change the permissions there, or set "
+                "HF_HOME to a folder of your own."
             )
         case MemoryError() | torch.OutOfMemoryError():
             return f"{name} does not fit into memory: choose a narrower dtype, another device or a smaller model."

@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from successor_heads import files
 from successor_heads.errors import UserError
 
 # Imported where they are used, for --help lists the names of this room and has to answer at once.
@@ -51,11 +52,21 @@ NOT_THERE = re.compile("No matching distribution|Could not find a version|404 Cl
 
 
 def cache_folder() -> Path:
-    """Where this package keeps what it can make again: SUCCESSOR_HEADS_CACHE, or the user's own cache folder."""
+    """Where this package keeps what it can make again: SUCCESSOR_HEADS_CACHE, or the user's own cache folder.
+
+    Raises UserError for a user who has neither.
+    """
     from platformdirs import user_cache_path
 
     moved = os.environ.get("SUCCESSOR_HEADS_CACHE")
-    return Path(moved).expanduser() if moved else user_cache_path("successor-heads", appauthor=False)
+    if moved:
+        return files.with_home(moved)
+    try:
+        return user_cache_path("successor-heads", appauthor=False)
+    except RuntimeError as error:
+        raise UserError(
+            "This user has no home folder, and so no place for a cache: set SUCCESSOR_HEADS_CACHE to a folder."
+        ) from error
 
 
 def names() -> list[str]:

@@ -24,7 +24,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Int
 from torch import Tensor
 
-from successor_heads import models, ordinals
+from successor_heads import files, models, ordinals
 from successor_heads.errors import UserError
 
 PILE: dict[str, Any] = {  # keywords of hf_hub_download
@@ -53,7 +53,7 @@ TEXT_FILES = (".txt", ".md", ".rst")
 
 
 class Text(NamedTuple):
-    """Documents, whether people wrote them, and a `note` for the reader where it is not the text that was asked for."""
+    """Documents, whether people wrote them, and a `note` for the reader where they are not all that was asked for."""
 
     name: str
     documents: list[str]
@@ -76,9 +76,11 @@ def read(source: str, *, seed: int = 0) -> Text:
 
     "documentation": of packages that this one needs, docstrings of some and descriptions of most, the same wherever
     the same versions are installed; "generated": held-out text of the kind that grown models were grown on; "pile":
-    a sample of the Pile, from the hub; else a folder of text files (.txt, .md, .rst), and of what lies in it.
+    a sample of the Pile, from the hub; else a folder of text files (.txt, .md, .rst, in UTF-8) in it
+    and in its folders; the `note` tells what else lies there.
     Raises UserError when there is nothing to read, of the kind Unreachable when the hub is needed and does not answer.
     """
+    note = ""
     match source:
         case "documentation":
             documents, natural = [*_docstrings(), *_descriptions()], True
@@ -90,9 +92,10 @@ def read(source: str, *, seed: int = 0) -> Text:
         case "pile":
             documents, natural = _pile(), True
         case _:
-            documents, natural = _folder(Path(source).expanduser()), True
+            natural = True
+            documents, note = _folder(files.with_home(source))
     random.Random(seed).shuffle(documents)
-    return Text(Path(source).name, documents, natural)  # of a folder, not where it lies
+    return Text(Path(source).name, documents, natural, note)  # of a folder, not where it lies
 
 
 def read_all(sources: Sequence[str], *, seed: int = 0) -> list[Text]:
@@ -175,23 +178,38 @@ def _pile() -> list[str]:
         return pd.read_parquet(path, columns=["text"])["text"].tolist()
 
 
-def _folder(folder: Path) -> list[str]:
+def _folder(folder: Path) -> tuple[list[str], str]:
+    """The documents of a folder, and a sentence about what lies there and was left out, if anything was."""
     if not folder.is_dir():
         raise UserError(
             f"There is no folder {folder}: name a folder of text files, or one of documentation, generated and pile."
         )
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in TEXT_FILES)
+    found = sorted(folder.rglob("*"))
+    named = [path for path in found if path.suffix.lower() in TEXT_FILES]
+    paths = [path for path in named if path.is_file()]
     if not paths:
         raise UserError(f"{folder} holds no text files ({', '.join(TEXT_FILES)}): name another folder.")
     documents = []
     for path in paths:
         try:
-            documents.append(path.read_text(encoding="utf8"))
+            # Some editors begin a file with a byte order mark, which is none of the text.
+            documents.append(path.read_text(encoding="utf-8-sig"))
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{path} is not UTF-8 (at byte {error.start}): convert it, or take it out of the folder."
             ) from error
-    return documents
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}): take it out of the folder.") from error
+    others = [path for path in found if path.is_file() and path not in set(paths)]
+    no_files = [path for path in named if not path.is_file()]  # folders of such a name, and links that lead nowhere
+    left_out = [path.relative_to(folder).as_posix() for path in sorted(others + no_files)]
+    if not left_out:
+        return documents, ""
+    shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
+    return documents, (
+        f"Of {folder.name}, {len(documents)} text files were read and {len(left_out)} others left out, as they are no "
+        f"files of the kinds {', '.join(TEXT_FILES)}: {shown}."
+    )
 
 
 def cut(tokenizer, text: Text, *, n: int, length: int, seed: int) -> Int[Tensor, "context position"]:
