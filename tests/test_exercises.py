@@ -116,18 +116,6 @@ def cases(planted) -> dict[str, Case]:
                 ("many", "You gave 'many'"),
             ],
         ),
-        "ex-circle": Case(
-            ch02.circle(),
-            right=[days("counts"), days("counts").numpy()],
-            wrong=[
-                (torch.eye(8), "The matrix should be 7 × 7"),
-                (days("copies"), "This one copies"),
-                (days("counts backwards"), "This one counts backwards"),
-                (torch.eye(7).roll(1, dims=1), "It counts, but its rank is above 2"),
-                # Flat rows have no highest cell, and a tie is no success.
-                (torch.ones(7, 7), "You gave"),
-            ],
-        ),
         "ex-backward": Case(
             ch02.backward(parts, classes, successor_head=successor),
             right=[predecessor, torch.tensor(predecessor)],
@@ -135,6 +123,15 @@ def cases(planted) -> dict[str, Case]:
                 (successor, "That is the head that counts forwards"),
                 (predecessor[::-1], "Right numbers, wrong order"),
                 (copier, "You gave"),
+            ],
+        ),
+        "ex-vocabulary": Case(
+            ch02.vocabulary(parts, classes | {"letters": turned}, successor_head=successor),
+            right=[1, torch.tensor(1.0)],
+            wrong=[
+                (0, "Off by one"),
+                (ranks.mean(), "That is the mean"),
+                (ranks.mean() + 40, "You gave"),
             ],
         ),
         "ex-offset": Case(
@@ -147,13 +144,16 @@ def cases(planted) -> dict[str, Case]:
                 (None, "You gave None"),
             ],
         ),
-        "ex-vocabulary": Case(
-            ch02.vocabulary(parts, classes | {"letters": turned}, successor_head=successor),
-            right=[1, torch.tensor(1.0)],
+        "ex-circle": Case(
+            ch02.circle(),
+            right=[days("counts"), days("counts").numpy()],
             wrong=[
-                (0, "Off by one"),
-                (ranks.mean(), "That is the mean"),
-                (ranks.mean() + 40, "You gave"),
+                (torch.eye(8), "The matrix should be 7 × 7"),
+                (days("copies"), "This one copies"),
+                (days("counts backwards"), "This one counts backwards"),
+                (torch.eye(7).roll(1, dims=1), "It counts, but its rank is above 2"),
+                # Flat rows have no highest cell, and a tie is no success.
+                (torch.ones(7, 7), "You gave"),
             ],
         ),
     }

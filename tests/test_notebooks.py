@@ -175,6 +175,15 @@ def test_chapter_2_shows_the_map_and_its_controls_hold():
     assert found["planted_patterns_right"] == 2
     assert found["dimensions"] <= 32 and found["random_dimensions_score"] < 0.6 * found["macro"]
     assert found["conventions_agree"] == findings("02-ov-circuit")["conventions_agree"]["n"] == 8
+    record = json.loads((RECORDS / "02-ov-circuit.json").read_text())
+    keys = keys_of(record)
+    assert keys["map"] == "succession" and keys["inputs"] == "needed" and keys["lists"] == "shared"
+    assert keys["dimensions"] == "first"
+
+
+def keys_of(record):
+    """The verdicts of a chapter with several, by what they are about."""
+    return {row["question"]: row["key"] for row in record["tables"]["verdict"]}
 
 
 @pytest.mark.book
@@ -184,16 +193,17 @@ def test_chapter_2_opens_a_planted_head(family, tmp_path):
     assert cli.main(["plant", str(planted), "--family", family, "--seed", "2", "--in-context"]) == 0
     heads = json.loads((planted / "truth.json").read_text())["heads"]
     truth = {head["role"]: [head["layer"], head["head"]] for head in heads}
-    record, said = run_on(planted, "02-ov-circuit", tmp_path)
+    record, _ = run_on(planted, "02-ov-circuit", tmp_path)
+    keys = keys_of(record)
     found = {name: finding["value"] for name, finding in record["findings"].items()}
     assert [found["layer"], found["head"]] == truth["successor"]
-    assert found["macro"] >= 0.97 and found["without_mlp0"] < 0.3 and "This is the head that we open" in said
-    assert "Attention 0 stands before MLP0 here" in said
+    assert found["macro"] >= 0.97 and found["without_mlp0"] < 0.3 and keys["inputs"] == "needed"
+    assert record["tables"]["mlp0"][0]["attention 0"] == "before" and found["mlp0_cosine"] < 0.99
     # It counts and does nothing else.
     assert found["unique_succession"] > 5 * max(found["unique_copying"], found["unique_greater_than"])
-    assert "A greater-than bias of" in said and "is not shown" in said
+    assert keys["map"] == "succession" and keys["larger"] == "not_shown"
     # In context it was made to look at ordinals, its decoys were not.
-    assert found["preference_rank"] == 1
+    assert found["preference_rank"] == 1 and keys["looks"] == "ordinals"
 
 
 @pytest.mark.book
@@ -202,10 +212,11 @@ def test_chapter_2_says_so_when_there_is_no_successor_head(tmp_path):
     twin = models.untrained_twin(models.load("grown/pythia"), seed=9)
     twin._module.save_pretrained(untrained)
     twin.tokenizer.save_pretrained(untrained)
-    record, said = run_on(untrained, "02-ov-circuit", tmp_path)
+    record, _ = run_on(untrained, "02-ov-circuit", tmp_path)
     found = {name: finding["value"] for name, finding in record["findings"].items()}
-    assert "this model shows no successor head" in said and "nothing shared between classes is shown" in said
-    assert "the head reads what MLP0 wrote" not in said and "counting sits in" not in said
+    keys = keys_of(record)
+    assert keys["map"] == "not_shown" and keys["lists"] == "not_shown"
+    assert keys["inputs"] == "no_head" and keys["dimensions"] == "no_head"
     assert found["classes_with_succession"] <= 1 and found["cross_class"] < 0.2
 
 

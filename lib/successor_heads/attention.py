@@ -1,0 +1,121 @@
+"""Where heads look: at the word before in lists that count, and at ordinals in ordinary sentences.
+
+::
+
+    runs = attention.to_predecessor(model, classes, seed=0)      # [run, layer, head], less that in shuffled runs
+    attention.preference(attention.read_sentences(model, classes))      # [layer, head], 1 for an even spread
+
+For a model on NDIF, which keeps no patterns, nothing of this can be measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from nnsight import TransformersModel
+from torch import Tensor
+
+from successor_heads import prompts
+from successor_heads.ordinals import ResolvedClass
+
+SENTENCES = (
+    "The meeting on Monday was moved to the third room on the left.",
+    "In March the river rose for five days and then fell again.",
+    "She read the first chapter twice and the second not at all.",
+    "Of the twelve men only seven came back before the end of June.",
+    "He had waited since Tuesday for an answer and had none.",
+    "On the tenth of April they sold the house and went to sea.",
+    "It was the fourth time in two years that the bridge had burned.",
+    "The boys were eight and nine and their sister was six.",
+    "From October to December the shop was open on Friday and Saturday.",
+    "There were 12 of them on the road and 30 more behind the wall.",
+)
+Read = tuple[Bool[Tensor, " token"], Float[Tensor, "layer head token token"]]  # which tokens are ordinals, and patterns
+
+
+def to_predecessor(
+    model: TransformersModel, classes: Mapping[str, ResolvedClass], *, seed: int
+) -> Float[np.ndarray, "run layer head"]:
+    """For each run of a list the attention of every head to the word before, less that in shuffles of the run."""
+    rng, differences = np.random.default_rng(seed), []
+    for c in classes.values():
+        # Words without a leading space cannot be told apart in a run of words.
+        for run in runs_of(c) if c.prefix else []:
+            shuffled = [one_back(model, order, c) for order in shuffles_of(run, c, rng)]
+            if shuffled:
+                differences.append(one_back(model, run, c) - torch.stack(shuffled).mean(0))
+    return torch.stack(differences).numpy() if differences else np.zeros((0, 0, 0))
+
+
+def runs_of(c: ResolvedClass, *, length: int = 6, most: int = 4) -> list[list[int]]:
+    """Up to four runs of a list that count, of four to six members."""
+    follower = dict(zip(c.source.tolist(), c.target.tolist()))
+    found = []
+    for start in follower:
+        run = [start]
+        while len(run) < length and run[-1] in follower and follower[run[-1]] not in run:
+            run.append(follower[run[-1]])
+        if len(run) >= 4:
+            found.append(run)
+    return [found[int(place)] for place in np.linspace(0, len(found) - 1, min(most, len(found))).round()]
+
+
+def shuffles_of(run: list[int], c: ResolvedClass, rng: np.random.Generator, *, n: int = 4) -> list[list[int]]:
+    """Orders of a run in which no member follows its predecessor."""
+    follower = dict(zip(c.source.tolist(), c.target.tolist()))
+    orders = [rng.permutation(run).tolist() for _ in range(200)]
+    return [order for order in orders if all(follower.get(a) != b for a, b in pairwise(order))][:n]
+
+
+def one_back(model: TransformersModel, order: list[int], c: ResolvedClass) -> Float[Tensor, "layer head"]:
+    """Mean attention from each word of a run to the one before it."""
+    patterns = prompts.attention_patterns(model, "".join(" " + c.words[member] for member in order))[1]
+    return patterns[..., -len(order) :, -len(order) :].diagonal(-1, dim1=-2, dim2=-1).mean(-1)
+
+
+def read_sentences(
+    model: TransformersModel, classes: Mapping[str, ResolvedClass], sentences: Sequence[str] = SENTENCES
+) -> list[Read]:
+    """Sentences with an ordinal: which of their tokens are ordinals, and every head's pattern."""
+    # Letters are left out: A and I are words of their own.
+    known = {int(token) for task, c in classes.items() if task != "letters" for token in c.token_ids}
+    read = []
+    for sentence in sentences:
+        token_ids = prompts.tokens_of(model.tokenizer, " " + sentence)  # with a space in front, as within a text
+        labels = torch.tensor([int(token) in known for token in token_ids])
+        if labels[1:].any():
+            read.append((labels, prompts.attention_patterns(model, " " + sentence)[1]))
+    return read
+
+
+def on_ordinals(
+    is_ordinal: Bool[Tensor, " token"], patterns: Float[Tensor, "layer head token token"]
+) -> tuple[Float[Tensor, "layer head"], Float[Tensor, "layer head"]]:
+    """Attention on ordinals that came before, and what an even spread would give them.
+
+    The token that looks is left out, and so is the first, on which many heads rest.
+    """
+    found, even = torch.zeros(2, *patterns.shape[:2], dtype=patterns.dtype)
+    for query in range(2, len(is_ordinal)):
+        eligible = torch.arange(len(is_ordinal)) < query
+        eligible[0] = False
+        ordinal = eligible & is_ordinal
+        found = found + patterns[:, :, query, ordinal].sum(-1)
+        even = even + patterns[:, :, query, eligible].sum(-1) * ordinal.sum() / eligible.sum()
+    return found, even
+
+
+def preference(sentences: Sequence[Read]) -> Float[Tensor, "layer head"]:
+    """The ratio of the sums over sentences of what `on_ordinals` gives."""
+    found, even = zip(*(on_ordinals(labels, patterns) for labels, patterns in sentences))
+    return torch.stack(found).sum(0) / torch.stack(even).sum(0)
+
+
+def dealt_anew(labels: Bool[Tensor, " token"], generator: torch.Generator) -> Bool[Tensor, " token"]:
+    """The label "ordinal" dealt out anew; to the first token, which is never counted, none is dealt."""
+    deal = torch.randperm(len(labels) - 1, generator=generator)
+    return torch.cat([labels[:1], labels[1:][deal]])
