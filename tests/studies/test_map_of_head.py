@@ -53,8 +53,9 @@ def made(*, weights=(4, 0, 0), sizes=SIZES, interval=(0.9, 1.0), untrained=(0.1,
     for task, c in classes.items():
         predicted[task][1, 2] = c.target
     result = HeadScores(predicted, {task: c.target for task, c in classes.items()})
+    known = lists(SIZES)
     plants = {
-        role: mixture(classes, mix)
+        role: mixture(known, mix)
         for role, mix in {"successor": (4, 0, 0), "copier": (0, 4, 0), "greater_than": (0, 0, 4)}.items()
     }
     models = ["made/up", "planted gpt2", "planted gpt_neox"]
@@ -70,8 +71,8 @@ def made(*, weights=(4, 0, 0), sizes=SIZES, interval=(0.9, 1.0), untrained=(0.1,
         model="made/up", d_head=16, is_parallel=True, classes=classes, scores=result, interval=interval,
         untrained=list(untrained), matrix=matrix, middle=(0, 1), lead=3.0, middle_lead=0.1, joint=result,
         joint_interval=(0.8, 1.0), inputs=Inputs(inputs, dict.fromkeys(models, (np.ones(8), np.full(8, 0.4)))),
-        split=map_of_head.split_patterns({"L1H2, best successor score": matrix}, classes, (plants, classes), seed=0),
-        larger=map_of_head.prefer_larger(matrix, classes, (plants, classes), seed=0, n_permutations=20),
+        split=map_of_head.split_patterns({"L1H2, best successor score": matrix}, classes, (plants, known), seed=0),
+        larger=map_of_head.prefer_larger(matrix, classes, (plants, known), seed=0, n_permutations=20),
         across=map_of_head.ask_across(matrix, classes, seed=0, n_deals=20), spectrum=maps.spectrum(matrix, classes),
         conventions=conventions, copier=((2, 3), 0.9), looks=looks(),
     )  # fmt: skip  # as a table: what is made up, by field

@@ -88,7 +88,7 @@ class Split:
         return list(dict.fromkeys(self.by_list["class"]))
 
     @property
-    def beyond_chance(self) -> dict[str, float]:
+    def beyond_chance(self) -> dict[str, int | float]:
         """In how many lists each pattern has p < 0.05; NaN where no list is large enough."""
         if not self.lists:
             return dict.fromkeys(PATTERNS, float("nan"))
@@ -750,7 +750,7 @@ def draw_everything(found: Found) -> Drawing:
     # Short lists lie closer than lines of text: their names keep the order, and room for a line each.
     gap = len(found.matrix) / 24 * np.arange(len(sizes))
     places = isotonic_regression(ax.get_yticks() - gap).x + gap
-    ax.set(xticks=places, yticks=places)
+    ax.set(xticks=places, xticklabels=list(sizes), yticks=places, yticklabels=list(sizes))
     n = len(found.matrix)
     low, high = intervals.wilson(found.stays, n)
     chance = float(np.sum([size**2 for size in sizes.values()]) / n**2)
@@ -809,7 +809,7 @@ def draw_steps(found: Found) -> Drawing:
     return Drawing(
         figs,
         alt=spoken,
-        caption=f"In {list_name(tasks[0])} the line promoted most lies {_steps(best)} from the token read, which is 0; +1 is orange.",
+        caption=f"In {list_name(tasks[0])} the candidates at {_steps(best)} are promoted most, counted in steps from the token read (+1 is orange).",
         details="Bars: 95% intervals over the cells of a line. "
         + " ".join(spoken)
         + _by_residue(profile if tasks[0] == "numbers" else {}),
