@@ -78,6 +78,15 @@ def cases(planted) -> dict[str, Case]:
                 (0.5, "You gave 0.5"),
             ],
         ),
+        "ex-tie": Case(
+            ch01.tie(),
+            right=[(0.0, 1.0), (torch.tensor(0.0), torch.tensor(1.0))],
+            wrong=[
+                ((1.0, 0.0), "Right numbers, wrong order"),
+                ((0.0, 1 / 7), "`argmax` breaks ties by position"),
+                (1.0, "You gave 1.0"),
+            ],
+        ),
         "ex-copy": Case(
             ch01.copying(parts, classes, successor_head=successor),
             right=[copier, list(copier), torch.tensor(copier), np.array(copier)],
@@ -86,15 +95,6 @@ def cases(planted) -> dict[str, Case]:
                 (copier[::-1], "Right numbers, wrong order"),
                 ((parts.n_layers, 0), "There is no such head"),
                 (predecessor, "You gave"),
-            ],
-        ),
-        "ex-tie": Case(
-            ch01.tie(),
-            right=[(0.0, 1.0), (torch.tensor(0.0), torch.tensor(1.0))],
-            wrong=[
-                ((1.0, 0.0), "Right numbers, wrong order"),
-                ((0.0, 1 / 7), "`argmax` breaks ties by position"),
-                (1.0, "You gave 1.0"),
             ],
         ),
         "ex-roman": Case(

@@ -60,6 +60,8 @@ SOURCES: dict[str, ov_circuit.Source] = {
     "block 0": "block 0",
 }
 NEAREST_TO_WORK = "as at work"
+# Matrices of planted heads by role, and the lists of their tokenizer.
+Plants = tuple[dict[str, Float[Tensor, "known known"]], dict[str, ResolvedClass]]
 LOUDER = 100  # times: a plant's attention 0 is random, and would hardly be heard
 
 
@@ -278,7 +280,7 @@ class Found:
         """What the last member of each list promotes most within the list, for lists that go round and for others."""
         rows = []
         for task, resolved in self.classes.items():
-            if not ordinals.CLASSES[task].words[-1] == resolved.words[-1]:
+            if ordinals.CLASSES[task].words[-1] != resolved.words[-1]:
                 continue  # the tokenizer splits the last member
             answer = resolved.words[int(self.of(task)[-1].argmax())]
             goes_round = "round" if ordinals.CLASSES[task].cyclic else "ends"
@@ -368,7 +370,7 @@ def _mean_lead(matrix: Float[Tensor, "read promoted"], classes: Mapping[str, Res
     )
 
 
-def _planted_matrices(planted: Planted) -> tuple[dict[str, Float[Tensor, "read promoted"]], dict[str, ResolvedClass]]:
+def _planted_matrices(planted: Planted) -> Plants:
     """The matrices of a plant's head that counts, its copier, and the one that prefers what is larger; and its lists."""
     parts, classes = anatomy.of(planted.module), ordinals.resolve(planted.tokenizer)
     roles = ("successor", "copier", "greater_than")
@@ -418,7 +420,7 @@ def _cosines(subject: TransformersModel, seed: int):
 def split_patterns(
     matrices: Mapping[str, Float[Tensor, "read promoted"]],
     classes: Mapping[str, ResolvedClass],
-    plants: tuple[Mapping[str, Float[Tensor, "read promoted"]], Mapping[str, ResolvedClass]],
+    plants: Plants,
     *,
     seed: int,
 ) -> Split:
@@ -447,7 +449,7 @@ def split_patterns(
 def prefer_larger(
     matrix: Float[Tensor, "read promoted"],
     classes: Mapping[str, ResolvedClass],
-    plants: tuple[Mapping[str, Float[Tensor, "read promoted"]], Mapping[str, ResolvedClass]],
+    plants: Plants,
     *,
     seed: int,
     n_permutations: int = 100,
@@ -719,8 +721,8 @@ def draw_patterns() -> Drawing:
 
 
 def draw_lists(found: Found, tasks: Sequence[str] | None = None) -> Drawing:
-    """The map within some lists, or all, each on a scale of its own."""
-    tasks = list(found.classes) if tasks is None else [task for task in tasks if task in found.classes]
+    """The map within some lists, each on a scale of its own; within all, where none of these can be written."""
+    tasks = [task for task in tasks or found.classes if task in found.classes] or list(found.classes)
     figs, axes = figures.panels(len(tasks), height=3.5, columns=2)
     for ax, task in zip(axes, tasks):
         m = maps.rows_centred(found.of(task)).numpy()
@@ -784,9 +786,13 @@ def draw_across(found: Found) -> Drawing | Markdown:
     )
 
 
-def draw_steps(found: Found) -> Drawing:
+def draw_steps(found: Found) -> Drawing | Markdown:
     """Mean logit by the number of steps between the token read and the candidate, in the largest lists."""
     tasks = [task for task in found.largest if len(found.classes[task].words) > 3]
+    if not tasks:
+        return Markdown(
+            "No list of this tokenizer has four members: lines beside the diagonal are too short to average."
+        )
     figs, axes = figures.panels(len(tasks), height=2.0, columns=1)
     spoken = []
     for ax, task in zip(axes, tasks):
@@ -1019,11 +1025,11 @@ def draw_definitions(found: Found) -> Drawing | Markdown:
             "The second definition is not measured here: NDIF keeps no patterns, or the tokenizer writes no run of four members as single tokens."
         )
     macro, best = found.scores.macro.numpy(), found.best
-    other: Place = np.unravel_index(int(second.argmax()), second.shape)
+    other: Place = divmod(int(second.argmax()), second.shape[1])
     fig, ax = figures.panel(height=3.2)
     ax.axhline(0, color=figures.INK, linewidth=0.7)
     ax.scatter(macro.ravel(), second.ravel(), s=26, color=PALETTE["blue"], linewidths=0)
-    for place, color in {best: "orange", tuple(other): "violet"}.items():
+    for place, color in {best: "orange", other: "violet"}.items():
         ax.scatter([macro[place]], [second[place]], s=60, color=PALETTE[color], zorder=3)
         ax.annotate(
             head_name(place), (macro[place], second[place]), xytext=(-8, 7), textcoords="offset points", ha="right"
