@@ -198,7 +198,7 @@ def test_chapter_2_opens_a_planted_head(family, tmp_path):
     found = {name: finding["value"] for name, finding in record["findings"].items()}
     assert [found["layer"], found["head"]] == truth["successor"]
     assert found["macro"] >= 0.97 and found["without_mlp0"] < 0.3 and keys["inputs"] == "needed"
-    assert record["tables"]["mlp0"][0]["attention 0"] == "before" and found["mlp0_cosine"] < 0.99
+    assert record["tables"]["mlp0"][0]["attention 0"] == "before"
     # It counts and does nothing else.
     assert found["unique_succession"] > 5 * max(found["unique_copying"], found["unique_greater_than"])
     assert keys["map"] == "succession" and keys["larger"] == "not_shown"

@@ -750,9 +750,10 @@ def draw_everything(found: Found) -> Drawing:
     sizes = {list_name(task): len(resolved.words) for task, resolved in found.classes.items()}
     figures.matrix(maps.rows_centred(found.matrix).numpy(), ax=ax, names=sizes, label="logits, row mean 0")
     # Short lists lie closer than lines of text: their names keep the order, and room for a line each.
-    gap = len(found.matrix) / 24 * np.arange(len(sizes))
+    gap = len(found.matrix) / 20 * np.arange(len(sizes))
     places = isotonic_regression(ax.get_yticks() - gap).x + gap
     ax.set(xticks=places, xticklabels=list(sizes), yticks=places, yticklabels=list(sizes))
+    ax.tick_params(labelsize=figures.LEAST)
     n = len(found.matrix)
     low, high = intervals.wilson(found.stays, n)
     chance = float(np.sum([size**2 for size in sizes.values()]) / n**2)
