@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+import sys
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,11 +10,12 @@ from threading import Thread
 import huggingface_hub.constants
 import pytest
 import safetensors.torch
+import sentencepiece
 import torch
 import transformers
 
 from conftest import CONFIGS, random_module
-from successor_heads import anatomy, models, ordinals, streaming
+from successor_heads import anatomy, models, ordinals, prompts, streaming
 from successor_heads.errors import UserError
 from successor_heads.scores import score_heads
 
@@ -387,6 +389,41 @@ def test_a_tokenizer_without_a_tokenizer_json_is_read_by_transformers(broken, to
         assert light.decode(ids) == tokenizer.decode(ids, clean_up_tokenization_spaces=False)
     (folder / "tokenizer.json").rename(folder / "vocab.json")
     assert "the tokenizer cannot be read" in sentence_of(folder)
+
+
+@pytest.fixture
+def pieces(tmp_path, broken):
+    """A Llama whose tokenizer is a tokenizer.model alone, and what SentencePiece reads from that."""
+    folder = broken("llama")
+    (folder / "tokenizer.json").unlink()
+    words = " ".join(word for ordinal_class in ordinals.CLASSES.values() for word in ordinal_class.words)
+    (tmp_path / "words.txt").write_text("\n".join([words] * 50))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "words.txt"),
+        model_prefix=str(folder / "tokenizer"),
+        model_type="bpe",
+        vocab_size=420,
+        byte_fallback=True,
+        normalization_rule_name="identity",  # as Llama's
+        minloglevel=2,
+    )
+    return folder, sentencepiece.SentencePieceProcessor(str(folder / "tokenizer.model"))
+
+
+def test_a_model_with_a_tokenizer_model_alone_is_read_as_sentencepiece_reads_it_or_not_at_all(pieces, monkeypatch):
+    folder, own = pieces
+    about = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "bos_token": "<s>", "unk_token": "<unk>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    model, checkpoint = models.load(str(folder)), streaming.Checkpoint(str(folder))
+    for tokenizer in (model.tokenizer, checkpoint.tokenizer):
+        for text in ("Monday Tuesday, 27", "A 1\nnobody knows"):
+            assert prompts.tokens_of(tokenizer, text) == [own.bos_id(), *own.encode(text)]
+    # Without its class transformers leaves out the space with which SentencePiece begins a text.
+    (folder / "tokenizer_config.json").unlink()
+    for read in (sentence_of, streamed_sentence_of):
+        assert "gives other tokens in transformers than in SentencePiece" in read(folder)
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    assert "run pip install sentencepiece protobuf" in sentence_of(folder)
 
 
 # The hub, played by a server on this machine.

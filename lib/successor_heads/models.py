@@ -36,7 +36,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import nn
 
-from successor_heads import anatomy, files, published
+from successor_heads import anatomy, files, ordinals, published
 from successor_heads.errors import UserError
 
 # What only a model in memory needs is imported where it is used: it takes longer than to score a streamed one.
@@ -117,7 +117,29 @@ def read_all_but_weights(name: str, *, revision: str | None = None):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     folder = _with_small_files(name, folder)
     with explained(name, "the tokenizer"):
-        return folder, config, AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+        pieces = None if (folder / "tokenizer.json").is_file() else _sentencepiece(folder / "tokenizer.model")
+        tokenizer = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False)
+    # What transformers makes of such a file follows from the other files, and can be other tokens.
+    if pieces and pieces.encode(ordinals.PROBE) != tokenizer.encode(ordinals.PROBE, add_special_tokens=False):
+        raise UserError(
+            f"The tokenizer.model of {name} gives other tokens in transformers than in SentencePiece: get its "
+            "tokenizer.json, or the tokenizer_config.json that names its class."
+        )
+    return folder, config, tokenizer
+
+
+def _sentencepiece(path: Path):
+    """The tokenizer of a tokenizer.model as SentencePiece itself reads it; None where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        import google.protobuf  # noqa: F401  # which transformers takes to read the file
+        import sentencepiece
+    except ImportError as error:
+        raise UserError(
+            "A tokenizer.model without a tokenizer.json takes two packages more: run pip install sentencepiece protobuf."
+        ) from error
+    return sentencepiece.SentencePieceProcessor(str(path))
 
 
 class Description(NamedTuple):
@@ -684,8 +706,6 @@ def sentence(error: Exception, name: str, part: str, revision: str | None = None
             )
         case MemoryError() | torch.OutOfMemoryError():
             return f"{name} does not fit into memory: choose a narrower dtype, another device or a smaller model."
-        case ImportError() if "sentencepiece" in str(error) or "protobuf" in str(error):
-            return f"The tokenizer of {name} is a tokenizer.model of SentencePiece, which takes two packages more: run pip install sentencepiece protobuf."
         case _:
             return f"In {name}, {part} cannot be read ({reason(error)}): get the files again, complete and undamaged."
 
