@@ -577,3 +577,14 @@ def test_the_stored_benchmark_keeps_what_does_not_depend_on_the_machine():
     for reading in (peer["reading"], large["reading"]):
         assert reading["bytes_read"] <= 1.05 * reading["bytes_of_needed_rows"] < 0.2 * reading["bytes_in_checkpoint"]
     assert {row["axis"] for row in stored["growth"]} == {"layers", "width", "heads"}
+
+
+def test_of_a_hub_that_has_one_file_and_an_index_the_one_file_is_read(hub):
+    """As transformers would, for which the streamed model has to be the loaded one."""
+    one_file = hub.folder / "model.safetensors"
+    kept = one_file.read_bytes()
+    shard(hub.folder, "gpt_neox")
+    several = sorted(path.name for path in hub.folder.glob("model-*.safetensors"))
+    assert sorted(Checkpoint("org/good").files) == several
+    one_file.write_bytes(kept)
+    assert [*Checkpoint("org/good").files] == ["model.safetensors"]
