@@ -27,6 +27,8 @@ FLAGS = (
 # Seconds for what never happens. All waiting is for events, and ends with them.
 PATIENCE = 300
 WIDTHS = {"desktop": 1280, "phone": 390}
+# What a browser in full width leaves of a screen of 1280 × 800.
+WALL = (1280, 657)
 THEMES = ("light", "dark")
 # axe-core from npm; see tests/vendor/axe-LICENSE.txt.
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf8")
@@ -102,7 +104,7 @@ return {
 LETTERS = """
 for (const article of document.querySelectorAll("article.bd-article"))
   if (arguments[0]) Object.assign(article.style, {boxSizing: "content-box", width: arguments[0] + "px", maxWidth: "none", flex: "none"});
-for (const fold of document.querySelectorAll("article.bd-article details")) fold.open = true;
+for (const fold of document.querySelectorAll("article.bd-article details, details.notes")) fold.open = true;
 const results = {small: [], overlapping: [], stretched: [], cut: []};
 for (const drawing of document.querySelectorAll("figure.sh-figure > .sh-drawing > svg")) {
   const place = drawing.closest("figure").querySelector("figcaption").textContent.slice(0, 40);
@@ -120,7 +122,7 @@ for (const drawing of document.querySelectorAll("figure.sh-figure > .sh-drawing 
     const down = Math.min(box.bottom, other.box.bottom) - Math.max(box.top, other.box.top) - 0.25 * Math.min(box.height, other.box.height);
     if (across > 2 && down > 2) results.overlapping.push(`${place}: ${text} | ${other.text}`);
   }));
-  const frame = drawing.parentElement.getBoundingClientRect(), whole = drawing.parentElement.scrollWidth;
+  const frame = drawing.parentElement.getBoundingClientRect(), whole = drawing.parentElement.scrollWidth * drawing.parentElement.currentCSSZoom;
   for (const {text, box} of written) if (box.left < frame.left - 1 || box.right > frame.left + whole + 1) results.cut.push(`${place}: ${text}`);
   // What the typeface itself would take, where it has all letters.
   for (const {t, text} of written) {
@@ -165,10 +167,10 @@ def chrome(tmp_path_factory):
     browser.quit()
 
 
-def show(chrome, page, width):
+def show(chrome, page, width, height=900):
     chrome.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
     )
     chrome.get(page.as_uri() if isinstance(page, Path) else page)
     WebDriverWait(chrome, PATIENCE).until(lambda b: b.execute_script("return document.readyState") == "complete")
@@ -327,6 +329,23 @@ def test_an_attention_view_answers_the_keyboard(chrome, visits):
     # What was chosen stays when the focus moves on, and the tab key moves it to the next head.
     heads[0].send_keys(Keys.TAB)
     assert chrome.switch_to.active_element == heads[1]
+
+
+def test_every_slide_fits_the_wall_and_its_notes_open_with_a_key(chrome):
+    for page in (SITE / "_static" / "slides").glob("*.html"):
+        show(chrome, page, *WALL)
+        views = chrome.find_elements(By.CSS_SELECTOR, "figure.sh-circuitsvis > div")
+        WebDriverWait(chrome, PATIENCE).until(
+            lambda _, views=views: all(v.text.strip() or not v.is_displayed() for v in views)
+        )
+        heights = chrome.execute_script(
+            "return [...document.querySelectorAll('.slide')].map(s => [s.id, s.getBoundingClientRect().height, s.scrollWidth - s.clientWidth])"
+        )
+        assert heights and not [slide for slide in heights if slide[1] > WALL[1] or slide[2] > 0], page.name
+        before = chrome.execute_script("return document.querySelectorAll('.notes[open]').length")
+        ActionChains(chrome).send_keys("n").perform()
+        after = chrome.execute_script("return document.querySelectorAll('.notes[open]').length")
+        assert before == 0 and after == len(chrome.find_elements(By.CSS_SELECTOR, ".notes")) > 0
 
 
 def test_the_theme_can_be_switched(chrome, visits):

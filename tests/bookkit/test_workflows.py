@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bookkit.night import secrets
+
 ROOT = Path(__file__).parents[2]
 # As on a machine without the book's environment: the standard library, and what lies in lib.
 BARE = [sys.executable, "-S", "-m"]
@@ -342,13 +344,26 @@ def test_one_issue_is_opened_or_updated(night, issues, call, reported):
     assert ("| `01-find-heads` | `grown/llama` | `7` | `ValueError: planted` |" in body) == reported
 
 
+# Made up, and in two parts, or the scanners of those who host this file would find them.
 KEYS = {
-    "Hugging Face token": "hf_" + "aB3" * 12,
-    "GitHub token": "ghp_" + "a1B2" * 10,
-    "private key": "-----BEGIN RSA PRIVATE" + " KEY-----",
-    "password in an address": "https://someone:" + "pa55word@example.org/",
-    "Authorization header": "{'authorization': 'Bearer " + "abcdef0123456789'}",
-    "NDIF key in a call or a header": "ndif-api-key: " + "0f8fad5b-d9cb-469f-a165-70867728950e",
+    "Hugging Face token": ["hf_" + "aB3" * 12],
+    "GitHub token": ["ghp_" + "a1B2" * 10, "github_pat_" + "11ABCDEFG0abcdefghijkl_" + "aB3c" * 15],
+    "AWS key": ["AKIA" + "QYLPMN5HFIQR7XYA"],
+    "Google key": ["AIza" + "Sy" + "aB3dE5" * 5 + "abc"],
+    "OpenAI or Anthropic key": [
+        "sk-" + "aB3d" * 5 + "T3BlbkFJ" + "Zx9y" * 5,
+        "sk-proj-" + "aB3d_" * 20,
+        "sk-ant-api03-" + "aB3d_" * 18 + "AA",
+    ],
+    "Slack token": ["xoxb-" + "123456789012-123456789012-aBcDeFgHiJkL"],
+    "PyPI token": ["pypi-AgEIcHlwaS5vcmc" + "aB3d" * 30],
+    "private key": ["-----BEGIN RSA PRIVATE" + " KEY-----", "-----BEGIN ENCRYPTED PRIVATE" + " KEY-----"],
+    "password in an address": ["https://someone:" + "pa55word@example.org/"],
+    "Authorization header": ["{'authorization': 'Bearer " + "abcdef0123456789'}"],
+    "NDIF key in a call or a header": [
+        "ndif-api-key: " + "0f8fad5b-d9cb-469f-a165-70867728950e",
+        'CONFIG.set_default_api_key("' + "0f8fad5b-d9cb-469f-a165-70867728950e" + '")',
+    ],
 }
 
 
@@ -369,11 +384,17 @@ def test_a_key_in_an_output_is_found_and_not_repeated(kind, tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "01-first.ipynb").write_text(printed("harmless"))
     assert scan(tmp_path).returncode == 0
-    (tmp_path / "deep" / "01-first.ipynb").write_text(printed(KEYS[kind]))
+    for number, key in enumerate(KEYS[kind]):
+        (tmp_path / "deep" / f"{number}.ipynb").write_text(printed(key))
     done = scan(tmp_path)
     assert done.returncode == 1
-    assert f"01-first.ipynb, line 11: {kind}" in done.stderr
-    assert KEYS[kind] not in done.stderr
+    for number, key in enumerate(KEYS[kind]):
+        assert f"{number}.ipynb, line 11: {kind}" in done.stderr
+        assert key not in done.stderr
+
+
+def test_every_form_of_key_is_tried():
+    assert set(KEYS) == set(secrets.FORMS)
 
 
 @pytest.mark.parametrize(

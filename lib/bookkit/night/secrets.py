@@ -4,6 +4,11 @@
 
 looks for the values of this process's own keys, plain or as base64, and for whatever has the form of a known key. It names
 the file, the line and the kind, never the key. The exit status is 1 when something was found.
+
+The forms are ours because detect-secrets 1.5.0, tried on 17 made-up keys in a printed output, finds 8 with its detectors of
+forms, and these 17: it knows no key of Hugging Face, NDIF, Google or Anthropic, no new one of OpenAI, no fine-grained one of
+GitHub, no encrypted private key and no Authorization header, and it passes over files that are not UTF-8. Neither raised a
+false alarm on 7 MB of executed chapters and of the site's source. gitleaks is a program outside the locked environment.
 """
 
 import argparse
@@ -26,7 +31,7 @@ FORMS = {
     "private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "password in an address": r"\b[a-z][a-z0-9+.-]*://[^\s/:@\"'<>]{1,64}:[^\s/:@\"'<>{}$]{3,128}@",
     "Authorization header": r"(?i)\bauthorization\W{1,6}(bearer|basic|token)\s+[\w.~+/=-]{12,}",
-    "NDIF key in a call or a header": r"(?i)ndif[-_]api[-_]key\W{1,6}[\w-]{16,}",
+    "NDIF key in a call or a header": r"(?i)(ndif[-_]api[-_]key|set_default_api_key)\W{1,6}[\w-]{16,}",
 }
 NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY|ACCESS_?KEY|CREDENTIAL", re.IGNORECASE)
 SHORTEST = 8  # a shorter value would be found in ordinary words
