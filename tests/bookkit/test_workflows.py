@@ -123,7 +123,8 @@ def test_the_nightly_run_is_whole():
 def test_the_plan_becomes_a_matrix(tmp_path):
     """The script of the job that plans, with this Python in place of the environment that it makes."""
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    shutil.copy(ROOT / "models.yml", tmp_path)
+    for name in ("models.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, tmp_path)
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
     (step,) = [step for step in read(NIGHTLY)["jobs"]["plan"]["steps"] if step.get("id") == "plan"]
