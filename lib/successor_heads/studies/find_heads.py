@@ -450,7 +450,7 @@ def draw_reading(found: Found, parts: Anatomy, task: str, word: str) -> Drawing:
 def draw_by_list(found: Found) -> Drawing:
     """The best head's score in each list, with its interval."""
     table = found.by_list.assign(list=found.by_list["class"].map(list_name))
-    fig, ax = figures.panel(height=0.3 * len(table) + 0.8)
+    fig, ax = figures.panel(height=0.3 * len(table) + 0.8, width=figures.NARROW)
     figures.interval_bars(ax, values=table["score"], intervals=table[["low", "high"]].values, names=table["list"])
     ax.set(xlabel=f"successor score of {found.name}")
     weakest, strongest = table.loc[table["score"].idxmin()], table.loc[table["score"].idxmax()]
@@ -474,7 +474,7 @@ def draw_controls(found: Found, *, seed: int) -> Drawing:
     if controls.untrained:
         groups["untrained twins"] = np.concatenate([macro.ravel() for macro in controls.untrained])
     low, high = controls.shuffled_range
-    fig, ax = figures.panel(height=0.55 * len(groups) + 1.1)
+    fig, ax = figures.panel(height=0.55 * len(groups) + 1.1, width=figures.NARROW)
     rng = np.random.default_rng(seed)
     for place, (values, color) in enumerate(zip(groups.values(), PALETTE.values())):
         ax.scatter(values, -place + rng.uniform(-0.2, 0.2, len(values)), s=20, alpha=0.7, color=color, linewidths=0)
@@ -544,7 +544,7 @@ def draw_without(found: Found) -> Drawing:
     """Right answers by list, intact and without the best head."""
     ablated = found.ablated
     table = ablated.by_list
-    fig, ax = figures.panel(height=0.32 * len(table) + 1.0)
+    fig, ax = figures.panel(height=0.32 * len(table) + 1.0, width=figures.NARROW)
     places = -np.arange(len(table))
     intact, without = table["intact"] / table["lists"], table["without"] / table["lists"]
     ax.hlines(places, without, intact, color=PALETTE["grey"], linewidth=2)
@@ -581,7 +581,7 @@ def draw_together(found: Found) -> Drawing:
     sizes = np.arange(len(right))
     low, high = np.array([intervals.wilson(int(row.sum()), n) for row in ablated.together]).T
     others = ablated.others.mean(1)
-    fig, ax = figures.panel(height=3.0)
+    fig, ax = figures.panel(height=3.0, width=figures.NARROW)
     ax.fill_between(sizes, ablated.others.min(1), ablated.others.max(1), color=PALETTE["grey"], alpha=0.3, linewidth=0)
     ax.plot(sizes, others, color=PALETTE["grey"], label="other heads")
     ax.fill_between(sizes, low, high, color=PALETTE["orange"], alpha=0.2, linewidth=0)
@@ -643,7 +643,7 @@ def draw_paper(found: Found) -> Drawing:
     """The paper's own score of this model's best head, among the best heads of the paper's models."""
     table, half = reported.best_scores(), reported.cutoff()
     families = {"pythia": "Pythia", "gpt2": "GPT-2", "llama": "Llama"}
-    fig, ax = figures.panel(height=2.4)
+    fig, ax = figures.panel(height=2.4, width=figures.NARROW)
     rng = np.random.default_rng(0)
     for place, (family, color) in enumerate(zip(families, PALETTE.values())):
         values = table.loc[table["family"] == family, "score"]

@@ -882,7 +882,7 @@ def draw_larger(found: Found) -> Drawing | Markdown:
     if larger is None:
         return Markdown(said)
     table = larger.by_list
-    fig, ax = figures.panel(height=0.34 * len(table) + 1.3)
+    fig, ax = figures.panel(height=0.34 * len(table) + 1.3, width=figures.NARROW)
     places = np.arange(len(table))[::-1]
     ax.hlines(
         places,
@@ -1027,7 +1027,7 @@ def draw_definitions(found: Found) -> Drawing | Markdown:
         )
     macro, best = found.scores.macro.numpy(), found.best
     other: Place = divmod(int(second.argmax()), second.shape[1])
-    fig, ax = figures.panel(height=3.2)
+    fig, ax = figures.panel(height=3.2, width=figures.NARROW)
     ax.axhline(0, color=figures.INK, linewidth=0.7)
     ax.scatter(macro.ravel(), second.ravel(), s=26, color=PALETTE["blue"], linewidths=0)
     for place, color in {best: "orange", other: "violet"}.items():
@@ -1052,7 +1052,7 @@ def draw_preference(found: Found) -> Drawing | Markdown:
     if looks.preference is None:
         return Markdown(said)
     values = looks.preference.ravel()
-    fig, ax = figures.panel(height=2.0)
+    fig, ax = figures.panel(height=2.0, width=figures.NARROW)
     jitter = np.random.default_rng(0).uniform(-0.25, 0.25, looks.preference.shape)
     ax.axvspan(*looks.preference_null, color=PALETTE["grey"], alpha=0.35, linewidth=0, label="labels dealt out anew")
     ax.scatter(values, jitter.ravel(), s=24, alpha=0.8, color=PALETTE["blue"], linewidths=0, label="one dot a head")
