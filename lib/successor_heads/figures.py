@@ -81,7 +81,7 @@ PALETTE = {  # mid-tones: at least 3:1 on white and on the book's dark backgroun
 SHARES = sns.light_palette("#1f6f8b", as_cmap=True)  # 0 to 1
 SIGNED = sns.diverging_palette(25, 240, s=85, l=50, as_cmap=True)  # centred on zero
 
-NARROW = 5.0  # inches: a single figure of this width shrinks onto a phone before its text falls below 9 px
+NARROW = 4.7  # inches: a single figure of this width shrinks onto a phone before its text falls below 9 px
 WIDTH = 6.6  # inches: at 4/3 px to the point the 634 px that a column of 676 px leaves inside a figure's frame
 GAP = 1 / 6  # inches between panels, 16 px
 LEAST = 8.25  # points, 11 px

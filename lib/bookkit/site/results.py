@@ -387,10 +387,10 @@ def size_figure(lines, others):
     ax.axvspan(*PAPER_SIZES, color=figures.PALETTE["grey"], alpha=0.16, linewidth=0)
     ax.text(
         np.sqrt(np.prod(PAPER_SIZES)),
-        0.05,
+        1.0,
         "the paper's models\n31 million to 12 billion",
         ha="center",
-        va="bottom",
+        va="top",
         fontsize=9.5,
     )
     for line, filled in [*((line, True) for line in lines if line["parameters"]), *((line, False) for line in others)]:
