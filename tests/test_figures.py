@@ -20,6 +20,7 @@ from successor_heads import figures
 @pytest.fixture
 def shown(monkeypatch):
     """What a figure function displays, as HTML."""
+    plt.close("all")  # what another test has left open
     outputs = []
     monkeypatch.setattr(figures, "display", lambda output: outputs.append(output.data))
     figures.use_style()

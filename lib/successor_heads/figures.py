@@ -605,7 +605,7 @@ def attention(
     In the book the page brings one shared copy of circuitsvis, and a figure is a call of a kilobyte;
     elsewhere the figure brings its own.
     """
-    display(Attention(tokens, patterns, names, alt, caption, details))
+    display(HTML(Attention(tokens, patterns, names, alt, caption, details)._repr_html_()))
 
 
 def passages(
