@@ -435,7 +435,7 @@ def size_figure(lines, others):
         alt=f"Best head's macro against parameters, on a logarithmic scale, with intervals. Models with a record: {listed}. "
         f"{len(others)} more grown models, from {min(size_ for size_ in sizes) / 1e6:.1f} million parameters on. A grey band marks the sizes of the paper's models.",
         caption=f"The best head's macro and its 95% interval. Full discs are models with a record on this page, rings other runs of chapter 6 that read the same text. "
-        f"The grey band holds the sizes of the paper's models; its Figure 2 shows their scores, whose values we could not recover. "
+        f"The grey band holds the sizes of the paper's models; chapter 1 shows their scores by the paper’s own measure. "
         f"{inside or 'None'} of the models measured here {'lies' if inside < 2 else 'lie'} in that band.",
     )
 

@@ -344,7 +344,7 @@ def verdict(found: Found) -> Verdict:
             "not_shown",
             f"**No successor head is shown.** The best head, {found.name}, scores {_share(found.macro)} "
             f"({_share(low)} to {_share(high)}), which is within reach of chance ({against}). "
-            "That a head counts in another way is not ruled out: chapter 8 looks.",
+            "That a head counts in another way is not ruled out.",
         )
     right, n = found.right
     scored = (
