@@ -2,11 +2,13 @@
 
 ::
 
-    reported.read()["named_head"]["head"]        # "L12H0"
-    reported.best_scores()                       # Figure 2, left, one row a model
+    reported.read()["named_head"]["head"]                  # "L12H0"
+    reported.cell("sae", "{modal_share:.1%} of its class")   # "58.5% of its class (sections 3.2 and 3.3)"
+    reported.best_scores()                                 # Figure 2, left, one row a model
 
-Every entry has a mark: T, it stands in the text; V, measured from the coordinates of a vector figure, names of models
-inferred from the axis; R, read by eye from a raster figure; I, inferred.
+Every entry says where in version 1 it stands and has a mark: T, it stands in the text; V, measured from the coordinates
+of a vector figure, names of models inferred from the axis; R, read by eye from a raster figure; I, inferred. What
+later work adds has a `source`, by its key in the bibliography.
 """
 
 import json
@@ -16,11 +18,23 @@ from typing import Any
 
 import pandas as pd
 
+SAID = {"T": "", "V": ", measured", "R": ", by eye", "I": ", inferred"}  # of each mark, behind the place
+
 
 @cache
 def read() -> dict[str, Any]:
     """All that is reported, by figure or section of version 1."""
     return json.loads((files("successor_heads") / "reported.json").read_text(encoding="utf8"))
+
+
+def cell(key: str, text: str, *, where: str | None = None, mark: str | None = None) -> str:
+    """A cell "as reported": `text` filled in from the entry `key`, and where it stands.
+
+    `text` is a format of the entry's fields, such as ``"{right} of {of}"`` or ``"{ticks[20-29][0]}"``. Give `where` or
+    `mark` where an entry gathers figures of several places. Raises KeyError for an entry or a field that is not there.
+    """
+    entry = read()[key]
+    return f"{text.format(**entry)} ({where or entry['where']}{SAID[mark or entry['mark']]})"
 
 
 def best_scores() -> pd.DataFrame:
@@ -47,3 +61,33 @@ def by_task(model: str) -> dict[str, float]:
     """The best head's score in each task of one of the three models of Figure 2, right."""
     figure = read()["figure_2_right"]
     return dict(zip(figure["tasks"], figure[model]))
+
+
+def probe_by_modulus() -> pd.DataFrame:
+    """The probe's accuracy at each modulus (Figure 27): modulus, on numbers held out, on unseen lists."""
+    rows = [(int(modulus), *scores) for modulus, scores in read()["figure_27"]["moduli"].items()]
+    return pd.DataFrame(rows, columns=["modulus", "validation", "unseen"])
+
+
+def over_training() -> pd.DataFrame:
+    """The best head's score over the steps of training (Figure 18): model, step, score."""
+    figure = read()["figure_18a"]
+    rows = [
+        (model, step, score)
+        for model, scores in figure.items()
+        if model.startswith("pythia")
+        for step, score in zip(figure["steps"], scores)
+    ]
+    return pd.DataFrame(rows, columns=["model", "step", "score"])
+
+
+def roman_numerals() -> pd.DataFrame:
+    """The best head's score on Roman numerals, a list held out (Figure 16): model, score."""
+    entry = read()["figure_16"]
+    rows = [
+        (model, score)
+        for model, values in entry.items()
+        if model not in ("mark", "what", "where")
+        for score in (values if isinstance(values, list) else [values])
+    ]
+    return pd.DataFrame(rows, columns=["model", "score"])
