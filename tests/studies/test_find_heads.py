@@ -51,7 +51,9 @@ def made(*, right=(35, 7), shape=(3, 4), together=(45, 40, 10, 5, 5, 5), others=
 @pytest.mark.parametrize(
     "key, changed",
     [
-        ("not_shown", {"right": (4, 1)}),
+        ("not_shown", {"right": (4, 1), "together": (45,) * 6}),
+        ("not_shown", {"right": (4, 1), "together": (3, 1, 1, 1, 1, 1)}),  # it guesses: nothing to take away
+        ("another_way", {"right": (4, 1)}),
         ("alone", {"without": 20}),
         ("shared", {}),
         ("unused", {"together": (45,) * 6}),
@@ -70,7 +72,7 @@ def test_an_interval_that_touches_a_control_shows_nothing():
         replace(found.controls, untrained=[np.full((3, 4), 0.99)]),
         replace(found.controls, shuffled_best=np.full(9, 0.99)),
     ):
-        assert find_heads.verdict(replace(found, controls=controls)).key == "not_shown"
+        assert not replace(found, controls=controls).is_shown
     without_twins = replace(found.controls, untrained=[])
     assert find_heads.verdict(replace(found, controls=without_twins)).key == "shared"
 

@@ -116,7 +116,13 @@ class Ablated:
         """The smallest number of heads without which at most half of the intact answers are right; None within reach."""
         right = self.together.sum(1)
         broken = np.flatnonzero(2 * right <= right[0])
-        return int(broken[0]) if len(broken) else None
+        # Where a guess would do as well nothing is broken.
+        counts = intervals.wilson(int(right[0]), len(self.task))[0] > self.chance
+        return int(broken[0]) if len(broken) and counts else None
+
+    def is_specific(self, size: int) -> bool:
+        """Whether more than half of the intact answers are left without as many other heads."""
+        return bool(2 * self.others[size].mean() > self.intact.mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,9 +203,12 @@ def measure(
     """
     result = scores.score_heads(parts, classes)
     forms = ordinals.surface_forms(model.tokenizer)
-    twins = [models.untrained_twin(model, seed=twin) for twin in range(0 if model.remote else n_twins)]
     controls = Controls(
-        untrained=[scores.score_heads(anatomy.of(twin), classes).macro.numpy() for twin in twins],
+        # One twin at a time: each takes the model's memory.
+        untrained=[
+            scores.score_heads(anatomy.of(models.untrained_twin(model, seed=twin)), classes).macro.numpy()
+            for twin in range(0 if model.remote else n_twins)
+        ],
         embedding=scores.score_heads(parts, classes, source="embedding").macro.numpy(),
         shuffled_best=scores.permutation_null(result, n_permutations=n_permutations, seed=seed).highest.numpy(),
     )
@@ -331,7 +340,9 @@ def example(classes: Mapping[str, ResolvedClass]) -> tuple[str, str]:
 def verdict(found: Found) -> Verdict:
     """Whether there is a successor head, and whether the model needs it.
 
-    "not_shown": no head beats chance and untrained networks. Else, by what ablation does to lists: "alone", without the best head at most half of the answers are left; "shared", that takes several heads
+    "not_shown": no head beats chance and untrained networks; "another_way": none does, and yet at most half of the
+    answers to lists are left without a few heads, though not without as many others. Where a head does, by what ablation
+    does to lists: "alone", without the best head at most half of the answers are left; "shared", that takes several heads
     together, and groups of others do not do it; "unused", it takes more than five.
     """
     controls, ablated = found.controls, found.ablated
@@ -340,12 +351,17 @@ def verdict(found: Found) -> Verdict:
     if not np.isnan(controls.untrained_best):
         against += f", {_share(controls.untrained_best)} in untrained networks"
     if not found.is_shown:
-        return Verdict(
-            "not_shown",
+        no_head = (
             f"**No successor head is shown.** The best head, {found.name}, scores {_share(found.macro)} "
-            f"({_share(low)} to {_share(high)}), which is within reach of chance ({against}). "
-            "That a head counts in another way is not ruled out.",
+            f"({_share(low)} to {_share(high)}), which is within reach of chance ({against})."
         )
+        counts = f"the model answers {int(ablated.intact.sum())} of {len(ablated.task)} lists"
+        size = ablated.breaking_point
+        if size is None or not ablated.is_specific(size):
+            return Verdict(
+                "not_shown", f"{no_head} Yet {counts}, a guess would {ablated.chance * len(ablated.task):.0f}."
+            )
+        return Verdict("another_way", f"{no_head} Yet {counts}, {_left(ablated, size)}: heads carry it in another way.")
     right, n = found.right
     scored = (
         f"from its weights alone it names the successor of {right} of {n} ordinals "
@@ -358,11 +374,9 @@ def verdict(found: Found) -> Verdict:
     if 2 * after <= before:
         return Verdict("alone", f"{shown} {at_work}: it depends on this one head.{rule}")
     size = ablated.breaking_point
-    if size is not None and 2 * len(ablated.task) * ablated.others[size].mean() > before:
-        left, others = int(ablated.together[size].sum()), ablated.others[size].mean() * len(ablated.task)
+    if size is not None and ablated.is_specific(size):
         shared = (
-            f"**{found.name} is a successor head, and it shares its work:** {scored} {at_work}; without the "
-            f"{_word(size)} heads that matter most {left}, without {_word(size)} others {others:.0f} on average."
+            f"**{found.name} is a successor head, and it shares its work:** {scored} {at_work}; {_left(ablated, size)}."
         )
         return Verdict("shared", shared + rule)
     return Verdict(
@@ -370,8 +384,23 @@ def verdict(found: Found) -> Verdict:
     )
 
 
+def _left(ablated: Ablated, size: int) -> str:
+    """What is left without so many heads that matter, and without as many others."""
+    others = ablated.others[size].mean() * len(ablated.task)
+    return f"without {_most(size)} {int(ablated.together[size].sum())}, without {_others(size)} {others:.0f} on average"
+
+
 def _share(value: float) -> str:
     return f"{value:.2f}"
+
+
+def _most(size: int) -> str:
+    """So many of the heads that matter most, in words."""
+    return "the head that matters most" if size == 1 else f"the {_word(size)} heads that matter most"
+
+
+def _others(size: int) -> str:
+    return "one other head" if size == 1 else f"{_word(size)} others"
 
 
 def _word(number: int) -> str:
@@ -598,11 +627,11 @@ def draw_together(found: Found) -> Drawing:
         alt="Right answers against the number of heads ablated together: "
         + ", ".join(f"{k}: {count} of {n}" for k, count in enumerate(counts))
         + f". Groups of other heads stay at {others.min():.0%} or above on average.",
-        caption=f"Without the {size} heads that matter most {counts[size]} of {n} answers are right, without {size} others "
+        caption=f"Without {_most(size)} {counts[size]} of {n} answers are right, without {_others(size)} "
         f"{others[size] * n:.0f} on average.",
         details=f"Heads in the order of their own effect, found on one half of the lists and judged on the other, both ways round: {' and '.join(dict.fromkeys(orders))}. "
         f"Right answers: {', '.join(f'{count} without {k}' for k, count in enumerate(counts))}. Bands: 95% Wilson interval, and the range of "
-        f"{ablated.others.shape[1]} groups of other heads. {size} heads against none, paired (McNemar, exact): p = {p:.2g}.",
+        f"{ablated.others.shape[1]} groups of other heads. {size} ablated against none, paired (McNemar, exact): p = {p:.2g}.",
     )
 
 
