@@ -18,7 +18,7 @@ import yaml
 
 from bookkit import numbering, places
 from bookkit.editions import editions
-from bookkit.site import cases, failed, results, slides, status
+from bookkit.site import cases, failed, live, results, slides, status
 from bookkit.site.words import duration, gigabytes, number, title
 
 # What the site adds to a chapter's table of facts.
@@ -192,6 +192,7 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
         **quoted,
         "results": results.write(site, [results.STORED, places.RECORDS], subject=model),
         "winning_cases": cases.write(site, record_paths),
+        "play": live.write(site),
         "editions": editions_table(notebooks, published.get("url", "")),
         "status_runs": runs,
         "status_versions": used,

@@ -19,11 +19,15 @@ SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.DOTALL)
 
 
 def choose_scripts(app, page, template, context, doctree):
-    """Give attention views and the workbench their scripts, and drop those of thebe, which is off here and fills the console with errors."""
+    """Give attention views, the workbench and living figures their scripts, and drop those of thebe, which is off here and fills the console with errors."""
     if "sh-circuitsvis" in context.get("body", ""):
         app.add_js_file("circuitsvis.js", priority=100)
     if "sh-workbench" in context.get("body", ""):
         app.add_js_file("workbench.js", priority=100)
+    if "sh-live" in context.get("body", ""):
+        app.add_css_file("live/live.css")
+        for place, name in enumerate(("model", "parts", "play", "figures")):
+            app.add_js_file(f"live/{name}.js", priority=100 + place, loading_method="defer")
     context["script_files"] = [
         script
         for script in context.get("script_files", [])
