@@ -1,9 +1,10 @@
-"""Each check of chapters 1 and 2 knows right from wrong, on a model in which heads were planted.
+"""Each check of a furnished chapter knows right from wrong, of chapters 1 and 2 on a model in which heads were planted.
 
 The plant says which head copies and which counts backwards, so that the right answers are known without the code
 that is tested. Chapters whose checks still stand in the notebook are tried in test_solutions.py.
 """
 
+import itertools
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +16,14 @@ import pytest
 import torch
 
 from successor_heads import anatomy, exercises, ordinals
-from successor_heads.exercises import Exercise, ch01, ch02
+from successor_heads.exercises import Exercise, ch01, ch02, ch06
+from successor_heads.growing import announced, corpus
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
 
 ROOT = Path(__file__).parent.parent
-CHAPTERS = ["01-find-heads", "02-ov-circuit"]
+CHAPTERS = ["01-find-heads", "02-ov-circuit", "06-growing"]
 MATRIX_OF = {"copies": 0, "counts": 1, "counts backwards": -1}
 
 
@@ -156,7 +158,87 @@ def cases(planted) -> dict[str, Case]:
                 (torch.ones(7, 7), "You gave"),
             ],
         ),
+    } | cases_of_chapter_6()
+
+
+def cases_of_chapter_6() -> dict[str, Case]:
+    texts = [document.text for document in corpus.generated(seed=0, n=ch06.DOCUMENTS)]
+    months = "July August September October November December".split()
+    pairs = list(itertools.pairwise(months))
+
+    def first_before_last(text, word, successor):
+        said = re.findall(r"[A-Za-z]+", text)
+        return word in said and successor in said[said.index(word) + 1 :]
+
+    n = sum(any(first_before_last(text, *pair) for pair in pairs) for text in texts)
+    next_to = sum(any(f"{word}, {after}" in text for word, after in pairs) for text in texts)
+    both = sum(any(word in text and after in text for word, after in pairs) for text in texts)
+    assert 0 < next_to < n < both
+    # Of three held out, 130 to 132, the head answers the last digit of the successor twice, of the number read once.
+    held = [129 <= place < 132 for place in range(199)]
+    answers = [str(place + 1) for place in range(129)] + ["141", "172", "132"] + ["7"] * 67
+    run = {
+        "succession": {"lists": {"numbers": {"answer": " ".join(answers), "held": " ".join(str(int(h)) for h in held)}}}
     }
+    seen = [answer[-1] == str(place + 2)[-1] for place, answer in enumerate(answers) if not held[place]]
+    return {
+        "ex-in-order": Case(
+            ch06.in_order("months:7-12"),
+            right=[n],
+            wrong=[
+                (len(texts) - n, "So many are left"),
+                (next_to, "These are the lists with commas"),
+                (both, "That counts documents in which the successor comes first"),
+                (n / len(texts), "That is a share"),
+            ],
+        ),
+        "ex-random-loss": Case(
+            ch06.random_loss(4096),
+            right=[np.log(4096), 8.32],
+            wrong=[
+                (12.0, "That is in bits"),
+                (-np.log(4096), "Minus the logarithm of a probability"),
+                (1 / 4096, "That is the probability of each token"),
+            ],
+        ),
+        "ex-certain": Case(
+            ch06.certain(),
+            right=[0.067],
+            wrong=[
+                (0, "That is the share that was seen"),
+                (0.0389, "That takes 95 pairs as independent"),
+                (0.168, "That is one seed's"),
+                (0.434, "That is the chance that a sixth seed"),
+            ],
+        ),
+        "ex-last-digit": Case(
+            ch06.last_digit(run),
+            right=[2 / 3],
+            wrong=[
+                (float(np.mean(seen)), "These are the numbers seen in order"),
+                (1 / 3, "You compared with the last digit of the number that is read"),
+                (2, "A share is between 0 and 1"),
+            ],
+        ),
+        "ex-divisors": Case(
+            ch06.divisors(),
+            right=[0.5],
+            wrong=[(0.25, "That is a blind guess"), (1, "10 and 20 both end in 0")],
+        ),
+        "ex-arm": Case(
+            ch06.arm(),
+            right=["--hold-out days", "pythia --size tiny --hold-out days --hold-out day_prefixes --steps 10"],
+            wrong=[
+                (7, "Answer with the options"),
+                ("--without crossrefs", "This arm holds nothing out"),
+                (announced.runs()["block-4-seed0"], "What this arm holds out is among those announced"),
+                (" ".join(f"--hold-out {task}" for task in corpus.LISTS), "More than half of the documents are dropped"),
+                ("--hold-out roman@counting", "Hardly a document is dropped"),
+                ("--hold-out vowels", "You gave"),
+                ("--holdout days", "You gave"),
+            ],
+        ),
+    }  # fmt: skip
 
 
 def share_of_romans(parts, tokenizer, layer, head):

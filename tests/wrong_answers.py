@@ -1,7 +1,7 @@
-"""Plausible wrong answers to the exercises of chapters 3 to 7: code that sets `answer`, and how the check's message begins.
+"""Plausible wrong answers to the exercises of chapters 3, 4, 5 and 7: code that sets `answer`, and how the check's message begins.
 
 The checks of these chapters still stand in their notebooks, so the code runs there and may use what the notebook
-holds, the check's cell included. Those of chapters 1 and 2 are functions of `successor_heads.exercises`, which
+holds, the check's cell included. Those of chapters 1, 2 and 6 are functions of `successor_heads.exercises`, which
 test_exercises.py calls with wrong answers of their own; the other chapters follow as they are rewritten.
 """
 
@@ -62,23 +62,6 @@ WRONG = {
         ("answer = on_sevens()[::-1]", "Right numbers, wrong order"),
         ("answer = (0.2, 0.0)", "Modulus 7 should succeed"),
         ("answer = (1.0, 0.9)", "Modulus 10 should fail here"),
-    ],
-    # Chapter 6
-    "ex-random-loss": [
-        ("answer = 12.0", "That is in bits"),
-        ("answer = -np.log(4096)", "Minus the logarithm of a probability"),
-    ],
-    "ex-shares": [
-        ("answer = without_decimals / total", "That is the factor by which the sum shrinks"),
-        ("answer = 1", "The weight stays"),
-    ],
-    "ex-divisors": [
-        ("answer = 0.25", "That is a blind guess"),
-        ("answer = 1", "10 and 14 end in 0 and 4"),
-    ],
-    "ex-recipe": [
-        ('answer = {"kinds": ("poems",), "macro": 0.5}', "One of your kinds does not exist"),
-        ('answer = {"kinds": ("counting",), "macro": 0.5}', "One of your kinds is a list"),
     ],
     # Chapter 5
     "ex-wild-rule": [

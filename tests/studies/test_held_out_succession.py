@@ -1,20 +1,24 @@
 """Chapter 6's study from made-up records: every verdict is reached, and each number is counted by hand."""
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from successor_heads import figures
-from successor_heads.growing import announced
+from successor_heads.growing import announced, observe
 from successor_heads.growing.corpus import LISTS, HeldOut, pairs_of
+from successor_heads.growing.train import Recipe
 from successor_heads.studies import growing
 
 ARMS = announced.experiments()["arms"]
 
 
-def made_up(arm, seed, *, held=0.0, seen=1.0, digit=0.0, macro=0.9):
+def made_up(arm, seed, *, held=0.0, seen=1.0, digit=0.0, macro=0.9, numbers=0.95, read=()):
     """A record whose pairs held out are right with probability `held`, the others with `seen`.
 
-    Wrong answers to numbers have the right last digit with probability `digit`, else never.
+    Wrong answers to numbers have the right last digit with probability `digit`, else never. `read` has the accuracy of
+    the probe by modulus, .05 else, and `numbers` is what the best head makes of the numbers at the end.
     """
     rng = np.random.default_rng([seed, *arm.encode()])
     parts = [HeldOut.parse(part, seed=seed) for part in ARMS[arm].get("hold_out", [])]
@@ -40,11 +44,29 @@ def made_up(arm, seed, *, held=0.0, seen=1.0, digit=0.0, macro=0.9):
         }
         in_order[task] = " ".join("0" if word in out else "40" for word, _ in pairs)
         prompts_seen[task] = {"commas": " ".join("0" if word in out else "1" for word, _ in pairs)}
+    tasks = {part.task for part in parts} - {"roman"}
+    shares = {"held": dict.fromkeys(tasks, held), "seen": dict.fromkeys(tasks, seen)}
+    curve = [{"tokens": tokens, "macro": macro, "numbers": numbers} for tokens in (0, 10_000, 1_000_000)]
+    spread = 0.01 * rng.random()
     return {
-        "curve": [{"macro": macro}],
+        "curve": [point | ({"succession": shares} if tasks else {}) for point in curve],
+        "recipe": {"family": "pythia", "size": "tiny", "seed": seed, "without": ["prose"]},
+        "probes": [{"modulus": k, "accuracy": dict(read).get(k, 0.05) + spread} for k in growing.MODULI],
+        "transfer": [{"task": "days", "accuracy": 0.3 + spread, "n": 7}],
+        "residues": where(0.5).to_dict("records"),
         "succession": {"lists": lists},
         "text": {"evaluated_seen": 0.1, "in_order": in_order, "prompts_seen": prompts_seen},
     }
+
+
+def where(accuracy):
+    """What a probe reads, by source and modulus."""
+    rows = [
+        {"source": source, "modulus": modulus, "accuracy": accuracy if modulus == 10 else 0.1, "low": 0.05, "high": 0.9, "n": 200}
+        for source in ("mlp0", "embedding", "unembedding", "random mlp")
+        for modulus in (10, 7)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def runs(seeds=range(5), **arms):
@@ -90,7 +112,10 @@ def test_a_part_whose_neighbours_are_not_learned_has_no_say():
     rows = found.generalisation.set_index(["part", "by"])["verdict"]
     assert rows[("numbers:130-149", "head")] == "not_learned" and rows[("letters", "head")] == "table"
     said = growing.verdict(found)
-    assert said.key == "table" and "Seen pairs themselves not learned: numbers 130 to 149 (head)" in said.sentence
+    assert (
+        said.key == "table"
+        and "Seen pairs themselves not shown to be learned: numbers 130 to 149 (head)" in said.sentence
+    )
 
 
 def test_shares_are_counted_over_the_pairs_held_out_and_their_neighbours():
@@ -171,10 +196,206 @@ def test_every_arm_that_holds_out_has_a_family():
     assert set(growing.DOSES) <= set(ARMS)
 
 
-def test_the_drawing_shows_both_shares_of_every_part():
+# --- held against what was announced ------------------------------------------------------------------
+
+RIGHT = {"held": 1.0, "seen": 1.0}
+# Every arm as it was expected; digits give numbers by rule and words from a table, which `as_expected` sees to.
+EXPECTED = {
+    "parts": {"digit": 0.6}, "parts-no-decimals": {"digit": 0.05}, "parts-digits": {}, "full": {"read": {10: 0.6}},
+    "parts-long": {"digit": 0.95}, "dose-0.3": {"macro": 0.8}, "dose-0.1": {"macro": 0.7}, "dose-0.03": {"macro": 0.4},
+    "dose-0.01": {"macro": 0.2}, "dose-0": {"macro": 0.1}, "listed-in-headings": RIGHT, "scattered": {}, "block-4": {},
+    "block-half": {}, "thirds": {}, "parts-no-crossrefs": {}, "parts-no-interchange": {}, "parts-narrow": {},
+    "no-decimals": {"read": {10: 0.05}}, "no-endings": {"read": {10: 0.4}}, "no-compositions": {"read": {10: 0.25}},
+    "base8": {"read": {8: 0.6}}, "base12": {"read": {12: 0.6}},
+}  # fmt: skip
+
+
+def as_expected(seeds=range(5), *, of=EXPECTED, **changed):
+    """Records of every arm as announced, or of some, but for arms that are given otherwise (None: not run)."""
+    arms = {arm: its for arm, its in (EXPECTED | changed).items() if its is not None and arm in of}
+    made = {f"{arm}-seed{seed}": made_up(arm, seed, **its) for arm, its in arms.items() for seed in seeds}
+    for name, run in made.items():
+        if name.startswith("parts-digits"):
+            right = " ".join(successor for _, successor in pairs_of("numbers"))
+            run["succession"]["lists"]["numbers"] |= {
+                "rank": " ".join(["-"] * 199), "answer": " ".join(["-"] * 199), "written": dict.fromkeys(growing.FRAMES, right),
+            }  # fmt: skip
+        if name.startswith("parts-narrow") and arms["parts-narrow"] == EXPECTED["parts-narrow"]:
+            numbers = run["succession"]["lists"]["numbers"]  # the first sixty are too many for it
+            numbers["rank"] = " ".join(["2"] * 60 + numbers["rank"].split()[60:])
+    return made
+
+
+def outcome_of(number, **changed):
+    """What an experiment comes to, with the records of its own arms alone."""
+    experiment = announced.experiments()["experiments"][number - 1]
+    return growing.measure(as_expected(of=experiment["arms"], **changed)).outcomes[number - 1]
+
+
+TITLES = [str(experiment["id"]) for experiment in announced.experiments()["experiments"]]
+
+
+def test_what_comes_as_announced_is_called_so():
+    outcomes = growing.measure(as_expected()).outcomes
+    assert [outcome.title for outcome in outcomes] == TITLES
+    assert {outcome.title: outcome.key for outcome in outcomes} == dict.fromkeys(TITLES, "expected")
+    assert all(outcome.seeds == 5 and "nan" not in outcome.said for outcome in outcomes)
+
+
+@pytest.mark.parametrize(("number", "changed", "key"), [
+    (1, {"parts": RIGHT}, "otherwise"),
+    (1, {"parts": {"seen": 0.6}, "full": {"seen": 0.6}}, "open"),  # neighbours not learned
+    (2, {"parts": {"digit": 0.0}}, "otherwise"),
+    (2, {"parts-no-decimals": {"digit": 0.6}}, "otherwise"),  # as good without: no trace, and more than a guess
+    (3, {"parts-digits": RIGHT, "parts": RIGHT}, "otherwise"),  # nothing gained by digits
+    (4, {"parts-long": RIGHT}, "otherwise"),
+    (4, {"parts-long": {"digit": 0.6}}, "partly"),  # tables, and no better digits
+    (5, {"dose-0.01": {"macro": 0.9}}, "partly"),
+    (5, {"dose-0.3": {"macro": 0.1}, "dose-0.1": {"macro": 0.2}, "dose-0.01": {"macro": 0.8}, "dose-0": {"macro": 0.9}}, "otherwise"),
+    (6, {"scattered": RIGHT}, "partly"),
+    (7, {"listed-in-headings": {}}, "otherwise"),
+    (7, {"listed-in-headings": {"held": 0.5}}, "otherwise"),
+    (7, {"listed-in-headings": {"held": 0.5, "seen": 0.5}}, "open"),
+    (8, {"parts-narrow": {"macro": 1.0}}, "partly"),  # and holds as many
+    (8, {"parts-no-crossrefs": RIGHT, "parts-no-interchange": RIGHT}, "partly"),
+    (9, {"no-endings": {"read": {10: 0.6}}}, "partly"),
+    (9, {"no-decimals": {"read": {10: 0.05}, "numbers": 0.5}}, "partly"),
+], ids=str)  # fmt: skip
+def test_what_comes_otherwise_is_noticed(number, changed, key):
+    outcome = outcome_of(number, **changed)
+    assert outcome.key == key, outcome.said
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_an_experiment_waits_for_its_seeds_and_for_its_arms(number):
+    assert outcome_of(number, seeds=range(3)).key == "waiting"
+    for missing in announced.experiments()["experiments"][number - 1]["arms"]:
+        if missing in EXPECTED:
+            outcome = outcome_of(number, seeds=range(2), **{missing: None})
+            assert outcome.key == "not_run" and missing in outcome.said
+    assert growing.measure({}).outcomes[number - 1].key == "not_run"
+
+
+def test_a_share_of_one_half_settles_nothing_of_a_dose_that_is_not_whole():
+    outcome = outcome_of(5, **{"dose-0.03": None})
+    assert outcome.key == "not_run" and "1: 0.90" in outcome.said and "0.03:" not in outcome.said
+
+
+# --- earlier runs, and what is drawn ------------------------------------------------------------------
+
+
+def before(**arms):
+    """Runs from before the announcement: tiny ones by arm, and the shipped ones with and without help."""
+    tiny = {
+        f"pythia-tiny-{arm}-seed{seed}": made_up("full", seed, **its) for arm, its in arms.items() for seed in range(3)
+    }
+    others = {}
+    for name, family, macro in (
+        ("pythia", "pythia", 0.98), ("gpt2", "gpt2", 0.88), ("gpt2-tied", "gpt2", 0.8), ("gpt2-quiet", "gpt2", 0.75),
+        ("gpt2-never-quiet", "gpt2", 0.21),
+    ):  # fmt: skip
+        others[name] = made_up("full", 0, macro=macro)
+        others[name]["recipe"] = {
+            "family": family, "size": "tiny" if "quiet" in name else "default", "without": [], "tied": name != "gpt2" and family == "gpt2",
+        }  # fmt: skip
+    return tiny | others
+
+
+TENS = {"full": {"read": {10: 0.6}}, "no-decimals": {"numbers": 0.99}, "no-crossrefs": {}, "base8": {"read": {8: 0.6}}}
+
+
+def test_the_tens_are_those_of_announced_runs_once_there_are_enough():
+    earlier = growing.earlier(before(**TENS))
+    table, which = growing.tens_of(growing.measure(runs(parts={})), earlier)
+    assert which == "exploratory" and set(table["arm"]) >= {"full", "no-decimals", "base8"}
+    said = growing.verdict(growing.measure(runs(parts={})), earlier).sentence
+    assert "does not need the tens** (exploratory)" in said and "0.99 of the numbers" in said
+    found = growing.measure(as_expected(**{"no-decimals": {"numbers": 0.5}}))
+    table, which = growing.tens_of(found, earlier)
+    assert which == "announced" and set(table["arm"]) == set(growing.TENS)
+    assert "Fewer numbers without the tens** (announced)" in growing.verdict(found, earlier).sentence
+
+
+def test_help_is_set_beside_what_came_without_it():
+    helped = growing.earlier(before()).helped.set_index("what was helped")
+    quiet = helped.loc["attention 0 writes nothing in the first third of the steps"]
+    assert (quiet["with"], quiet["without"]) == (0.75, 0.21) and len(helped) == 2  # no run of Llama is there
+    assert "GPT-2 without it has 0.21" in growing.draw_helped(growing.earlier(before())).caption
+
+
+def test_only_runs_on_the_whole_text_rise():
+    rise = growing.earlier(before(**TENS)).rise
+    assert set(rise["run"]) == {"pythia", "gpt2"}
+
+
+def test_a_difference_between_texts_that_is_none_does_not_survive():
+    table = growing.draw_claims(growing.earlier(before(full={}, **{"no-crossrefs": {}}))).frame
+    assert len(table) == 1 and table["p, Holm"][0] > 0.05  # alike but for noise
+
+
+LIVE = [
+    (step, {"layer": 1, "head": 0, "seen": {"letters": step / 10, "days": 0.9}, "held": {"letters": 0.0}})
+    for step in range(0, 11, 5)
+]
+
+
+@pytest.mark.parametrize("made", [{}, runs(parts={}), runs(seeds=range(2), parts={"held": 0.1}), as_expected()], ids=["nothing", "two arms", "two seeds", "all"])  # fmt: skip
+@pytest.mark.parametrize("made_before", [{}, before(**TENS)], ids=["nothing before", "before"])
+def test_drawings_fit_the_page_and_say_what_is_missing(made, made_before):
     figures.use_style()
-    drawn = growing.draw_generalisation(growing.measure(runs(parts={"held": 0.1})))
-    assert len(drawn) == len(growing.MEASURES)
-    for fig in drawn:
-        assert not figures.faults(fig)
+    found, earlier = growing.measure(made), growing.earlier(made_before)
+    shown = [
+        growing.draw_generalisation(found), growing.draw_outcomes(found), growing.draw_arms(found), growing.draw_arms(found, "list"),
+        growing.draw_shapes(found), growing.draw_last_digit(found), growing.draw_along(found), growing.draw_dose(found, earlier),
+        growing.draw_tens(found, earlier), growing.draw_residues(where(0.9), "made/up", made), growing.draw_helped(earlier),
+        growing.draw_seen(found, {"made": {"prompts_seen": {"days": {"commas": "1 0"}}, "evaluated_seen": 0.2}}),
+        growing.draw_claims(earlier), growing.compared(found, earlier), growing.draw_live(LIVE, Recipe(held_out=("letters",))),
+    ]  # fmt: skip
+    for each in shown:
+        if isinstance(each, figures.Drawing):
+            for fig in each.panels if isinstance(each.panels, list) else [each.panels]:
+                assert not figures.faults(fig), each
+            assert each.alt and "nan" not in each.caption + each.alt
+        html = each.data if not hasattr(each, "_repr_html_") else each._repr_html_() or each.data
+        assert html
+    plt.close("all")
+    drawn = {type(each).__name__ for each in shown}
+    assert ("Markdown" in drawn) and drawn <= {"Drawing", "Table", "Markdown"}
+
+
+def test_the_opening_drawing_shows_both_shares_of_every_part_and_each_seed():
+    figures.use_style()
+    drawing = growing.draw_generalisation(growing.measure(runs(parts={"held": 0.1})))
+    assert len(drawing.panels) == len(growing.MEASURES)
+    for fig in drawing.panels:
         assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == list(growing.PART_NAMES.values())
+        dots = [its for its in fig.axes[0].collections if len(its.get_offsets()) == 5]
+        assert len(dots) == len(growing.PART_NAMES)
+
+
+def test_residues_that_cannot_be_asked_are_not_drawn():
+    assert "too few numbers" in growing.draw_residues(None, "made/up", {}).data
+
+
+def test_the_record_says_what_the_verdict_rests_on():
+    found, earlier = growing.measure(as_expected()), growing.earlier(before(**TENS))
+    record = growing.record(found, earlier, name="made/up", live=LIVE, where=where(0.9))
+    value = {name: finding["value"] for name, finding in record["findings"].items()}
+    assert value["live_held"] == 0 and value["live_seen"] == pytest.approx(0.95)
+    assert value["held_numbers_head"] == 0 and value["seen_numbers_head"] == 1 and value["residue_mlp0_10"] == 0.9
+    assert value["mod_10_full"] == pytest.approx(0.6, abs=0.02) and value["numbers_no-decimals"] == 0.95
+    assert record["tables"]["verdict"]["key"].tolist() == ["table"]
+    assert set(record["tables"]["outcomes"]["key"]) == {"expected"}
+    assert "last_digit_head" in value
+    # What waits for seeds is no finding yet.
+    early = growing.record(growing.measure(as_expected(range(3))), earlier, name="made/up", live=LIVE, where=None)
+    assert not [name for name in early["findings"] if name.startswith(("held", "seen", "last"))]
+    # With nothing run, nothing is claimed, and a model without numbers has no residues.
+    empty = growing.record(growing.measure({}), growing.earlier({}), name="made/up", live=LIVE, where=None)
+    assert set(empty["findings"]) == {"earlier_runs", "live_seen", "live_held", "live_seen_at_start"}
+
+
+def test_the_stored_runs_can_be_read():
+    found, earlier = growing.measure(observe.stored(observe.ANNOUNCED_RUNS)), growing.earlier(observe.stored())
+    assert growing.verdict(found, earlier).sentence and len(earlier.helped) == len(growing.HELP)
+    assert (found.seen["prompts_held"].dropna() == 0).all()

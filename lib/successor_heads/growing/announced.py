@@ -6,6 +6,8 @@ announced.runs()["parts-seed0"]                # the options of ``successor-head
 
 from __future__ import annotations
 
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import yaml
 FILE = Path(__file__).with_name("expectations.yml")
 
 
+@cache
 def experiments() -> dict[str, Any]:
     """The file as it is read: definitions, statistics, arms, experiments, and what was added later."""
     return yaml.safe_load(FILE.read_text(encoding="utf8"))
@@ -53,3 +56,17 @@ def run_of(name: str) -> tuple[str, int]:
     """Arm and seed of a run's name: ("dose-0.3", 2) of "dose-0.3-seed2"."""
     arm, _, seed = name.rpartition("-seed")
     return arm, int(seed)
+
+
+def committed() -> str | None:
+    """When the file entered the project's history, as git tells it; None where there is no whole history to ask."""
+    git = ["git", "-C", str(FILE.parent)]
+    try:
+        shallow = subprocess.run(
+            [*git, "rev-parse", "--is-shallow-repository"], capture_output=True, text=True, check=True
+        )
+        log = ["log", "--diff-filter=A", "--date=format:%Y-%m-%d %H:%M", "--format=%cd (commit %h)", "--", FILE.name]
+        added = subprocess.run([*git, *log], capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return added[-1] if added and shallow.stdout.strip() == "false" else None

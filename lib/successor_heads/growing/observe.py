@@ -24,6 +24,7 @@ from successor_heads import anatomy, features, intervals, ordinals, records, sco
 from successor_heads.errors import UserError
 from successor_heads.growing import succession
 from successor_heads.growing.corpus import HeldOut
+from successor_heads.models import grown_models
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import head_input
 
@@ -139,7 +140,9 @@ def record(folder: Path) -> dict[str, Any]:
         },
         "succession": succession.measure(model, tokenizer, held_out),
         # Models that were grown before their text was checked have no such file.
-        "text": json.loads(text.read_text()) if (text := folder / "text.json").exists() else None,
+        "text": json.loads(text.read_text())
+        if (text := folder / "text.json").exists()
+        else succession.read_again(recipe, tokenizer),
     }
 
 
@@ -162,7 +165,7 @@ def residues_by_source(parts: anatomy.Anatomy, numbers: ResolvedClass) -> pd.Dat
     One row a source and modulus: what MLP0 writes, the embedding that it reads, the unembedding, and what a random MLP
     of MLP0's shape writes on that embedding, which holds what any such map would leave readable.
     """
-    embedded, generator = parts.embed(numbers.token_ids).float(), torch.Generator().manual_seed(0)
+    embedded, generator = parts.embed(numbers.token_ids).float().cpu(), torch.Generator().manual_seed(0)
     width = embedded.shape[1]
     into, out = (torch.randn(shape, generator=generator) for shape in ((width, 4 * width), (4 * width, width)))
     normed = F.layer_norm(embedded, (width,))
@@ -185,6 +188,12 @@ def residues_by_source(parts: anatomy.Anatomy, numbers: ResolvedClass) -> pd.Dat
 def stored(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:
     """The records of the runs that this project made, by the run's name; of those announced, in ``ANNOUNCED_RUNS``."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def shipped_text() -> dict[str, dict[str, Any]]:
+    """What the checked text of each model that comes with the book shows, by name; none of those not checked."""
+    zoo = [name.removeprefix("grown/") for name in grown_models()]
+    return {name: text for name in zoo if (text := stored().get(name, {}).get("text"))}
 
 
 def own(name: str) -> dict[str, dict[str, Any]]:

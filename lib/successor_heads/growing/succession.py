@@ -13,7 +13,7 @@ help the pairs held out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,15 @@ from transformers.modeling_utils import PreTrainedModel
 
 from successor_heads import anatomy, ordinals
 from successor_heads.growing import corpus
+from successor_heads.growing.tokenizer import tokens_of
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import effective_ov_logits, head_input
 
 CONTEXT = 3  # members of the list that a prompt shows
 ANSWER_TOKENS = 4  # enough for a space, and a number of three digits written in digits
 GAPS = ("The old bridge", "The quiet garden", "The new museum")
+UNSEEN_SEED = 10_000  # added to a recipe's seed: documents that its model never reads
+UNSEEN_WINDOWS = 64
 
 # --- lists in which the model is asked to go on ---------------------------------------------------
 
@@ -235,3 +238,38 @@ def check_text(training: corpus.TextCheck, unseen: corpus.TextCheck) -> dict[str
         },
         "prompts_seen": seen,
     }
+
+
+def read_again(recipe: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """`check_text` of a model that was grown before its text was checked: the text is generated again from its recipe.
+
+    Generated documents alone: what it read of docstrings and books is not searched.
+    """
+    held_out = [corpus.HeldOut.parse(part, seed=recipe["seed"]) for part in recipe.get("held_out", [])]
+    n_windows = recipe["sources"]["generated"]["tokens"] // recipe["window"]
+    training, unseen = corpus.TextCheck(), corpus.TextCheck()
+    for check, seed, windows in (
+        (training, recipe["seed"], n_windows), (unseen, recipe["seed"] + UNSEEN_SEED, UNSEEN_WINDOWS),
+    ):  # fmt: skip
+        documents = corpus.generated(
+            seed=seed, n=10**9, without=set(recipe["without"]), base=recipe["base"], held_out=held_out
+        )
+        tokens_of(tokenizer, check.reading(document.text for document in documents), windows * (recipe["window"] + 1))
+    return check_text(training, unseen)
+
+
+def stood_in_text(text: Mapping[str, Any], lists: Iterable[str]) -> list[bool]:
+    """Of lists with commas, as chapter 1 asks them, whether a checked text holds them word for word, answer included.
+
+    Raises KeyError for a list that `prompts` does not ask.
+    """
+    shown = {
+        prompt.text: flag == "1"
+        for task in corpus.LISTS
+        for prompt, flag in zip(
+            (prompt for prompt in prompts(task) if prompt.frame == "commas"),
+            text["prompts_seen"][task]["commas"].split(),
+            strict=True,
+        )
+    }
+    return [shown[each] for each in lists]

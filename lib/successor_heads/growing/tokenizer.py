@@ -7,8 +7,10 @@ text alone would, and check afterwards that they did.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -63,3 +65,15 @@ def _with_whole_words(texts: Iterable[str], words: list[str]) -> Iterator[str]:
     for word in words:
         for form in (word, " " + word):
             yield from [form] * 3000
+
+
+def tokens_of(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], n: int) -> tuple[np.ndarray, int]:
+    """The first `n` tokens of the texts, read again from the start when they run out; and how many differ."""
+    pieces, length, end = [], 0, tokenizer.eos_token_id
+    texts = iter(texts)
+    while length < n and (batch := list(itertools.islice(texts, 200))):
+        for ids in tokenizer(batch, verbose=False)["input_ids"]:
+            pieces.append(np.array([*ids, end], dtype=np.uint16))
+            length += len(pieces[-1])
+    tokens = np.concatenate(pieces)
+    return np.resize(tokens, n), min(length, n)

@@ -40,7 +40,8 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from successor_heads import anatomy, ordinals
 from successor_heads.errors import UserError
 from successor_heads.growing import corpus, observe, succession
-from successor_heads.growing.tokenizer import D_VOCAB, train_tokenizer
+from successor_heads.growing.succession import UNSEEN_SEED, UNSEEN_WINDOWS
+from successor_heads.growing.tokenizer import D_VOCAB, tokens_of, train_tokenizer
 from successor_heads.models import usable_device
 from successor_heads.records import write_json
 
@@ -125,8 +126,6 @@ class Recipe:
 # --- the data -------------------------------------------------------------------------------------
 
 SAVE_EVERY_SECONDS = 60
-HELD_OUT_SEED = 10_000  # added to the recipe's seed: documents that the model never reads
-HELD_OUT_WINDOWS = 64
 
 
 def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
@@ -157,7 +156,7 @@ def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
     for source, share in shares.items():
         n_windows = math.ceil(needed * share / total)
         texts = checked.reading(_texts(source, recipe, books_folder))
-        tokens, distinct = _tokens(tokenizer, texts, n_windows * (recipe.window + 1))
+        tokens, distinct = tokens_of(tokenizer, texts, n_windows * (recipe.window + 1))
         rows.append(tokens.reshape(n_windows, recipe.window + 1))
         sources[source] = {"tokens": n_windows * recipe.window, "distinct_tokens": distinct}
     windows = np.concatenate(rows)
@@ -165,12 +164,12 @@ def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
     np.save(folder / "windows.npy", windows)
 
     unseen = corpus.TextCheck()  # of documents that the model does not read, unless chance has written one twice
-    held_out, _ = _tokens(
+    held_out, _ = tokens_of(
         tokenizer,
-        unseen.reading(recipe.generated(seed=recipe.seed + HELD_OUT_SEED, n=40_000)),
-        HELD_OUT_WINDOWS * (recipe.window + 1),
+        unseen.reading(recipe.generated(seed=recipe.seed + UNSEEN_SEED, n=40_000)),
+        UNSEEN_WINDOWS * (recipe.window + 1),
     )
-    np.save(folder / "held_out.npy", held_out.reshape(HELD_OUT_WINDOWS, recipe.window + 1))
+    np.save(folder / "held_out.npy", held_out.reshape(UNSEEN_WINDOWS, recipe.window + 1))
     write_json(folder / "text.json", succession.check_text(checked, unseen))
     sources["sha256"] = hashlib.sha256(windows.tobytes()).hexdigest()
     write_json(folder / "sources.json", sources)
@@ -183,18 +182,6 @@ def _texts(source: str, recipe: Recipe, books_folder: Path | None):
     if source == "books":
         return corpus.books(books_folder)  # type: ignore[arg-type]  # there is a share of books only with a folder
     return recipe.generated(seed=recipe.seed, n=10**9)
-
-
-def _tokens(tokenizer: PreTrainedTokenizerFast, texts, n: int) -> tuple[np.ndarray, int]:
-    """The first `n` tokens of the texts, read again from the start when they run out; and how many differ."""
-    pieces, length, end = [], 0, tokenizer.eos_token_id
-    texts = iter(texts)
-    while length < n and (batch := list(itertools.islice(texts, 200))):
-        for ids in tokenizer(batch, verbose=False)["input_ids"]:
-            pieces.append(np.array([*ids, end], dtype=np.uint16))
-            length += len(pieces[-1])
-    tokens = np.concatenate(pieces)
-    return np.resize(tokens, n), min(length, n)
 
 
 # --- the model ------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ from successor_heads import (
 from successor_heads.anatomy import Anatomy
 from successor_heads.errors import UserError
 from successor_heads.figures import PALETTE, Attention, Drawing, Table
+from successor_heads.growing import observe, succession
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.scores import HeadScores, PaperScores
 from successor_heads.studies import Verdict
@@ -140,6 +141,7 @@ class Found:
     paper: PaperScores
     controls: Controls
     ablated: Ablated
+    seen: int | None = None  # of the lists that were asked, those that stand in the training text; None: not known
 
     @property
     def best(self) -> Place:
@@ -224,7 +226,19 @@ def measure(
         paper=scores.paper_scores(scores.score_heads(parts, forms), forms),
         controls=controls,
         ablated=ablate(model, parts, classes, result.best, seed=seed, n_groups=n_groups),
+        seen=lists_seen(name, classes),
     )
+
+
+def lists_seen(name: str, classes: Mapping[str, ResolvedClass]) -> int | None:
+    """How many of the lists that are asked stand word for word, answer included, in the text that a model was trained on.
+
+    None where that text is not known: it is of the models that come with the book, and of no other.
+    """
+    text = observe.shipped_text().get(name.removeprefix("grown/")) if name.startswith("grown/") else None
+    if text is None:
+        return None
+    return sum(sum(succession.stood_in_text(text, prompts.counting_lists(each)[0])) for each in classes.values())
 
 
 def ablate(
@@ -369,6 +383,8 @@ def verdict(found: Found) -> Verdict:
     )
     shown = f"**{found.name} is a successor head:** {scored}"
     rule = " Not shown: that it follows a rule. A table of pairs would score the same."
+    if found.seen is not None:
+        rule += f" Of the lists, answers included, {found.seen} stand word for word in its training text."
     before, after = int(ablated.intact.sum()), int(ablated.without.sum())
     at_work = f"With all heads the model answers {before} of {len(ablated.task)} lists, without {found.name} {after}"
     if 2 * after <= before:
@@ -762,6 +778,7 @@ def record(found: Found) -> dict[str, Any]:
         "right_without_three": _counted(int(ablated.together[min(3, len(ablated.together) - 1)].sum()), lists),
         "right_without_three_others": finding(ablated.others[min(3, len(ablated.others) - 1)].mean(), n=lists),
         "ablation_rank": finding(_ranked(ablated.fall).index(found.best) + 1, n=ablated.fall.size),
+        "lists_seen": finding(np.nan if found.seen is None else found.seen, n=lists),
         "attention_on_last_ordinal": finding(looks[found.best], n=lists),
         "attention_rank": finding((looks > looks[found.best]).sum() + 1, n=looks.size),
     }
