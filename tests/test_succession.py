@@ -1,6 +1,7 @@
 """Succession held out: what each arm removes, what was seen, what was announced, and how it is measured."""
 
 import argparse
+import functools
 import re
 import shlex
 import subprocess
@@ -13,7 +14,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from successor_heads import anatomy, growing, models, ordinals, scores
+from successor_heads import anatomy, growing, models, ordinals, prompts, scores
 from successor_heads.errors import UserError
 from successor_heads.growing import announced, corpus, observe, succession, tokenizer, train
 from successor_heads.growing.corpus import HeldOut
@@ -25,6 +26,21 @@ PYTHIA = models.ZOO / "pythia"
 @pytest.fixture(scope="module")
 def full():
     return list(corpus.generated(seed=0, n=N))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def read_once():
+    """What stands in order in a document is found once, however many parts ask: `corpus` remembers it for this module."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(corpus, "pairs_in_order", functools.cache(corpus.pairs_in_order))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def first_and_last(full):
+    """By task, of every document where each word is mentioned first and last, found once for all parts."""
+    return functools.cache(lambda task: [places(document.text, task) for document in full])
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +73,18 @@ PARTS = sorted({part for arm in ARMS.values() for part in arm.get("hold_out", []
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_held_out_takes_the_documents_that_give_it_in_order_and_nothing_else(full, part):
+def test_a_part_held_out_takes_the_documents_that_give_it_in_order_and_nothing_else(full, first_and_last, part):
     held_out = HeldOut.parse(part, seed=0)
     pairs = [(word, successor) for word, successor in corpus.pairs_of(held_out.task) if word in held_out.words]
-    kept = list(corpus.generated(seed=0, n=N, held_out=[held_out]))
+    kept = [document for document in full if not held_out.stands_in(document)]
 
-    def gives(document):
-        first, last = places(document.text, held_out.task)
+    def gives(document, first, last):
         return document.kind in held_out.kinds and any(
             word in first and successor in last and first[word] < last[successor] for word, successor in pairs
         )
 
-    assert kept == [document for document in full if not gives(document)]
+    found = zip(full, first_and_last(held_out.task), strict=True)
+    assert kept == [document for document, where in found if not gives(document, *where)]
     assert 0.001 * N < len(full) - len(kept) < 0.3 * N
     # Both words of every pair are still read.
     mentioned = Counter(re.findall(r"\d+|[A-Za-z]+", " ".join(document.text for document in kept)))
@@ -76,13 +92,22 @@ def test_a_part_held_out_takes_the_documents_that_give_it_in_order_and_nothing_e
     assert not missing
 
 
-def test_parts_held_out_together_are_those_held_out_one_by_one(full):
-    parts = [HeldOut.parse(part) for part in ARMS["parts"]["hold_out"]]
-    kept = list(corpus.generated(seed=0, n=N, held_out=parts))
-    assert kept == [document for document in full if not any(part.stands_in(document) for part in parts)]
+PARTS_TOGETHER = [HeldOut.parse(part) for part in ARMS["parts"]["hold_out"]]
+
+
+@pytest.fixture(scope="module")
+def kept_together():
+    """The text of the arm `parts`, as it is generated."""
+    return list(corpus.generated(seed=0, n=N, held_out=PARTS_TOGETHER))
+
+
+def test_parts_held_out_together_are_those_held_out_one_by_one(full, kept_together):
+    assert kept_together == [
+        document for document in full if not any(part.stands_in(document) for part in PARTS_TOGETHER)
+    ]
     text_of_kept = corpus.TextCheck()
-    assert len(list(text_of_kept.reading(document.text for document in kept))) == len(kept)
-    for part in parts:
+    assert len(list(text_of_kept.reading(document.text for document in kept_together))) == len(kept_together)
+    for part in PARTS_TOGETHER:
         assert not any(text_of_kept.in_order[part.task][word] for word in part.words)
     assert min(text_of_kept.in_order["numbers"][str(n)] for n in [*range(110, 129), *range(151, 170)]) > 20
 
@@ -161,12 +186,11 @@ def test_what_was_seen_is_found_word_for_word():
     assert check.in_order["letters"] == {"A": 2, "B": 2} and check.in_order["numbers"] == {"7": 1, "8": 1}
 
 
-def test_prompts_of_pairs_held_out_are_unseen_and_those_of_neighbours_may_be_seen():
-    parts = [HeldOut.parse(part) for part in ARMS["parts"]["hold_out"]]
+def test_prompts_of_pairs_held_out_are_unseen_and_those_of_neighbours_may_be_seen(kept_together):
     training, unseen = corpus.TextCheck(), corpus.TextCheck()
-    for check, seed in ((training, 0), (unseen, 10_000)):
-        for _ in check.reading(d.text for d in corpus.generated(seed=seed, n=N, held_out=parts)):
-            pass
+    others = corpus.generated(seed=10_000, n=1000, held_out=PARTS_TOGETHER)
+    for check, documents in ((training, kept_together), (unseen, others)):
+        assert list(check.reading(document.text for document in documents))
     text = succession.check_text(training, unseen)
     seen = text["prompts_seen"]["numbers"]["commas"].split()
     assert set(seen[129:148]) == {"0"} and "1" in seen[:20]
@@ -176,15 +200,50 @@ def test_prompts_of_pairs_held_out_are_unseen_and_those_of_neighbours_may_be_see
     assert len(counts) == 199 and not any(counts[129:148]) and min(counts[:129]) > 0
 
 
+def test_a_text_that_was_not_checked_is_generated_again_from_its_recipe(grown_tokenizer):
+    recipe = {
+        "seed": 3,
+        "without": ["prose"],
+        "base": 10,
+        "window": 256,
+        "sources": {"generated": {"tokens": 40 * 256}},
+    }
+    text = succession.read_again(recipe, grown_tokenizer)
+    documents, length, read = corpus.generated(seed=3, n=10**9), 0, 0
+    while length < 40 * 257:  # by batches of 200, as when it was read
+        batch = [next(documents).text for _ in range(200)]
+        length, read = length + sum(len(grown_tokenizer.encode(each)) + 1 for each in batch), read + 200
+    assert text["documents"] == read and text["evaluated"] % 200 == 0
+    again = [document.text for document in corpus.generated(seed=3, n=read)]
+    flags = text["prompts_seen"]["days"]["commas"].split()
+    days = [prompt for prompt in succession.prompts("days") if prompt.frame == "commas"]
+    expected = [any(f"{prompt.text} {prompt.answer}" in each for each in again) for prompt in days]
+    assert [flag == "1" for flag in flags] == expected and any(expected)
+    # Held out, nothing of it is there.
+    without = succession.read_again(recipe | {"held_out": ["days"]}, grown_tokenizer)
+    assert set(without["prompts_seen"]["days"]["commas"].split()) == {"0"} != set(flags)
+
+
+def test_lists_of_chapter_1_are_looked_up_in_what_was_checked(grown_tokenizer):
+    resolved = ordinals.resolve(grown_tokenizer)
+    lists = [each for its in resolved.values() for each in prompts.counting_lists(its)[0]]
+    text = observe.shipped_text()["pythia"]
+    assert all(succession.stood_in_text(text, lists)) and len(lists) > 100
+    none = {task: {"commas": " ".join("0" for _ in corpus.pairs_of(task))} for task in corpus.LISTS}
+    assert not any(succession.stood_in_text({"prompts_seen": none}, lists))
+    with pytest.raises(KeyError):
+        succession.stood_in_text(text, [" never, asked,"])
+
+
 # --- how it is measured ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("task", corpus.LISTS)
 def test_every_pair_is_asked_in_every_frame(task):
-    prompts = succession.prompts(task)
-    assert Counter(prompt.frame for prompt in prompts).keys() >= {"commas", "count", "bullets"}
-    assert set(Counter(prompt.frame for prompt in prompts).values()) == {len(corpus.pairs_of(task))}
-    for prompt in prompts:
+    asked = succession.prompts(task)
+    assert Counter(prompt.frame for prompt in asked).keys() >= {"commas", "count", "bullets"}
+    assert set(Counter(prompt.frame for prompt in asked).values()) == {len(corpus.pairs_of(task))}
+    for prompt in asked:
         word, successor = corpus.pairs_of(task)[prompt.pair]
         assert prompt.answer == successor
         # The word asked about is the last member shown, and its successor is shown nowhere.
@@ -323,6 +382,19 @@ ROOT = Path(__file__).parents[1]
 
 def git(*arguments: str) -> str:
     return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_file_says_when_it_entered_the_history(tmp_path, monkeypatch):
+    if not (ROOT / ".git").exists() or git("rev-parse", "--is-shallow-repository") == "true":
+        pytest.skip("no git history here")
+    path = announced.FILE.relative_to(ROOT).as_posix()
+    first = git("log", "--diff-filter=A", "--format=%h", "--", path).split()[-1]
+    assert announced.committed().endswith(f"(commit {first})")
+    copy = tmp_path / announced.FILE.name
+    copy.write_bytes(announced.FILE.read_bytes())
+    monkeypatch.setattr(announced, "FILE", copy)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert announced.committed() is None
 
 
 def test_what_was_announced_is_older_than_its_records_and_has_not_been_rewritten():

@@ -94,6 +94,16 @@ def test_drawings_fit_the_page_and_can_be_heard(shape):
     plt.close("all")
 
 
+def test_lists_that_stood_in_the_training_text_are_counted_where_it_is_known():
+    model = models.load("grown/pythia")
+    classes = ordinals.resolve(model.tokenizer)
+    asked = sum(len(prompts.counting_lists(each)[0]) for each in classes.values())
+    assert find_heads.lists_seen("grown/pythia", classes) == asked > 100
+    assert find_heads.lists_seen("published/smollm2", classes) is None
+    assert "45 stand word for word in its training text" in find_heads.verdict(replace(made(), seen=45)).sentence
+    assert "training text" not in find_heads.verdict(made()).sentence
+
+
 def test_the_record_has_what_the_drawings_say():
     found = made()
     record = find_heads.record(found)
