@@ -708,7 +708,8 @@ def tens_of(found: Found, earlier: Earlier | None) -> tuple[pd.DataFrame, str]:
     """The table of the tens from announced runs, once there are enough, else from earlier ones; and which it is."""
     if found.seeds_of.get("no-decimals", 0) >= 2 and found.seeds_of.get("full", 0) >= 2:
         return found.tens[found.tens["arm"].isin(TENS)], "announced"
-    return (earlier.tens if earlier else found.tens.iloc[:0]), "exploratory"
+    tens = earlier.tens if earlier else found.tens.iloc[:0]
+    return tens[tens["arm"].isin(TENS)], "exploratory"
 
 
 def _tens_sentence(found: Found, earlier: Earlier | None) -> str:
