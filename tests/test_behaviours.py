@@ -1,19 +1,90 @@
 """What a head does in text: rules on written cases, planted heads, and runs that are interrupted."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from by_hooks import reference_of, some_text
-from successor_heads import anatomy, behaviours, direct_effects, prompts, texts
+from successor_heads import ablation, anatomy, behaviours, direct_effects, prompts, texts
 from successor_heads.planted import calibrate, words
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.prompts import prompts as planted_prompts
 
-WRITTEN = [  # attended tokens, most first; the answer; what a reader would say
+WRITTEN = [  # attended tokens, most first; the answer; what the paper's rules say
+    (["7"], "8", "successorship"),
+    ([" 99"], " 100", "successorship"),
+    ([" 200"], " 201", "successorship"),  # numbers of any size
+    (["1998"], "1999", "successorship"),
+    (["07"], "08", "successorship"),
+    ([" Monday"], " Tuesday", "successorship"),
+    (["Sunday"], " Monday", "successorship"),  # days and months go round
+    ([" monday"], " TUESDAY", "successorship"),
+    ([" December"], " January", "successorship"),
+    ([" may"], " june", "successorship"),
+    ([" nine"], " Ten", "successorship"),
+    ([" first"], " second", "successorship"),
+    (["A"], "B", "successorship"),
+    ([" Sat"], " Sun", "successorship"),
+    ([" a", " b", " c", " d", " 7"], " 8", "successorship"),  # the fifth
+    ([" 8", " 7"], " 8", "successorship"),  # it is also copied, and asked second
+    ([" N", " M"], " N", "successorship"),
+    ([" Sun"], " Mon", "other"),  # prefixes do not go round
+    ([" Dec"], " Jan", "other"),
+    ([" Z"], " A", "other"),
+    ([" twenty"], " one", "other"),
+    ([" tenth"], " first", "other"),
+    ([" IX"], " X", "other"),  # Roman numerals are in none of the eight lists
+    (["8"], "7", "other"),
+    (["a"], "b", "other"),  # small letters are pieces of words
+    ([" two"], " 3", "other"),  # not within a list
+    ([" second"], " three", "other"),
+    ([" 27th"], " 28th", "other"),
+    (["³"], "⁴", "other"),  # digits to Python, no numerals to us
+    ([" a", " b", " c", " d", " e", " 7"], " 8", "other"),  # the sixth is not seen
+    ([" Processing"], "NLP", "acronym"),
+    ([" processing"], "NLP", "acronym"),  # letters without case
+    ([" Window"], "W", "acronym"),  # one capital is an acronym
+    ([" Window"], " W", "acronym"),
+    (["W"], "W", "acronym"),  # and a token of one letter begins with it
+    ([" Organization"], " WHO", "acronym"),
+    ([" NASA"], " N", "acronym"),
+    ([" the", " Processing"], "NLP", "other"),  # the one attended to most decides
+    ([" Window"], " WHO", "other"),  # its last letter, not its first
+    ([" Window"], "w", "other"),
+    ([" Window"], "Wi", "other"),
+    ([" Window"], "W.", "other"),
+    (["(Window"], "W", "other"),  # a bracket is no letter
+    ([" Ärger"], "Ä", "other"),  # capitals from A to Z
+    ([" NASA"], " NASA", "copying"),
+    ([" the"], " the", "copying"),
+    ([","], ",", "copying"),  # whatever it is
+    (["\n"], "\n", "copying"),
+    ([" 17"], " 17", "copying"),
+    ([" a", " b", " c", " d", " the"], " the", "copying"),
+    ([" a", " b", " c", " d", " e", " the"], " the", "other"),
+    ([" the"], " The", "other"),  # the same token, not the same word
+    (["17"], " 17", "other"),
+    (["7"], "9", "greater-than"),
+    ([" 1743"], " 1750", "greater-than"),
+    ([" Monday"], " Friday", "greater-than"),
+    ([" January"], " December", "greater-than"),
+    (["A"], "C", "greater-than"),
+    ([" dog", " 7"], " 9", "greater-than"),
+    ([" 9", " 7"], " 9", "copying"),  # asked before greater-than
+    ([" 8", " 3"], " 9", "successorship"),
+    ([" 9"], " 7", "other"),
+    ([" Friday"], " Monday", "other"),
+    ([" 9"], " ten", "other"),
+    ([" X"], " XII", "other"),
+    ([" dog"], " barked", "other"),
+    ([""], "1", "other"),
+    ([" 7"], "", "other"),
+    ([], " 1999", "other"),
+]
+
+
+STRICTLY = [  # attended tokens, most first; the answer; what the stricter rules say
     ("7", "8", "successorship"),
     (" 99", " 100", "successorship"),
     ("1998", "1999", "successorship"),
@@ -88,28 +159,45 @@ WRITTEN = [  # attended tokens, most first; the answer; what a reader would say
 ROLES = {"successor": "successorship", "acronym": "acronym", "copy": "copying"}
 
 
-@pytest.mark.parametrize(("read", "answer", "expected"), WRITTEN)
-def test_rules_say_what_a_reader_would(read, answer, expected):
-    assert behaviours.behaviour([read], answer) == expected
+@pytest.mark.parametrize(("attended", "answer", "expected"), WRITTEN)
+def test_the_papers_rules_say_what_they_say(attended, answer, expected):
+    assert behaviours.behaviour(attended, answer) == expected
 
 
-def test_the_first_token_with_an_exact_rule_decides_and_greater_than_comes_last():
-    assert behaviours.behaviour([" Window", " 7", " 3"], " 8") == "successorship"
-    assert behaviours.behaviour([" 8", " 7"], " 8") == "copying"
-    assert behaviours.behaviour([" 7", " 8"], " 8") == "successorship"
-    assert behaviours.behaviour([" H", " I"], " J") == "successorship"
-    assert behaviours.behaviour([" H"], " J") == "greater-than"
-    assert behaviours.behaviour([" March", " 1998", " ("][:1], " 1999") == "other"
-    assert behaviours.behaviour([], " 1999") == "other"
+@pytest.mark.parametrize(("read", "answer", "expected"), STRICTLY)
+def test_stricter_rules_say_what_a_reader_would(read, answer, expected):
+    assert behaviours.strict_behaviour([read], answer) == expected
 
 
-def test_more_attended_tokens_leave_a_named_exact_behaviour_as_it_is():
+def test_where_two_rules_hold_the_first_decides():
+    assert behaviours.rules_that_hold([" 8", " 7"], " 8") == ["successorship", "copying"]
+    assert behaviours.rules_that_hold(["I", " M"], " I") == ["acronym"]  # " I" is another token
+    assert behaviours.rules_that_hold(["B", "A"], "B") == ["successorship", "acronym", "copying"]
+    assert behaviours.rules_that_hold([" 3", " 7"], " 7") == ["copying", "greater-than"]
+    for attended, answer, expected in WRITTEN:
+        assert behaviours.rules_that_hold(attended, answer)[:1] == ([expected] if expected != "other" else [])
+
+
+def test_of_the_stricter_rules_the_first_token_decides_and_greater_than_comes_last():
+    assert behaviours.strict_behaviour([" Window", " 7", " 3"], " 8") == "successorship"
+    assert behaviours.strict_behaviour([" 8", " 7"], " 8") == "copying"
+    assert behaviours.strict_behaviour([" 7", " 8"], " 8") == "successorship"
+    assert behaviours.strict_behaviour([" H", " I"], " J") == "successorship"
+    assert behaviours.strict_behaviour([" H"], " J") == "greater-than"
+    assert behaviours.strict_behaviour([" a", " b", " c", " 7"], " 8") == "other"  # the fourth is not seen
+    assert behaviours.strict_behaviour([], " 1999") == "other"
+
+
+def test_shares_of_loss_add_up_and_take_nothing_off():
     rng = np.random.default_rng(0)
-    words = [read for read, _, _ in WRITTEN]
-    for _ in range(300):
-        read, answer = list(rng.choice(words, 5)), rng.choice([answer for _, answer, _ in WRITTEN])
-        one, five = behaviours.behaviour(read[:1], answer), behaviours.behaviour(read, answer)
-        assert one in (five, "other", "greater-than")
+    rise, labels = rng.normal(size=(4, 50)), rng.integers(len(behaviours.BEHAVIOURS), size=(4, 50))
+    count, total = behaviours.loss_shares(rise, labels)
+    assert total.sum() == pytest.approx(rise[rise > 0].sum()) and count.sum() == (rise > 0).sum()
+    by_hand = sum(max(value, 0) for value, label in zip(rise[2], labels[2]) if label == 1)
+    assert total[2, 1] == pytest.approx(by_hand)
+    np.testing.assert_allclose(total.sum(1), np.clip(rise, 0, None).sum(1))
+    # The control: what falls is not taken off.
+    assert total.sum() > rise.sum()
 
 
 def test_a_winner_is_alone_and_above_zero():
@@ -120,7 +208,7 @@ def test_a_winner_is_alone_and_above_zero():
 def test_dealt_answers_keep_the_answers_and_lose_the_order():
     reads = [[" Monday"], [" Tuesday"], [" Window"], [" 7"]] * 10
     cases = pd.DataFrame({"read": reads, "answer": [" Tuesday", " Wednesday", "W", "8"] * 10})
-    chance = behaviours.shuffled_shares(cases, top=1, seed=0, n_shuffles=200)
+    chance = behaviours.shuffled_shares(cases, rules="strict", seed=0, n_shuffles=200)
     assert sum(chance.values()) == pytest.approx(1)
     assert chance["acronym"] == pytest.approx(
         1 / 16, abs=0.02
@@ -133,7 +221,7 @@ def test_answers_dealt_within_a_context_keep_what_it_is_about():
     letters = [([" Window"], "W")] * 20
     cases = pd.DataFrame(days + letters + [([" 7"], "8")], columns=["read", "answer"])
     cases["context"] = [0] * 20 + [1] * 20 + [2]
-    chance = behaviours.shuffled_shares(cases, top=1, seed=0, n_shuffles=200, within="context")
+    chance = behaviours.shuffled_shares(cases, rules="strict", seed=0, n_shuffles=200, within="context")
     assert chance["acronym"] == 1 / 2  # the context holds nothing else, and the case that is alone is left out
     assert chance["successorship"] == pytest.approx(9 / 19 / 2, abs=0.02)  # one of the nine others with this answer
     assert chance["copying"] == pytest.approx(5 / 19 / 2, abs=0.02)
@@ -165,12 +253,12 @@ def test_shares_of_behaviours_are_the_planted_ones(family):
     for role in counts:
         layer, head = planted.place(role)
         cases = behaviours.winning_cases(tokens, effects, layer=layer, head=head)
-        named[role] = cases[cases["prefix"] == last]["behaviour_3"].value_counts().to_dict()
+        named[role] = cases[cases["prefix"] == last]["strict"].value_counts().to_dict()
     assert named == {role: {ROLES[role]: n} for role, n in counts.items()}
 
 
 def test_one_token_repeated_gives_numbers_and_no_error(model, tokenizer):
-    contexts = texts.cut(tokenizer, some_text(" Monday" * 60), n=3, length=12, seed=0)
+    contexts = texts.cut(tokenizer, some_text(" Monday" * 60), n=3, length=12, seed=0).tokens
     effects, _ = behaviours.measure(model, contexts, seed=0)
     assert all(torch.isfinite(values).all() for values in effects)
     tokens = [prompts.token_texts(tokenizer, row) for row in contexts]
@@ -180,7 +268,7 @@ def test_one_token_repeated_gives_numbers_and_no_error(model, tokenizer):
         for layer in range(2)
         for h in range(parts.n_heads)
     ]
-    named = pd.concat(cases)["behaviour_1"].unique().tolist()
+    named = pd.concat(cases)["paper"].unique().tolist()
     assert named in ([], ["copying"])
 
 
@@ -218,17 +306,45 @@ def test_what_is_kept_belongs_to_the_weights_and_to_the_text(checkpoints, contex
     assert behaviours._digest_of(one) != behaviours._digest_of(other)
 
 
-def test_blind_cases_are_fifty_and_their_rules_are_todays():
+def test_losses_rise_as_in_a_run_without_the_head(neox, tokenizer):
+    """The total effect against ablation in text, the direct one against the stream, on one text."""
+    reading = behaviours.read(neox, some_text(" Monday Tuesday one two A B" * 9), n=3, length=10, seed=0)
+    rises = behaviours.loss_rises(neox, reading, (0, 1), seed=0)
+    mean, contexts = reading.reference.mean, reading.contexts
+    _, loss = ablation.ablated_in_text(neox, contexts, [(0, 1)], mean=mean, batch_size=3)
+    np.testing.assert_allclose(rises["total", "mean"], loss - reading.effects.loss, atol=1e-4)
+    assert set(rises) == {(path, kind) for path in ("direct", "indirect", "total") for kind in ("mean", "resample")}
+    assert np.abs(rises["total", "mean"] - rises["total", "resample"]).max() > 1e-3
+    labels = behaviours.labels(reading.tokens, reading.effects.attended[:, :, 0, 1])
+    assert labels.shape == contexts[:, 1:].shape
+    cases = behaviours.winning_cases(reading.tokens, reading.effects, layer=0, head=1)
+    for case in cases.itertuples():
+        assert behaviours.BEHAVIOURS[labels[case.context, case.prefix]] == case.paper
+
+
+def test_blind_cases_name_what_the_rules_name():
     blind = behaviours.blind_cases()
     assert len(blind) == 50 and set(blind["hand"]) <= set(behaviours.BEHAVIOURS)
     for case in blind.itertuples():
-        assert behaviours.behaviour([token for token, _ in case.attended[:3]], case.answer) == case.rules
+        assert behaviours.strict_behaviour([token for token, _ in case.attended], case.answer) == case.rules
 
 
-def test_figures_on_books_come_with_intervals_and_without_text():
-    stored = behaviours.stored_figures("heldout-books")
-    assert set(stored) == {"grown/pythia", "grown/llama"}
-    for of in stored.values():
-        assert sum(share["value"] for share in of["shares"].values()) == pytest.approx(1, abs=1e-3)
-        assert all(share["low"] <= share["value"] <= share["high"] for share in of["shares"].values())
-    assert len(json.dumps(stored)) < 4000
+def test_stored_runs_add_up_and_hold_no_book():
+    runs = {run["model"]: run for run in behaviours.stored_runs()}
+    assert {"grown/pythia"} <= set(runs)
+    for run in runs.values():
+        assert [text["name"] for text in run["texts"]] == ["documentation", "books"]
+        for text in run["texts"]:
+            n_prefixes = text["contexts"] * (text["length"] - 1)
+            assert text["won"][1] == sum(text["everywhere"].values()) == n_prefixes
+            assert sum(n for n, *_ in text["cases"].values()) == text["won"][0]
+            for shares in text["losses"].values():
+                assert sum(share for _, _, share, *_ in shares.values()) == pytest.approx(1, abs=1e-3)
+        assert [text["name"] for text in run["read"]] == ["documentation"]
+        for case in run["cases"]:
+            context = run["read"][case["text"]]["contexts"][case["context"]]
+            assert case["prefix"] + 2 == len(context) <= 42
+            seen = [context[at] for at in case["attended"]]
+            # Attended tokens further back are cut off, and with them some reasons.
+            if behaviours.behaviour(seen, context[-1]) != "other" and len(seen) == 5:
+                assert behaviours.behaviour(seen, context[-1]) == case["paper"]

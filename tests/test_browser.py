@@ -272,7 +272,7 @@ def test_what_scrolls_sideways_is_reached_with_the_keyboard(visits):
 
 
 # Chapters whose figures are still drawn in the notebook: each leaves this list when its study is written.
-UNFURNISHED = tuple(f"notebooks/0{number}-" for number in (3, 4, 5, 7))
+UNFURNISHED = tuple(f"notebooks/0{number}-" for number in (3, 4, 7))
 
 
 @pytest.mark.parametrize("fault", ["small", "overlapping", "cut", "stretched"])
@@ -308,20 +308,53 @@ def test_a_link_into_a_fold_opens_it(chrome, visits):
     assert chrome.find_element(By.ID, name).get_attribute("open")
 
 
-def test_attention_views_draw_themselves(chrome, visits):
+def test_full_attention_patterns_draw_themselves_when_they_are_opened(chrome, visits):
     drawn = 0
     for page in pages():
         if "sh-circuitsvis" in page.read_text():
             show(chrome, page, WIDTHS["desktop"])
-            views = chrome.find_elements(By.CSS_SELECTOR, "figure.sh-circuitsvis > div")
-            WebDriverWait(chrome, PATIENCE).until(lambda _, views=views: all(view.text.strip() for view in views))
-            drawn += len(views)
+            for fold in chrome.find_elements(By.CSS_SELECTOR, "details.sh-circuitsvis"):
+                if not fold.find_elements(By.XPATH, "ancestor::details[not(@open)]"):
+                    assert not fold.find_element(By.CSS_SELECTOR, "div").get_attribute("innerHTML")
+                    fold.find_element(By.CSS_SELECTOR, "summary").send_keys(Keys.ENTER)
+                    WebDriverWait(chrome, PATIENCE).until(lambda _, fold=fold: len(fold.text.splitlines()) > 2)
+                    drawn += 1
     assert drawn
 
 
-def test_an_attention_view_answers_the_keyboard(chrome, visits):
+def shades_of(view):
+    return [
+        word.value_of_css_property("background-color")
+        for word in view.find_elements(By.CSS_SELECTOR, ".sh-words > span")
+    ]
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_an_attention_view_answers_taps_and_keys(chrome, visits, width):
+    show(chrome, SITE / "notebooks" / "01-find-heads.html", width)
+    view = chrome.find_element(By.CSS_SELECTOR, "figure.sh-attention")
+    heads, radios = (view.find_elements(By.CSS_SELECTOR, f".sh-heads {kind}") for kind in ("label", "input"))
+    looks = lambda: view.find_element(By.CSS_SELECTOR, ".sh-looks").text  # noqa: E731
+    assert looks().startswith(next(h.text for h, r in zip(heads, radios) if r.is_selected()))
+    words = view.find_element(By.CSS_SELECTOR, ".sh-words")
+    seen = set()
+    for head in heads:
+        chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", head)
+        head.click()
+        assert looks().startswith(f"{head.text} looks at")
+        seen.add(tuple(shades_of(view)))
+    assert len(seen) == len(heads)  # each head looks elsewhere
+    # The last one has the focus; the arrow goes on to the first, as among all radio buttons.
+    chrome.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert looks().startswith(heads[0].text) and radios[0].is_selected()
+    assert words.size["width"] <= width
+
+
+def test_full_attention_patterns_answer_the_keyboard(chrome, visits):
     show(chrome, SITE / "notebooks" / "01-find-heads.html", WIDTHS["desktop"])
-    view = chrome.find_element(By.CSS_SELECTOR, "figure.sh-circuitsvis > div")
+    fold = chrome.find_element(By.CSS_SELECTOR, "details.sh-circuitsvis")
+    fold.find_element(By.CSS_SELECTOR, "summary").send_keys(Keys.ENTER)
+    view = fold.find_element(By.CSS_SELECTOR, "div")
     heads = WebDriverWait(chrome, PATIENCE).until(lambda _: view.find_elements(By.CSS_SELECTOR, "[role=button]"))
     large = "return arguments[0].querySelector('h2').textContent"
     first, last = heads[0].text, heads[-1].text
@@ -338,10 +371,6 @@ def test_an_attention_view_answers_the_keyboard(chrome, visits):
 def test_every_slide_fits_the_wall_and_its_notes_open_with_a_key(chrome):
     for page in (SITE / "_static" / "slides").glob("*.html"):
         show(chrome, page, *WALL)
-        views = chrome.find_elements(By.CSS_SELECTOR, "figure.sh-circuitsvis > div")
-        WebDriverWait(chrome, PATIENCE).until(
-            lambda _, views=views: all(v.text.strip() or not v.is_displayed() for v in views)
-        )
         heights = chrome.execute_script(
             "return [...document.querySelectorAll('.slide')].map(s => [s.id, s.getBoundingClientRect().height, s.scrollWidth - s.clientWidth])"
         )
@@ -408,31 +437,47 @@ def test_a_table_is_sorted_by_its_headings(chrome, visits):
     assert len(table.find_elements(By.CSS_SELECTOR, "[aria-sort]")) == 1
 
 
-def test_winning_cases_are_searched_filtered_and_read_with_the_keyboard(chrome):
+def facts(chrome):
+    return [item.text for item in chrome.find_elements(By.CSS_SELECTOR, "#sh-cases li .sh-cases-facts")]
+
+
+def counted(chrome):
+    return chrome.find_element(By.CSS_SELECTOR, "#sh-cases [role=status]").text
+
+
+def choose(chrome, label, value):
+    select = next(
+        label_.find_element(By.CSS_SELECTOR, "select")
+        for label_ in chrome.find_elements(By.CSS_SELECTOR, "#sh-cases label")
+        if label_.text.startswith(label)
+    )
+    next(option for option in select.find_elements(By.CSS_SELECTOR, "option") if option.text == value).click()
+
+
+def test_winning_cases_open_on_succession_and_are_searched_filtered_and_read_with_the_keyboard(chrome):
     page = SITE / "book" / "winning-cases.html"
     show(chrome, page, WIDTHS["desktop"])
-    data = chrome.execute_script("return window.SH_CASES.cases")
-    facts = lambda: [item.text for item in chrome.find_elements(By.CSS_SELECTOR, "#sh-cases li .sh-cases-facts")]  # noqa: E731
-    count = lambda: chrome.find_element(By.CSS_SELECTOR, "#sh-cases [role=status]").text  # noqa: E731
-    assert count().startswith(f"{len(data)} of {len(data)} cases") and len(facts()) == min(20, len(data))
-    effects = [float(text.split("effect ")[1].split()[0]) for text in facts()]
-    assert effects == sorted(effects, reverse=True)
+    data = chrome.execute_script("return window.SH_CASES.runs[0].cases.map(({paper, strict}) => ({paper, strict}))")
+    wanted = sum(case["paper"] == "successorship" for case in data)
+    assert counted(chrome).startswith(f"{wanted} of {len(data)} cases") and len(facts(chrome)) == min(20, wanted)
+    effects = [float(text.split("effect ")[1].split()[0]) for text in facts(chrome)]
+    assert effects == sorted(effects, reverse=True) and all(text.startswith("successorship") for text in facts(chrome))
+    assert "endoftext" not in chrome.find_element(By.ID, "sh-cases").text
 
-    search, behaviour = (
-        chrome.find_element(By.CSS_SELECTOR, "#sh-cases input"),
-        chrome.find_elements(By.CSS_SELECTOR, "#sh-cases select")[0],
-    )
-    behaviour.send_keys("succ")
-    wanted = sum(case["behaviour_3"] == "successorship" for case in data)
-    assert count().startswith(f"{wanted} of") and all(text.startswith("successorship") for text in facts())
-    behaviour.send_keys("all")
+    choose(chrome, "Rules", "stricter, ours")
+    strict = sum(case["strict"] == "successorship" for case in data)
+    assert counted(chrome).startswith(f"{strict} of")
+    choose(chrome, "Rules", "the paper's")
+    choose(chrome, "Behaviour", "all")
+    assert counted(chrome).startswith(f"{len(data)} of")
+    search = chrome.find_element(By.CSS_SELECTOR, "#sh-cases input")
     search.send_keys("no such words anywhere")
-    assert count().startswith("None of") and facts() == []
+    assert counted(chrome).startswith("None of") and facts(chrome) == []
     search.clear()
     search.send_keys(" ", "\b", "\ue00c")  # a key, its undoing, and Escape, which leaves the field
     body = ActionChains(chrome)
     body.send_keys("n").perform()
-    assert f"shown are {min(21, len(data))}" in count() or len(data) <= 20
+    assert f"shown are {min(21, len(data))}" in counted(chrome) or len(data) <= 20
     ActionChains(chrome).send_keys("j").send_keys("j").perform()
     assert (
         chrome.execute_script("return [...document.querySelectorAll('#sh-cases li')].indexOf(document.activeElement)")
@@ -440,3 +485,26 @@ def test_winning_cases_are_searched_filtered_and_read_with_the_keyboard(chrome):
     )
     ActionChains(chrome).send_keys("/").perform()
     assert chrome.execute_script("return document.activeElement.type") == "search"
+
+
+def test_a_choice_among_winning_cases_and_a_single_case_have_an_address(chrome):
+    page = SITE / "book" / "winning-cases.html"
+    show(chrome, page, WIDTHS["phone"])
+    choose(chrome, "Behaviour", "copying")
+    first = chrome.find_element(By.CSS_SELECTOR, "#sh-cases li .sh-cases-text").text
+    link = chrome.find_element(By.CSS_SELECTOR, "#sh-cases li a").get_attribute("href")
+    chosen, told = chrome.current_url, counted(chrome)
+    assert "behaviour=copying" in chosen and "case=" in link
+
+    show(chrome, "about:blank", WIDTHS["phone"])
+    show(chrome, chosen, WIDTHS["phone"])
+    assert counted(chrome) == told and all(text.startswith("copying") for text in facts(chrome))
+    show(chrome, "about:blank", WIDTHS["phone"])
+    show(chrome, link, WIDTHS["phone"])
+    (case,) = chrome.find_elements(By.CSS_SELECTOR, "#sh-cases li .sh-cases-text")
+    assert case.text == first and counted(chrome).startswith("One of the")
+    chrome.find_element(By.CSS_SELECTOR, "#sh-cases [role=status] a").click()
+    WebDriverWait(chrome, PATIENCE).until(lambda b: len(facts(b)) > 1)
+    # Another model's cases, by their address.
+    show(chrome, f"{page.as_uri()}#model=published%2Fgemma3-270m&behaviour=all", WIDTHS["phone"])
+    assert "of L12H0" in counted(chrome) and facts(chrome)

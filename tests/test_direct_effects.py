@@ -4,8 +4,11 @@ import pytest
 import torch
 
 from by_hooks import PROMPTS, hooked, hooked_forward, reference_of
-from successor_heads import ablation, anatomy, direct_effects
+from successor_heads import ablation, anatomy, direct_effects, prompts
 from successor_heads.errors import UserError
+from successor_heads.planted import calibrate, words
+from successor_heads.planted.plant import Plan, plant
+from successor_heads.planted.prompts import prompts as planted_prompts
 
 
 def final_stream(model, prompt):
@@ -192,6 +195,105 @@ def test_direct_effects_are_those_of_a_computation_by_hand(model, days):
                         (effects.logit_fall[layer, (head + 1) % parts.n_heads, prompt] - fall[answers[prompt]]).abs()
                     )
     assert torch.stack(others).max() > 1e-3
+
+
+@pytest.mark.parametrize("family", ["gemma3", "olmo2"])
+def test_on_answers_the_norm_behind_attention_is_held(checkpoints, days, family):
+    """Against `direct_effects_at_end`, which the module's own norm was held against; without the norm it is another number."""
+    from successor_heads import models
+
+    model = models.load(str(checkpoints[family]))
+    parts, answers = anatomy.of(model), days.token_ids[:4]
+    for layer in range(parts.n_layers):
+        norm = model._module.get_submodule(f"{parts.blocks_path}.{layer}.{parts.attention_post_norm_path}")
+        norm.weight.data.normal_(1.0, 0.5, generator=torch.Generator().manual_seed(layer))
+    found = direct_effects.on_answers(model, PROMPTS, answers, members=days.token_ids, reference=PROMPTS).logit_fall
+    mean = prompts.mean_head_outputs(model, PROMPTS)
+    at_end = direct_effects.direct_effects_at_end(model, PROMPTS, answers, mean=mean)
+    torch.testing.assert_close(found, at_end.permute(1, 2, 0), atol=1e-4, rtol=0)
+    monkey = direct_effects.frozen_post_norms
+    try:
+        direct_effects.frozen_post_norms = lambda parts, _: [None] * parts.n_layers
+        unnormed = direct_effects.on_answers(model, PROMPTS, answers, members=days.token_ids, reference=PROMPTS)
+    finally:
+        direct_effects.frozen_post_norms = monkey
+    assert (unnormed.logit_fall - found).abs().max() > 1e-2
+
+
+def test_losses_by_path_are_those_of_changed_streams(model, contexts):
+    """Each path by plain hooks and the module's own norm and unembedding; another head's numbers are others."""
+    parts, reference = anatomy.of(model), reference_of(model, contexts)
+    norm = model._module.get_submodule(parts.final_norm_path)
+    w_u = model._module.get_output_embeddings().weight
+    gaps = []
+    for layer, head in [(0, 1), (1, 0)]:
+        columns, mean = ablation.head_columns(parts, head), reference.mean[layer, head]
+
+        def edit(at, heads, layer=layer, columns=columns, mean=mean):
+            if at == layer:
+                heads[..., columns] = mean
+
+        found, other = (
+            direct_effects.losses_by_path(model, contexts, place, replacement=reference.mean[place], batch_size=2)
+            for place in ((layer, head), (layer, (head + 1) % parts.n_heads))
+        )
+        for context, ids in enumerate(contexts):
+            _, outputs, stream = hooked(model, ids)
+            _, _, without = hooked(model, ids, edit=edit)
+            removed = (outputs[layer, :, head] - mean) @ parts.w_o(layer)[head]
+            for path, values in {"direct": stream - removed, "indirect": without + removed, "total": without}.items():
+                with torch.no_grad():
+                    loss = torch.nn.functional.cross_entropy(norm(values[:-1]) @ w_u.T, ids[1:], reduction="none")
+                torch.testing.assert_close(getattr(found, path)[context], loss, atol=1e-4, rtol=0)
+                gaps.append((getattr(other, path)[context] - loss).abs().max())
+    assert torch.stack(gaps).max() > 1e-2
+
+
+def test_a_head_that_nothing_later_reads_has_no_indirect_effect(neox, contexts):
+    """GPT-NeoX's last attention stands beside its last MLP: what it writes is read by the unembedding alone."""
+    reference = reference_of(neox, contexts)
+    draws = torch.zeros(5, 8, dtype=torch.long)
+    intact = direct_effects.effects_in_text(neox, contexts, reference=reference, draws=draws).loss
+    last = anatomy.of(neox).n_layers - 1
+    for layer in (last, 0):
+        found = direct_effects.losses_by_path(
+            neox, contexts, (layer, 1), replacement=reference.drawn[draws[:, :1].expand(-1, 9), layer, 1], batch_size=5
+        )
+        is_all = (found.indirect - intact).abs().max() < 1e-4 and (found.direct - found.total).abs().max() < 1e-4
+        assert is_all == (layer == last)
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "llama"])
+def test_direct_and_indirect_falls_add_up_to_the_total_when_the_norm_is_held(family):
+    """On a plant, whose counting head works by the direct path: in logits, with the final norm's divisor as it was."""
+    planted = plant(Plan(family, 1, calibrate.SMALL[family], in_context=True), words.word_tokenizer())
+    model = planted.open()
+    parts, (layer, head) = anatomy.of(model), planted.place("successor")
+    lists, answers = planted_prompts(model.tokenizer, "successor", n=6, seed=2)[::2]
+    contexts = torch.tensor(
+        [[*model.tokenizer(text)["input_ids"], int(answer)] for text, answer in zip(lists, answers)]
+    )
+    mean, columns = reference_of(model, contexts).mean[layer, head], ablation.head_columns(parts, head)
+
+    def edit(at, heads):
+        if at == layer:
+            heads[..., columns] = mean
+
+    direct_losses = direct_effects.losses_by_path(model, contexts, (layer, head), replacement=mean, batch_size=3)
+    for context, ids in enumerate(contexts):
+        _, outputs, stream = hooked(model, ids)
+        _, _, without = hooked(model, ids, edit=edit)
+        removed = ((outputs[layer, :, head] - mean) @ parts.w_o(layer)[head])[-2]
+        frozen = direct_effects._frozen(parts, parts.final_norm_path, stream[-2])
+        toward = parts.unembed(ids[-1:])[:, 0]
+        falls = {
+            "direct": frozen(removed) @ toward,
+            "indirect": frozen(stream[-2] - (without[-2] + removed)) @ toward,
+            "total": frozen(stream[-2] - without[-2]) @ toward,
+        }
+        torch.testing.assert_close(falls["direct"] + falls["indirect"], falls["total"], atol=1e-3, rtol=1e-4)
+        assert falls["direct"] > 4 * falls["indirect"].abs()
+        assert direct_losses.direct[context, -1] > direct_losses.indirect[context, -1] + 1
 
 
 def test_in_the_last_layer_of_a_parallel_model_direct_is_total(neox, days):

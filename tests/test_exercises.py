@@ -12,18 +12,20 @@ from typing import Any
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from successor_heads import anatomy, exercises, ordinals
-from successor_heads.exercises import Exercise, ch01, ch02, ch06
+from successor_heads import anatomy, exercises, intervals, ordinals
+from successor_heads.direct_effects import TextEffects
+from successor_heads.exercises import Exercise, ch01, ch02, ch05, ch06
 from successor_heads.growing import announced, corpus
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
 
 ROOT = Path(__file__).parent.parent
-CHAPTERS = ["01-find-heads", "02-ov-circuit", "06-growing"]
+CHAPTERS = ["01-find-heads", "02-ov-circuit", "05-natural-language", "06-growing"]
 MATRIX_OF = {"copies": 0, "counts": 1, "counts backwards": -1}
 
 
@@ -70,95 +72,180 @@ def cases(planted) -> dict[str, Case]:
     ranks = ranks_by_hand(parts, planted.tokenizer, *successor, turned="letters")
     assert np.median(ranks) == 1 and ranks.mean() > 2
 
+    return (
+        {
+            "ex-chance": Case(
+                ch01.chance(),
+                right=[1 / 6, 0.167],
+                wrong=[
+                    (1 / 7, "That is a guess among all seven days"),
+                    (6, "A score is a share"),
+                    (0.5, "You gave 0.5"),
+                ],
+            ),
+            "ex-tie": Case(
+                ch01.tie(),
+                right=[(0.0, 1.0), (torch.tensor(0.0), torch.tensor(1.0))],
+                wrong=[
+                    ((1.0, 0.0), "Right numbers, wrong order"),
+                    ((0.0, 1 / 7), "`argmax` breaks ties by position"),
+                    (1.0, "You gave 1.0"),
+                ],
+            ),
+            "ex-copy": Case(
+                ch01.copying(parts, classes, successor_head=successor),
+                right=[copier, list(copier), torch.tensor(copier), np.array(copier)],
+                wrong=[
+                    (successor, "That is the successor head"),
+                    (copier[::-1], "Right numbers, wrong order"),
+                    ((parts.n_layers, 0), "There is no such head"),
+                    (predecessor, "You gave"),
+                ],
+            ),
+            "ex-roman": Case(
+                romans,
+                right=[by_hand],
+                wrong=[
+                    (float(n_romans), "A score is a share"),
+                    (0.123456, f"This tokenizer expresses {n_romans} pairs"),
+                    (by_hand + 1 / n_romans, "You gave"),
+                ],
+            ),
+            "ex-rank": Case(
+                ch02.rank(parts, n_ordinals=294),
+                right=[parts.d_head, np.int64(parts.d_head)],
+                wrong=[
+                    (parts.d_model, "That is the width of the residual stream"),
+                    (parts.d_vocab, "The matrix is that large"),
+                    (294, "That is the number of ordinals"),
+                    ("many", "You gave 'many'"),
+                ],
+            ),
+            "ex-backward": Case(
+                ch02.backward(parts, classes, successor_head=successor),
+                right=[predecessor, torch.tensor(predecessor)],
+                wrong=[
+                    (successor, "That is the head that counts forwards"),
+                    (predecessor[::-1], "Right numbers, wrong order"),
+                    (copier, "You gave"),
+                ],
+            ),
+            "ex-vocabulary": Case(
+                ch02.vocabulary(parts, classes | {"letters": turned}, successor_head=successor),
+                right=[1, torch.tensor(1.0)],
+                wrong=[
+                    (0, "Off by one"),
+                    (ranks.mean(), "That is the mean"),
+                    (ranks.mean() + 40, "You gave"),
+                ],
+            ),
+            "ex-offset": Case(
+                ch02.offset(letters(runner_up=2), classes["letters"]),
+                right=[2, torch.tensor(2)],
+                wrong=[
+                    (1, "One step is the successor"),
+                    (-2, "Right distance, wrong side"),
+                    (3, "You gave 3"),
+                    (None, "You gave None"),
+                ],
+            ),
+            "ex-circle": Case(
+                ch02.circle(),
+                right=[days("counts"), days("counts").numpy()],
+                wrong=[
+                    (torch.eye(8), "The matrix should be 7 × 7"),
+                    (days("copies"), "This one copies"),
+                    (days("counts backwards"), "This one counts backwards"),
+                    (torch.eye(7).roll(1, dims=1), "It counts, but its rank is above 2"),
+                    # Flat rows have no highest cell, and a tie is no success.
+                    (torch.ones(7, 7), "You gave"),
+                ],
+            ),
+        }
+        | cases_of_chapter_5()
+        | cases_of_chapter_6()
+    )
+
+
+def cases_of_chapter_5() -> dict[str, Case]:
+    low, high = intervals.wilson(30, 60)
+    other = np.array([6, 0] * 5)
+    _, low_by_context, high_by_context = intervals.share_interval(other, np.full(10, 6), seed=0)
+    widths = (high - low, high_by_context - low_by_context)
+    assert widths[1] > 1.5 * widths[0]  # the cases of a context are all alike
     return {
-        "ex-chance": Case(
-            ch01.chance(),
-            right=[1 / 6, 0.167],
+        "ex-wild-zero": Case(
+            ch05.zero(
+                effects_won(mean=[(0, 1)] * 6 + [(1, 2)] * 3 + [(0, 0)], zero=[(0, 1)] * 5 + [(1, 2)] + [(0, 2)] * 4)
+            ),
+            right=[(0, 2), torch.tensor([0, 2])],
             wrong=[
-                (1 / 7, "That is a guess among all seven days"),
-                (6, "A score is a share"),
-                (0.5, "You gave 0.5"),
+                ((1, 2), "That head loses most"),
+                ((0, 1), "That head wins most under zero ablation"),
+                ((2, 0), "Right numbers, wrong order"),
+                ((5, 0), "There is no such head"),
+                ((1, 0), "You gave"),
             ],
         ),
-        "ex-tie": Case(
-            ch01.tie(),
-            right=[(0.0, 1.0), (torch.tensor(0.0), torch.tensor(1.0))],
+        "ex-wild-rule": Case(
+            ch05.rule(),
+            right=[("successorship", "greater-than", "acronym", "other")],
             wrong=[
-                ((1.0, 0.0), "Right numbers, wrong order"),
-                ((0.0, 1 / 7), "`argmax` breaks ties by position"),
-                (1.0, "You gave 1.0"),
+                (("successorship", "greater-than"), "Give four words"),
+                (("succession", "greater-than", "acronym", "other"), "The words are"),
+                (("greater-than", "greater-than", "acronym", "other"), "1999 is the next"),
+                (("successorship", "successorship", "acronym", "other"), "2004 comes later"),
+                (("successorship", "greater-than", "other", "other"), "One capital is an acronym"),
+                (("successorship", "greater-than", "acronym", "acronym"), "No rule holds"),
             ],
         ),
-        "ex-copy": Case(
-            ch01.copying(parts, classes, successor_head=successor),
-            right=[copier, list(copier), torch.tensor(copier), np.array(copier)],
+        "ex-wild-intervals": Case(
+            ch05.widths(WON, n_contexts=10, seed=0),
+            right=[widths, tuple(map(torch.tensor, widths))],
             wrong=[
-                (successor, "That is the successor head"),
-                (copier[::-1], "Right numbers, wrong order"),
-                ((parts.n_layers, 0), "There is no such head"),
-                (predecessor, "You gave"),
+                (((0.4, 0.6), (0.2, 0.8)), "Give the two widths"),
+                (widths[::-1], "Right numbers, wrong order"),
+                ((widths[0] / 2, widths[1] / 2), "These are half the widths"),
+                ((widths[0], widths[0]), "Twice the same"),
+                ((0.9, 0.1), "You gave"),
             ],
         ),
-        "ex-roman": Case(
-            romans,
-            right=[by_hand],
+        "ex-wild-own": Case(
+            ch05.own(WON, seed=0),
+            right=[lambda read, answer: read == "¶" and answer.istitle()],
             wrong=[
-                (float(n_romans), "A score is a share"),
-                (0.123456, f"This tokenizer expresses {n_romans} pairs"),
-                (by_hand + 1 / n_romans, "You gave"),
+                ("a capital behind a mark", "Answer with a function"),
+                (lambda read, answer: read == "Thursday", "It holds for fewer than 3%"),
+                (lambda read, answer: True, "It holds less than twice as often"),
             ],
         ),
-        "ex-rank": Case(
-            ch02.rank(parts, n_ordinals=294),
-            right=[parts.d_head, np.int64(parts.d_head)],
-            wrong=[
-                (parts.d_model, "That is the width of the residual stream"),
-                (parts.d_vocab, "The matrix is that large"),
-                (294, "That is the number of ordinals"),
-                ("many", "You gave 'many'"),
-            ],
-        ),
-        "ex-backward": Case(
-            ch02.backward(parts, classes, successor_head=successor),
-            right=[predecessor, torch.tensor(predecessor)],
-            wrong=[
-                (successor, "That is the head that counts forwards"),
-                (predecessor[::-1], "Right numbers, wrong order"),
-                (copier, "You gave"),
-            ],
-        ),
-        "ex-vocabulary": Case(
-            ch02.vocabulary(parts, classes | {"letters": turned}, successor_head=successor),
-            right=[1, torch.tensor(1.0)],
-            wrong=[
-                (0, "Off by one"),
-                (ranks.mean(), "That is the mean"),
-                (ranks.mean() + 40, "You gave"),
-            ],
-        ),
-        "ex-offset": Case(
-            ch02.offset(letters(runner_up=2), classes["letters"]),
-            right=[2, torch.tensor(2)],
-            wrong=[
-                (1, "One step is the successor"),
-                (-2, "Right distance, wrong side"),
-                (3, "You gave 3"),
-                (None, "You gave None"),
-            ],
-        ),
-        "ex-circle": Case(
-            ch02.circle(),
-            right=[days("counts"), days("counts").numpy()],
-            wrong=[
-                (torch.eye(8), "The matrix should be 7 × 7"),
-                (days("copies"), "This one copies"),
-                (days("counts backwards"), "This one counts backwards"),
-                (torch.eye(7).roll(1, dims=1), "It counts, but its rank is above 2"),
-                # Flat rows have no highest cell, and a tie is no success.
-                (torch.ones(7, 7), "You gave"),
-            ],
-        ),
-    } | cases_of_chapter_6()
+    }
+
+
+def effects_won(*, mean, zero):
+    """Effects on as many prefixes of one context, of two layers of three heads: who wins each, by kind of ablation."""
+
+    def won_by(places):
+        effects = torch.zeros(1, len(places), 2, 3)
+        for prefix, place in enumerate(places):
+            effects[0, prefix, *place] = 1.0
+        return effects
+
+    nothing, few = won_by([(0, 0)] * len(mean)), torch.zeros(1, len(mean))
+    attended = torch.zeros(1, len(mean), 2, 3, 1, dtype=torch.long)
+    return TextEffects(few, few, won_by(mean), won_by(zero), nothing, nothing, attended, attended.float())
+
+
+# Sixty winning cases in ten contexts: those of five contexts have no name, and a quarter of these stand behind a mark.
+WON = pd.DataFrame(
+    {
+        "text": "some",
+        "context": np.repeat(np.arange(10), 6),
+        "paper": np.repeat(["other", "successorship"] * 5, 6),
+        "read": [["¶", " x"] if place % 24 < 3 else [" dog", " y"] for place in range(60)],
+        "answer": [" The" if place % 24 < 3 else " barked" for place in range(60)],
+    }
+)
 
 
 def cases_of_chapter_6() -> dict[str, Case]:
@@ -303,6 +390,11 @@ def test_without_a_pair_there_is_nothing_to_score(planted, tokenizer):
     """The tests' own tokenizer knows of the Roman numerals only those that are letters as well, and no two in a row."""
     exercise = ch01.roman(anatomy.of(planted.module), tokenizer, successor_head=(1, 1))
     assert exercise.reply(0.0).startswith("Not yet. This tokenizer splits the numerals")
+
+
+def test_without_an_unnamed_case_no_rule_can_be_tried():
+    exercise = ch05.own(WON[WON["paper"] != "other"], seed=0)
+    assert exercise.reply(lambda read, answer: True).startswith("Not yet. The head has no unnamed winning cases here")
 
 
 def test_where_no_row_is_won_no_step_is_right():

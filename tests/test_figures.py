@@ -295,16 +295,32 @@ def test_each_number_has_the_ink_of_its_own_cell_where_others_are_empty():
 
 
 @pytest.mark.parametrize("in_the_book", [True, False])
-def test_an_attention_view_carries_its_data_and_outside_the_book_its_script(shown, monkeypatch, in_the_book):
+def test_an_attention_view_carries_its_data_and_outside_the_book_circuitsvis(monkeypatch, in_the_book):
     if in_the_book:
         monkeypatch.setenv("SUCCESSOR_HEADS_BOOK", "1")
     else:
         monkeypatch.delenv("SUCCESSOR_HEADS_BOOK", raising=False)
-    figures.attention(["</script>", " a\n"], np.eye(2)[None], names=["L0H0"], alt="eye", caption="An eye.")
-    (page,) = shown
+    page = figures.Attention(
+        ["</script>", " a\n"], np.eye(2)[None], names=["L0H0"], alt="eye", caption="An eye."
+    )._repr_html_()
     assert page.count("</script>") == (1 if in_the_book else 2)
     assert '"\\u003c/script>"' in page and " a⏎" in page
-    assert len(page) < 3000 if in_the_book else len(page) > 1e6
+    assert len(page) < 5000 if in_the_book else len(page) > 1e6
+
+
+def test_an_attention_view_without_javascript_shows_the_last_row_of_the_chosen_head():
+    patterns = np.array([[[1, 0, 0], [0.5, 0.5, 0], [0.1, 0.2, 0.7]], [[1, 0, 0], [0.5, 0.5, 0], [0.6, 0.395, 0.005]]])
+    view = figures.Attention(["<b>", " 5", ","], patterns, ["L1H0", "L1H1"], "a list", "A list.", chosen=1, answer=" 6")
+    page = BeautifulSoup(view._repr_html_(), "html.parser")
+    words = page.select(".sh-words > span")
+    assert [word.text for word in words] == ["<b>", " 5", ","]
+    shades = [float(re.search(r"rgba\(217,119,43,([\d.]+)\)", word["style"]).group(1)) for word in words]
+    assert shades == pytest.approx([0.42, 0.28, 0.0], abs=0.01)
+    assert page.select_one(".sh-words > strong").text == " 6"
+    assert [radio.has_attr("checked") for radio in page.select("input[type=radio]")] == [False, True]
+    assert page.select_one(".sh-looks").text == "L1H1 looks at “<b>” 60%, “5” 40%."
+    assert page.select_one("[role=group]")["aria-label"] == "a list"
+    assert "circuitsvis" in page.select_one("details > summary").text
 
 
 def test_nothing_is_printed(shown):
@@ -335,12 +351,9 @@ def test_a_matrix_is_centred_on_zero_and_says_what_is_read_and_what_is_promoted(
     plt.close(fig)
 
 
-def test_passages_show_what_stands_in_the_text(monkeypatch):
-    shown = []
-    monkeypatch.setattr(figures, "display", shown.append)
+def test_passages_show_what_stands_in_the_text():
     rows = [("a < b", ["<b>", "\n", " x"], [0.9, 0.005, 0.5], "</div>")]
-    figures.passages(rows, alt='a "quoted" word', caption="c")
-    page = BeautifulSoup(shown[0].data, "html.parser")
+    page = BeautifulSoup(figures.Passages(rows, alt='a "quoted" word', caption="c")._repr_html_(), "html.parser")
     assert [span.text for span in page.select("span")] == ["<b>", " x"]  # below a hundredth there is no shade
     assert page.select_one("small").text == "a < b" and page.select_one("strong").text == "</div>"
     assert "⏎" in page.text and page.select_one("[role=group]")["aria-label"] == 'a "quoted" word'

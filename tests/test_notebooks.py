@@ -288,12 +288,17 @@ def test_chapter_5_reads_text_and_its_checks_hold():
     found = {name: finding["value"] for name, finding in whole.items()}
     first = {name: finding["value"] for name, finding in findings("01-find-heads").items()}
     assert [found["layer"], found["head"]] == [first["layer"], first["head"]]
-    assert found["sum_gap"] < 1e-4  # the parts of the model are the logit
+    record = json.loads((RECORDS / "05-natural-language.json").read_text())
+    assert record["tables"]["verdict"] == [{"key": "several", "why": "score"}]
     # The head counts in text that was generated, and hardly in text that this small model cannot read.
     assert whole["generated_successorship"]["low"] > 0.1 > whole["natural_successorship"]["high"]
     assert found["rank_acronym"] == 1 and found["rank_succession"] <= 3
     assert whole["loss_without_the_head"]["low"] > whole["loss_without_nothing"]["high"]
-    assert found["loss_without_3_at_random"] < found["loss_without_the_head"]
+    assert found["loss_without_3_others"] < found["loss_without_the_head"] < found["loss_without_the_three"]
+    # As in the paper: succession has more of the loss saved on the direct path than on the indirect one.
+    assert whole["generated_direct_successorship"]["low"] > whole["generated_indirect_successorship"]["high"]
+    # Unlike the paper's head it wins few of the numbered lists that the model can do.
+    assert whole["list_wins"]["n"] == 64 and whole["list_wins"]["high"] < 0.5
     for kind in ("natural", "generated"):
         shares = [found[f"{kind}_{name}"] for name in ("successorship", "acronym", "copying", "greater_than", "other")]
         assert sum(shares) == pytest.approx(1)
@@ -301,7 +306,6 @@ def test_chapter_5_reads_text_and_its_checks_hold():
 
 @pytest.mark.book
 def test_chapter_5_reads_a_folder_with_a_planted_head(tmp_path):
-    """With the real tokenizer where it is at hand: in Llama-2's most classes are in pieces."""
     planted, texts = tmp_path / "planted", tmp_path / "texts"
     assert cli.main(["plant", str(planted), "--family", "llama", "--seed", "2", "--in-context"]) == 0
     texts.mkdir()
@@ -313,8 +317,7 @@ def test_chapter_5_reads_a_folder_with_a_planted_head(tmp_path):
     heads = json.loads((planted / "truth.json").read_text())["heads"]
     truth = next(head for head in heads if head["role"] == "successor")
     assert [found["layer"], found["head"]] == [truth["layer"], truth["head"]]
-    assert found["sum_gap"] < 1e-4 and found["rank_succession"] == 1
-    assert "On held-out books this model has not been measured" in said and "It was made on another model" in said
+    assert found["rank_succession"] == 1
     assert "written by rules" not in said and str(texts) not in said
     (kept,) = tmp_path.rglob("cases.json")
     assert json.loads(kept.read_text())["cases"] and not (kept.parent / "batches").exists()

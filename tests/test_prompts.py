@@ -37,7 +37,7 @@ def test_what_a_tokenizer_puts_in_front_stays_and_what_it_appends_goes(neox, tem
     with_the_appended = prompts.next_token_logits(neox, [as_it_is])
     assert torch.equal(with_the_appended, before) == (not template.endswith("<eos>"))
     assert prompts.split_at(adding, text, len("Monday Tuesday ")) == (in_front + own[:2], own[2])
-    cut = texts.cut(adding, some_text(" ".join([text] * 9)), n=3, length=6, seed=0)
+    cut = texts.cut(adding, some_text(" ".join([text] * 9)), n=3, length=6, seed=0).tokens
     assert all(row[: len(in_front)] == in_front and 0 not in row[len(in_front) :] for row in cut.tolist())
     for task, resolved in ordinals.resolve(adding).items():
         assert torch.equal(resolved.token_ids, classes[task].token_ids)

@@ -21,12 +21,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_contexts_are_cut_from_the_text_and_from_nothing_else(tokenizer):
     days = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
-    cut = texts.cut(tokenizer, some_text(days, "", "  \n", days), n=5, length=4, seed=0)
+    cut, document = texts.cut(tokenizer, some_text(days, "", "  \n", days), n=5, length=4, seed=0)
     assert cut.shape == (4, 4)  # sixteen tokens: two documents of seven, and an end behind each
     stream = [*tokenizer(days)["input_ids"], 1] * 2
     assert sorted(cut.tolist()) == sorted(stream[place : place + 4] for place in range(0, 16, 4))
-    fewer = texts.cut(tokenizer, some_text(days, days), n=2, length=4, seed=0)
-    assert len(fewer) == 2 and (fewer == texts.cut(tokenizer, some_text(days, days), n=2, length=4, seed=0)).all()
+    assert document.tolist() == [0, 0, 3, 3]  # the documents in between hold no token
+    fewer = texts.cut(tokenizer, some_text(days, days), n=2, length=4, seed=0).tokens
+    again = texts.cut(tokenizer, some_text(days, days), n=2, length=4, seed=0).tokens
+    assert len(fewer) == 2 and (fewer == again).all()
+
+
+def test_a_token_that_ends_texts_is_shown_as_a_paragraph_mark(tokenizer):
+    ids = [*tokenizer(" Monday")["input_ids"], tokenizer.eos_token_id, *tokenizer(" Tuesday")["input_ids"]]
+    assert texts.as_read(tokenizer, torch.tensor(ids)) == [" Monday", "¶", " Tuesday"]
 
 
 def test_contexts_come_from_as_many_documents_as_there_are(tokenizer):
@@ -36,7 +43,7 @@ def test_contexts_come_from_as_many_documents_as_there_are(tokenizer):
     of = {tokenizer(word)["input_ids"][0]: word for word in words}
     for n, counts in ((4, [1, 1, 1, 1]), (7, [2, 2, 1, 2])):  # not most of them of the long one
         for seed in range(5):
-            begins = [of[row[0].item()] for row in texts.cut(tokenizer, documents, n=n, length=4, seed=seed)]
+            begins = [of[row[0].item()] for row in texts.cut(tokenizer, documents, n=n, length=4, seed=seed).tokens]
             assert [begins.count(word) for word in words] == counts
 
 
@@ -44,7 +51,7 @@ def test_a_tokenizer_that_begins_texts_begins_contexts(tokenizer):
     beginning = copy.deepcopy(tokenizer)
     beginning.bos_token = "<unk>"
     beginning._tokenizer.post_processor = TemplateProcessing(single="<unk> $A", special_tokens=[("<unk>", 0)])
-    cut = texts.cut(beginning, some_text("Monday Tuesday Wednesday Thursday Friday"), n=9, length=4, seed=0)
+    cut = texts.cut(beginning, some_text("Monday Tuesday Wednesday Thursday Friday"), n=9, length=4, seed=0).tokens
     assert cut[:, 0].tolist() == [0, 0] and (cut[:, 1:] > 0).all()
 
 

@@ -1,7 +1,7 @@
-"""Plausible wrong answers to the exercises of chapters 3, 4, 5 and 7: code that sets `answer`, and how the check's message begins.
+"""Plausible wrong answers to the exercises of chapters 3, 4 and 7: code that sets `answer`, and how the check's message begins.
 
 The checks of these chapters still stand in their notebooks, so the code runs there and may use what the notebook
-holds, the check's cell included. Those of chapters 1, 2 and 6 are functions of `successor_heads.exercises`, which
+holds, the check's cell included. Those of chapters 1, 2, 5 and 6 are functions of `successor_heads.exercises`, which
 test_exercises.py calls with wrong answers of their own; the other chapters follow as they are rewritten.
 """
 
@@ -63,28 +63,6 @@ WRONG = {
         ("answer = (0.2, 0.0)", "Modulus 7 should succeed"),
         ("answer = (1.0, 0.9)", "Modulus 10 should fail here"),
     ],
-    # Chapter 5
-    "ex-wild-rule": [
-        ("answer = ('successorship', 'other')", "Right words, wrong order"),
-        ("answer = ('successorship', 'successorship')", "With one token the rule does not see"),
-        ("answer = ('other', 'greater-than')", "Greater-than is asked last"),
-    ],
-    "ex-wild-intervals": [
-        ("answer = right_widths[::-1]", "Right numbers, wrong order"),
-        ("answer = (right_widths[0] / 2, right_widths[1] / 2)", "These are half the widths"),
-        ("answer = (right_widths[0], right_widths[0])", "Twice the same"),
-        ("answer = ((0.7, 0.75), (0.69, 0.77))", "Give the two widths"),
-    ],
-    "ex-wild-zero": [
-        ("answer = divmod(int(gain.argmin()), parts.n_heads)", "That head loses most"),
-        ("answer = divmod(int(gain.argmax()), parts.n_heads)[::-1]", "Right numbers, wrong order"),
-        ("answer = (parts.n_layers, 0)", "There is no such head"),
-    ],
-    "ex-wild-own": [
-        ("answer = 'a comma after a comma'", "Answer with a function"),
-        ("answer = lambda read, answer: read == 'Thursday' and answer == 'March'", "It holds for fewer than 3%"),
-        ("answer = lambda read, answer: True", "It holds less than twice as often"),
-    ],
     # Chapter 7
     "ex-thirty": [
         ("answer = 1.0", "That is the share that was seen"),
@@ -110,6 +88,4 @@ WRONG = {
 # What a check says on other models only.
 OUT_OF_REACH = {
     "ex-crossing": ["That is where it wins against the whole class"],  # here the first edit never does
-    "ex-wild-own": ["The head has no unnamed winning cases here"],
-    "ex-wild-zero": ["That head wins most under zero ablation"],  # here it gains most, too
 }

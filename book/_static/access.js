@@ -20,7 +20,7 @@ function nameButtons() {
   });
 }
 
-// An attention view draws itself with a mouse in mind. Its heads become buttons: focus shows a head, Enter or Space keeps it.
+// The full patterns are drawn with a mouse in mind. Its heads become buttons: focus shows a head, Enter or Space keeps it.
 function openAttentionView(view) {
   view.setAttribute("role", "group");
   for (const label of view.querySelectorAll("h4")) {
@@ -49,7 +49,7 @@ window.addEventListener("load", () => {
   for (const button of document.querySelectorAll(".theme-switch-button")) {
     new MutationObserver(nameButtons).observe(button, { childList: true, subtree: true });
   }
-  for (const view of document.querySelectorAll("figure.sh-circuitsvis > div")) {
+  for (const view of document.querySelectorAll("details.sh-circuitsvis > div")) {
     const open = () => openAttentionView(view);
     new MutationObserver(open).observe(view, { childList: true, subtree: true });
     open();
@@ -58,7 +58,7 @@ window.addEventListener("load", () => {
   new ResizeObserver(reachWhatScrolls).observe(document.body);
 });
 
-// A link to something in a fold opens it, and paper shows what is folded, but not code.
+// A link to something in a fold opens it, and paper shows what is folded, but neither code nor full attention patterns.
 function unfoldTarget() {
   const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   for (let box = target || null; box; box = box.parentElement) if (box.tagName === "DETAILS") box.open = true;
@@ -67,7 +67,7 @@ window.addEventListener("hashchange", unfoldTarget);
 window.addEventListener("load", unfoldTarget);
 let opened = [];
 window.addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll(".bd-article details:not([open], .hide, .sh-source)")];
+  opened = [...document.querySelectorAll(".bd-article details:not([open], .hide, .sh-source, .sh-circuitsvis)")];
   for (const fold of opened) fold.open = true;
 });
 window.addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; });

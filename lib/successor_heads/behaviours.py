@@ -8,16 +8,17 @@
 
 A *prefix* is the start of a context up to some token; the *answer* is the token that comes next in the text.
 A *winning case* of a head is a prefix at which, of all heads, its direct effect on the answer's logit is the
-largest and above zero (paper, section 5). What the head does there is decided by rules on words alone: the
-tokens it attends to most, and the answer.
+largest and above zero. What the head does there is decided by rules on words alone: the tokens it attends to
+most, and the answer. The rules are those of the paper (arXiv v1, section 4), and stricter ones of our own.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,8 +28,8 @@ from nnsight import TransformersModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from successor_heads import direct_effects, ordinals, progress, prompts, texts
-from successor_heads.direct_effects import Reference, TextEffects
+from successor_heads import direct_effects, ordinals, progress, texts
+from successor_heads.direct_effects import TOP_ATTENDED, PathLosses, Reference, TextEffects
 from successor_heads.errors import UserError
 from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS
 from successor_heads.texts import Text
@@ -81,27 +82,46 @@ def measure(
     return TextEffects(*map(torch.cat, zip(*batches))), reference
 
 
-class Study(NamedTuple):
+class Reading(NamedTuple):
     """A text as a model read it: its contexts, as ids and as text, and what every head did in them."""
 
     text: Text
     contexts: Int[Tensor, "context position"]
+    document: Int[np.ndarray, " context"]  # in which each context starts
     tokens: list[list[str]]
     effects: TextEffects
     reference: Reference
 
-    @property
-    def label(self) -> str:
-        """The text's name, and who wrote it."""
-        return f"{self.text.name} (written by {'people' if self.text.natural else 'rules'})"
 
-
-def study(model: TransformersModel, text: Text, *, n: int, length: int, seed: int, folder: Path | None = None) -> Study:
+def read(
+    model: TransformersModel, text: Text, *, n: int, length: int, seed: int, folder: Path | None = None
+) -> Reading:
     """Cut `n` contexts of `length` tokens from a text, and measure every head in them."""
-    contexts = texts.cut(model.tokenizer, text, n=n, length=length, seed=seed)
+    contexts, document = texts.cut(model.tokenizer, text, n=n, length=length, seed=seed)
     effects, reference = measure(model, contexts, seed=seed, folder=folder)
-    tokens = [prompts.token_texts(model.tokenizer, row) for row in contexts]
-    return Study(text, contexts, tokens, effects, reference)
+    tokens = [texts.as_read(model.tokenizer, row) for row in contexts]
+    return Reading(text, contexts, document, tokens, effects, reference)
+
+
+def loss_rises(
+    model: TransformersModel, reading: Reading, place: tuple[int, int], *, seed: int
+) -> dict[tuple[str, str], Float[np.ndarray, "context prefix"]]:
+    """By how much the loss of every answer rises without a head, by (path, what stands in): ("direct", "mean"), …
+
+    Paths are direct, indirect and total; in stands the head's mean over the text, or what it wrote at a random other
+    place of it ("resample").
+    """
+    layer, head = place
+    generator, reference = torch.Generator().manual_seed(seed), reading.reference
+    draws = torch.randint(len(reference.drawn), reading.contexts.shape, generator=generator)
+    replacements = {"mean": reference.mean[layer, head], "resample": reference.drawn[draws, layer, head]}
+    found: dict[tuple[str, str], np.ndarray] = {}
+    for kind, replacement in replacements.items():
+        losses: PathLosses = direct_effects.losses_by_path(
+            model, reading.contexts, place, replacement=replacement, batch_size=_batch_size(model, reading.contexts)
+        )
+        found |= {(path, kind): (loss - reading.effects.loss).numpy() for path, loss in losses._asdict().items()}
+    return found
 
 
 def _batch_size(model: TransformersModel, contexts: Tensor) -> int:
@@ -180,40 +200,84 @@ def flags(values: Bool[Tensor, "context prefix"]) -> np.ndarray:
     return values.sum(1).numpy()
 
 
-# (class, place, length of the circle or None) of every word of an ordinal class; "may" is in two.
-_PLACES: dict[str, list[tuple[str, int, int | None]]] = {}
+# --- rules on words -----------------------------------------------------------------------------------
+
+Places = dict[
+    str, list[tuple[str, int, int | None]]
+]  # of a word: its lists, its place, the length of the circle or None
 
 
-for _class in CLASSES.values():
-    for _index, _word in enumerate(_class.words):
-        # Numerals of any size count, see below; a small letter is most often a piece of a word.
-        _key = _word if _class.task == "letters" else _word.lower()
-        _PLACES.setdefault(_key, []).append((_class.task, _index, len(_class.words) if _class.cyclic else None))
+def _places(*, circles: Collection[str], roman: bool) -> Places:
+    """The places of every word of the eight lists; "may" is in two. `circles` go round."""
+    found: Places = {}
+    for task in CLASSES.values():
+        for index, word in enumerate(task.words):
+            # Numerals of any size count, see `_ordinals`; a small letter is most often a piece of a word.
+            key = word if task.task == "letters" else word.lower()
+            found.setdefault(key, []).append((task.task, index, len(task.words) if task.task in circles else None))
+    for index, word in enumerate(ROMAN_NUMERALS if roman else ()):
+        found.setdefault(word, []).append(("roman", index, None))
+    return found
 
 
-for _index, _word in enumerate(ROMAN_NUMERALS):
-    _PLACES.setdefault(_word, []).append(("roman", _index, None))
+PAPER_PLACES = _places(circles=("days", "months"), roman=False)
+STRICT_PLACES = _places(circles=[task for task, c in CLASSES.items() if c.cyclic], roman=True)
 
 
-def _ordinals(word: str) -> list[tuple[str, int, int | None]]:
-    """Every (class, place, length of the circle) that a word has; letters and Roman numerals are capitals only."""
+def _ordinals(word: str, places: Places) -> list[tuple[str, int, int | None]]:
     if word.isascii() and word.isdigit():
         return [("numbers", int(word), None)]
-    return _PLACES.get(word, _PLACES.get(word.lower(), []))
+    return places.get(word, places.get(word.lower(), []))
 
 
-def _is_next(read: str, answer: str) -> bool:
-    for task, place, circle in _ordinals(read):
+def _is_next(read: str, answer: str, places: Places) -> bool:
+    for task, place, circle in _ordinals(read, places):
         following = (place + 1) % circle if circle else place + 1
-        if any(other == task and at == following for other, at, _ in _ordinals(answer)):
+        if any(other == task and at == following for other, at, _ in _ordinals(answer, places)):
             return True
     return False
 
 
-def _is_greater(read: str, answer: str) -> bool:
+def _is_greater(read: str, answer: str, places: Places, *, by: int) -> bool:
     return any(
-        task == other and at > place + 1 for task, place, _ in _ordinals(read) for other, at, _ in _ordinals(answer)
+        task == other and at >= place + by
+        for task, place, _ in _ordinals(read, places)
+        for other, at, _ in _ordinals(answer, places)
     )
+
+
+def rules_that_hold(attended: Sequence[str], answer: str) -> list[str]:
+    """All of the paper's rules that hold where a head attends to these tokens, most first, and the answer comes next.
+
+    Section 4, as far as version 1 says: **successorship**, the answer is the successor of one of the five tokens
+    attended to most; **acronym**, it is all capitals and ends with the first letter of the one attended to most;
+    **copying**, it is one of the five; **greater-than**, it lies further on in the list of one of the five.
+    Ours, because the paper does not say: lists are its eight, numbers of any size; one capital is an acronym as well,
+    for tokenizers cut them; letters are compared without case, and a token is copied when it is the same token.
+    """
+    answer_word, read = answer.strip(), [token.strip() for token in attended[:TOP_ATTENDED]]
+    is_next = any(_is_next(token, answer_word, PAPER_PLACES) for token in read)
+    holds = {
+        "successorship": is_next,
+        "acronym": bool(read)
+        and CAPITALS.fullmatch(answer_word) is not None
+        and read[0][:1].upper() == answer_word[-1:],
+        "copying": answer in attended[:TOP_ATTENDED],
+        "greater-than": not is_next and any(_is_greater(token, answer_word, PAPER_PLACES, by=1) for token in read),
+    }
+    return [name for name, is_so in holds.items() if is_so]
+
+
+def behaviour(attended: Sequence[str], answer: str) -> str:
+    """What a head does by the paper's rules, which are asked in their order; "other" where none holds.
+
+    The paper says of greater-than that it is asked where successorship does not hold; the rest of the order is ours.
+    """
+    return next(iter(rules_that_hold(attended, answer)), "other")
+
+
+CAPITALS = re.compile("[A-Z]+")
+STRICT_TOP = 3
 
 
 def _is_same(read: str, answer: str) -> bool:
@@ -226,84 +290,92 @@ def _is_initial(read: str, answer: str) -> bool:
     return is_word and is_acronym and read[0] == answer[0] and not read.isupper()
 
 
-# The rules, each on one attended token and the answer, both without the space around them.
-EXACT: dict[str, Callable[[str, str], bool]] = {
-    "successorship": _is_next,  # the answer follows the attended word in its class: 7 → 8, Sunday → Monday
+# The stricter rules, each on one attended token and the answer, both without the space around them.
+STRICT: dict[str, Callable[[str, str], bool]] = {
+    "successorship": lambda read, answer: _is_next(read, answer, STRICT_PLACES),  # Roman numerals, too: IV → V
     "acronym": _is_initial,  # up to five capitals, the first of them the attended word's own capital
     "copying": _is_same,  # the same word, whatever its case; there must be a letter or digit in it
 }
 
 
-def behaviour(attended: Sequence[str], answer: str) -> str:
-    """What a head does that attends to these tokens, most first, when the answer comes next.
+def strict_behaviour(attended: Sequence[str], answer: str) -> str:
+    """The same by stricter rules of our own, on the three tokens attended to most.
 
-    The first token for which a rule of `EXACT` holds decides. If there is none, "greater-than" asks less: some
+    The first token for which a rule of `STRICT` holds decides. If there is none, "greater-than" asks less: some
     attended word is of the answer's class and lies more than one before it. All else is "other".
     """
-    answer, read = answer.strip(), [token.strip() for token in attended]
+    answer, read = answer.strip(), [token.strip() for token in attended[:STRICT_TOP]]
     for token in read:
-        for name, rule in EXACT.items():
+        for name, rule in STRICT.items():
             if rule(token, answer):
                 return name
-    return "greater-than" if any(_is_greater(token, answer) for token in read) else "other"
+    return "greater-than" if any(_is_greater(token, answer, STRICT_PLACES, by=2) for token in read) else "other"
 
 
-def winning_cases(
-    tokens: Sequence[Sequence[str]],
-    effects: TextEffects,
-    *,
-    layer: int,
-    head: int,
-    tops: Sequence[int] = (1, 3, 5),
-) -> pd.DataFrame:
-    """One row a winning case of a head: where it is, its effect, what it attends to, and its behaviour.
+RULES: dict[str, Callable[[Sequence[str], str], str]] = {"paper": behaviour, "strict": strict_behaviour}
 
-    `tokens` are the contexts as text. `behaviour_3` looks at the three tokens attended to most, and so on.
+# --- cases --------------------------------------------------------------------------------------------
+
+
+def read_by(
+    tokens: Sequence[Sequence[str]], attended: Int[Tensor, "context prefix top"]
+) -> list[list[tuple[list[str], str]]]:
+    """Of every prefix the tokens that a head attends to, most first, and the answer, all as text."""
+    return [
+        [
+            ([row[at] for at in places if at >= 0], answer)
+            for places, answer in zip(of_context.tolist(), row[1:], strict=True)
+        ]
+        for row, of_context in zip(tokens, attended, strict=True)
+    ]
+
+
+def labels(
+    tokens: Sequence[Sequence[str]], attended: Int[Tensor, "context prefix top"]
+) -> Int[np.ndarray, "context prefix"]:
+    """What a head does by the paper's rules at every prefix, whether it wins there or not: a place in `BEHAVIOURS`."""
+    return np.array(
+        [[BEHAVIOURS.index(behaviour(*seen)) for seen in row] for row in read_by(tokens, attended)], dtype=int
+    )
+
+
+def winning_cases(tokens: Sequence[Sequence[str]], effects: TextEffects, *, layer: int, head: int) -> pd.DataFrame:
+    """One row a winning case of a head: where it is, its effect, what it attends to, and its behaviour by both rules.
+
+    `tokens` are the contexts as text.
     """
     n_heads = effects.mean.shape[-1]
     places = (winners(effects.mean) == layer * n_heads + head).nonzero()
     rows = []
     for context, prefix in places.tolist():
-        texts, answer = tokens[context], tokens[context][prefix + 1]
+        row, answer = tokens[context], tokens[context][prefix + 1]
         seen = [at for at in effects.attended[context, prefix, layer, head].tolist() if at >= 0]
-        weights = effects.weight[context, prefix, layer, head].tolist()[: len(seen)]
-        read = [texts[at] for at in seen]
-        labels = {f"behaviour_{top}": behaviour(read[:top], answer) for top in tops}
-        effect = effects.mean[context, prefix, layer, head].item()
+        read = [row[at] for at in seen]
         rows.append(
             {
                 "context": context,
                 "prefix": prefix,
                 "answer": answer,
-                "effect": effect,
+                "effect": effects.mean[context, prefix, layer, head].item(),
                 "attended": seen,
-                "weight": weights,
+                "weight": effects.weight[context, prefix, layer, head].tolist()[: len(seen)],
                 "read": read,
-                **labels,
+                **{name: rule(read, answer) for name, rule in RULES.items()},
             }
         )
-    columns = [
-        "context",
-        "prefix",
-        "answer",
-        "effect",
-        "attended",
-        "weight",
-        "read",
-        *(f"behaviour_{top}" for top in tops),
-    ]
+    columns = ["context", "prefix", "answer", "effect", "attended", "weight", "read", *RULES]
     return pd.DataFrame(rows, columns=columns)
 
 
 def shuffled_shares(
-    cases: pd.DataFrame, *, top: int, seed: int, n_shuffles: int = 20, within: str | None = None
+    cases: pd.DataFrame, *, rules: str, seed: int, n_shuffles: int = 20, within: str | None = None
 ) -> dict[str, float]:
     """Share of each behaviour when the answers are shuffled among the cases: what chance does.
 
     With `within`, a column such as "context", answers stay in their group and none stays with its own case:
     then what a context is about counts as chance, too. A case that is alone in its group is left out.
     """
-    rng = np.random.default_rng(seed)
+    rng, rule = np.random.default_rng(seed), RULES[rules]
     counts = dict.fromkeys(BEHAVIOURS, 0)
     groups = [cases] if within is None else [group for _, group in cases.groupby(within) if len(group) > 1]
     for group in groups:
@@ -312,29 +384,39 @@ def shuffled_shares(
             order = rng.permutation(len(group))
             own = np.arange(len(group)) if within is None else np.roll(order, 1)
             for place, other in zip(own, order):
-                counts[behaviour(read[place][:top], answers[other])] += 1
+                counts[rule(read[place], answers[other])] += 1
     n = sum(counts.values())
     return {name: count / n if n else float("nan") for name, count in counts.items()}
 
 
-def case_rows(studies: Sequence[Study], cases: pd.DataFrame) -> dict:
-    """All winning cases as the page of winning cases reads them: contexts once, cases with their places in them."""
-    places = {study.text.name: number for number, study in enumerate(studies)}
-    columns = [
-        "context",
-        "prefix",
-        "effect",
-        "attended",
-        "weight",
-        *(name for name in cases if name.startswith("behaviour_")),
-    ]
-    rows = cases[columns].assign(
+def loss_shares(
+    rise: Float[np.ndarray, "context prefix"], behaviours_at: Int[np.ndarray, "context prefix"]
+) -> tuple[Int[np.ndarray, "context behaviour"], Float[np.ndarray, "context behaviour"]]:
+    """Loss-reducing cases by context and behaviour: how many there are, and by how much the loss rises in all.
+
+    A *loss-reducing case* is a prefix at which ablation raises the loss, by `rise`; where it lowers it the prefix
+    is none, and nothing is taken off (paper, section 4).
+    """
+    count, total = np.zeros((2, len(rise), len(BEHAVIOURS)))
+    for place in range(len(BEHAVIOURS)):
+        here = (behaviours_at == place) & (rise > 0)
+        count[:, place], total[:, place] = here.sum(1), np.where(here, rise, 0).sum(1)
+    return count.astype(int), total
+
+
+def case_rows(read: Sequence[tuple[str, bool, Sequence[Sequence[str]]]], cases: pd.DataFrame) -> dict:
+    """All winning cases as the page of winning cases reads them: contexts once, cases with their places in them.
+
+    `read` are the texts: name, whether people wrote it, and its contexts as text.
+    """
+    places = {name: number for number, (name, _, _) in enumerate(read)}
+    rows = cases[["context", "prefix", "effect", "attended", "weight", *RULES]].assign(
         text=cases["text"].map(places),
         effect=cases["effect"].round(3),
         weight=[[round(w, 3) for w in row] for row in cases["weight"]],
     )
-    texts = [{"name": study.text.name, "natural": study.text.natural, "contexts": study.tokens} for study in studies]
-    return {"texts": texts, "cases": rows.to_dict("records")}
+    shown = [{"name": name, "natural": natural, "contexts": tokens} for name, natural, tokens in read]
+    return {"texts": shown, "cases": rows.to_dict("records")}
 
 
 def blind_cases() -> pd.DataFrame:
@@ -348,6 +430,9 @@ def blind_cases() -> pd.DataFrame:
     return table
 
 
-def stored_figures(name: str) -> dict[str, dict]:
-    """Figures measured once on text that cannot be shipped, by model."""
-    return json.loads((EVIDENCE / f"{name}.json").read_text(encoding="utf8"))["models"]
+def stored_runs() -> list[dict[str, Any]]:
+    """What chapter 5 measured once on more text than it has time for: a run a model, with some of its cases.
+
+    ``python -m successor_heads.studies.natural_text MODEL --texts documentation FOLDER`` makes one anew.
+    """
+    return json.loads((EVIDENCE / "natural-text.json").read_text(encoding="utf8"))["runs"]

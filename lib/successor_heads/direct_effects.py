@@ -45,9 +45,11 @@ def on_answers(
     means = mean_head_outputs(model, reference)
     final_norm = model.get(parts.final_norm_path)
     with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
-        heads = nnsight.save([])
+        heads, summed = nnsight.save([]), nnsight.save([])
         for layer in range(parts.n_layers):
             heads.append(parts.output_projection(layer).input[:, -1])
+            if parts.attention_post_norm_path is not None:
+                summed.append(model.get(post_norm_path(parts, layer)).input[:, -1])
         stream = final_norm.input[:, -1].save()
     token_ids, answers, members = asked_of(answers, members)
 
@@ -55,11 +57,11 @@ def on_answers(
         return read_answers(parts.logits(stream, token_ids).cpu(), answers, members)
 
     stream, layers = stream.float(), []
-    for layer, z in enumerate(heads):
+    for layer, (z, norm) in enumerate(zip(heads, frozen_post_norms(parts, summed))):
         z = z.float().unflatten(-1, (parts.n_heads, parts.d_head)) - means[layer].to(z.device)
         # The bias of the output projection belongs to no head, and is in both runs.
         written = torch.einsum("phk,hkd->hpd", z, parts.w_o(layer))
-        layers.append(answered(stream - written))
+        layers.append(answered(stream - (written if norm is None else norm(written))))
     return AblationEffects(clean=answered(stream), ablated=Answers(*map(torch.stack, zip(*layers))))
 
 
@@ -155,6 +157,70 @@ def effects_in_text(
     attended, weight = attended.masked_fill(unseen, -1), weight.float().masked_fill(unseen, 0)
     measured = {"logit": logit, "loss": loss, **effects, "attended": attended, "weight": weight}
     return TextEffects(**{name: values.cpu() for name, values in measured.items()})
+
+
+class PathLosses(NamedTuple):
+    """Loss of the token after every prefix when one head's work is missing on some of its paths to the logits."""
+
+    direct: Float[Tensor, "context prefix"]
+    indirect: Float[Tensor, "context prefix"]
+    total: Float[Tensor, "context prefix"]
+
+
+def losses_by_path(
+    model: TransformersModel,
+    contexts: Int[Tensor, "context position"],
+    place: tuple[int, int],
+    *,
+    replacement: Float[Tensor, "*#place d_head"],
+    batch_size: int,
+) -> PathLosses:
+    """Losses when a head (layer, head) writes its `replacement` at every position, by path.
+
+    *total*: all that follows reads the replacement, later positions included. *direct*: what the head itself adds to
+    the final stream of this position is replaced, and all else is as in the intact run. *indirect*: the other way
+    round, all else reads the replacement and the head's own share of the final stream is the intact one. The final
+    norm is computed anew in each; with its divisor held, falls of a logit by direct and indirect path add up to
+    the total's. `replacement` is the head's mean, or what it wrote elsewhere, for each context and position.
+    """
+    parts, (layer, head) = anatomy.of(model), place
+    _check_weights(model)
+    columns, final_norm = head_columns(parts, head), model.get(parts.final_norm_path)
+    replacement = replacement.to(model._module.device, model._module.dtype).expand(*contexts.shape, parts.d_head)
+    found = []
+    for start in range(0, len(contexts), batch_size):
+        batch = contexts[start : start + batch_size].to(model._module.device)
+        instead = replacement[start : start + batch_size]
+        with torch.no_grad(), model.trace(batch, logits_to_keep=1) as tracer:
+            own, summed = parts.output_projection(layer).input[..., columns].clone().save(), nnsight.save([])
+            if parts.attention_post_norm_path is not None:
+                summed.append(model.get(post_norm_path(parts, layer)).input)
+            intact = final_norm.input.save()
+            tracer.stop()  # the whole vocabulary comes later, for all paths at once
+        with torch.no_grad(), model.trace(batch, logits_to_keep=1) as tracer:
+            parts.output_projection(layer).input[..., columns] = instead
+            without = final_norm.input.save()
+            tracer.stop()
+        removed = (own - instead).float() @ parts.w_o(layer)[head]
+        if summed:
+            removed = frozen_post_norm(parts, layer, summed[0])(removed)
+        streams = torch.stack([intact - removed, without + removed, without])[:, :, :-1].float()
+        found.append(_losses(parts, streams, batch[:, 1:].expand(streams.shape[:-1])).cpu())
+    return PathLosses(*torch.cat(found, 1))
+
+
+def _losses(
+    parts: Anatomy, stream: Float[Tensor, "*batch d_model"], following: Int[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """Cross-entropy of `following` from the stream in front of the final norm, in slices of the vocabulary."""
+    rows, answers = stream.flatten(0, -2), following.flatten()
+    total, right = torch.full((2, len(rows)), -torch.inf, device=rows.device)
+    for token_ids in torch.arange(parts.d_vocab).split(1 << 14):
+        logits = parts.logits(rows, token_ids)
+        total = torch.logaddexp(total, logits.logsumexp(-1))
+        here = (answers >= token_ids[0]) & (answers <= token_ids[-1])
+        right[here] = logits[here, answers[here] - token_ids[0]]
+    return (total - right).view(following.shape)
 
 
 def direct_effects_at_end(
@@ -286,7 +352,12 @@ def frozen_post_norms(parts: Anatomy, summed: Sequence[Tensor]) -> list[FrozenNo
     """The norm behind each layer's attention, frozen at what it was given: the sum of the heads; None where none is."""
     if parts.attention_post_norm_path is None:
         return [None] * parts.n_layers
-    return [_frozen(parts, post_norm_path(parts, layer), values.float()) for layer, values in enumerate(summed)]
+    return [frozen_post_norm(parts, layer, values) for layer, values in enumerate(summed)]
+
+
+def frozen_post_norm(parts: Anatomy, layer: int, summed: Float[Tensor, "*batch d_model"]) -> FrozenNorm:
+    """The norm behind one layer's attention, frozen at the sum of its heads."""
+    return _frozen(parts, post_norm_path(parts, layer), summed.float())
 
 
 def _direct(

@@ -561,7 +561,13 @@ def interval_bars(ax: Axes, *, values, intervals, names, color: str = PALETTE["b
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Attention:
-    """Attention patterns that a study draws, as the last line of a cell: see `attention`, whose arguments the fields are."""
+    """Where heads look from the last token of a text, which a study draws as the last line of a cell.
+
+    The text is shaded by the attention of one head, `chosen` first; another is chosen by a tap, or with the arrow keys
+    once one has the focus. `answer` is what comes next, where that is known. The full patterns are there too, in
+    circuitsvis, in a fold that draws them when it is opened. Nothing of this needs a mouse; without JavaScript the text
+    keeps the shades of the first head.
+    """
 
     tokens: list[str]
     patterns: Float[np.ndarray, "head query key"]
@@ -569,74 +575,115 @@ class Attention:
     alt: str
     caption: str
     details: str = ""
+    chosen: int = 0
+    answer: str = ""
 
     def __repr__(self) -> str:
         return f"Attention: {self.caption}"
 
     def _repr_html_(self) -> str:
-        values = {
-            "tokens": [token.replace("\n", "⏎") for token in self.tokens],
-            "attention": np.round(np.asarray(self.patterns, dtype=float), 4).tolist(),
-            "attentionHeadNames": self.names,
-        }
+        patterns = np.round(np.asarray(self.patterns, dtype=float), 4)
+        values = {"tokens": [_plain(token) for token in self.tokens], "attention": patterns.tolist(), "attentionHeadNames": self.names}  # fmt: skip  # what circuitsvis takes
         # "</script>" in a token would end the script early.
         payload = json.dumps(values, ensure_ascii=False).replace("<", "\\u003c")
-        key = "cv-" + hashlib.sha256(payload.encode()).hexdigest()[:10]
+        key = "sh-" + hashlib.sha256(payload.encode()).hexdigest()[:10]
+        heads = "".join(
+            f'<label><input type="radio" name="{key}" value="{place}"{" checked" if place == self.chosen else ""}>'
+            f"<span>{html.escape(name)}</span></label>"
+            for place, name in enumerate(self.names)
+        )
+        last = patterns[self.chosen, -1].tolist()
+        words = "".join(_shaded(token, weight, marked=True) for token, weight in zip(self.tokens, last))
+        then = f" → <strong>{_visible(self.answer)}</strong>" if self.answer else ""
         library = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<script>{_circuitsvis()}</script>"
         return (
-            f'{library}<figure class="sh-figure sh-circuitsvis"><div id="{key}" role="img" aria-label="{html.escape(self.alt)}"></div>'
-            f"{_caption(self.caption, self.details)}</figure>"
-            f'<script>(function () {{ const draw = () => CircuitsVis.render("{key}", CircuitsVis.AttentionHeads, {payload});'
-            ' window.CircuitsVis ? draw() : window.addEventListener("load", draw); })();</script>'
+            f'<figure class="sh-figure sh-attention" id="{key}"><style>{VIEW_STYLE}</style><div role="group" aria-label="{html.escape(self.alt)}">'
+            f'<div class="sh-heads" role="radiogroup" aria-label="Head">{heads}</div>'
+            f'<p class="sh-words">{words}{then}</p>'
+            f'<p class="sh-looks" role="status">{_looks(self.names[self.chosen], self.tokens, last)}</p></div>'
+            f'<details class="sh-details sh-circuitsvis"><summary>The full patterns, in circuitsvis</summary><div id="{key}-full"></div></details>'
+            f"{_caption(self.caption, self.details)}</figure>{library}"
+            f"<script>{VIEW_SCRIPT.replace('KEY', key).replace('PAYLOAD', payload)}</script>"
         )
 
 
-def attention(
-    tokens: list[str],
-    patterns: Float[np.ndarray, "head query key"],
-    *,
-    names: list[str],
-    alt: str,
-    caption: str,
-    details: str = "",
-) -> None:
-    """Attention patterns in circuitsvis: hover a head, then a token, to see where it looks.
+# The look of a view where the book's style sheet is not: JupyterLab, Colab, slides. Shades are see-through, so that the
+# ink of the page stays legible on them, on light and dark pages alike.
+VIEW_STYLE = (
+    ".sh-heads{display:flex;flex-wrap:wrap;gap:.3rem}.sh-heads label{cursor:pointer}.sh-heads input{position:absolute;opacity:0}"
+    ".sh-heads span{display:inline-block;min-width:3rem;padding:.35rem .5rem;border:1px solid;border-radius:6px;text-align:center;font-size:.9rem}"
+    ".sh-heads input:checked+span{outline:2px solid #d9772b;font-weight:700}.sh-heads input:focus-visible+span{outline:3px solid #3a86c8}"
+    ".sh-words{margin:.7rem 0 .3rem;line-height:2;text-align:left;overflow-wrap:anywhere;white-space:pre-wrap}"
+    ".sh-words>span{border-radius:3px;padding:.15em 0}.sh-words>span:nth-last-of-type(1){text-decoration:underline}"
+    ".sh-looks{margin:0;font-size:.92rem;text-align:left}"
+)
+VIEW_SCRIPT = """(function () {
+  const view = document.getElementById("KEY"), data = PAYLOAD, words = view?.querySelectorAll(".sh-words > span");
+  if (!view) return;  // on paper names are others, and there is nothing to choose
+  view.querySelector(".sh-heads").addEventListener("change", event => {
+    const head = Number(event.target.value), last = data.attention[head].at(-1);
+    words.forEach((word, at) => { word.style.background = `rgba(217, 119, 43, ${(0.7 * last[at]).toFixed(2)})`; });
+    const first = [...last.keys()].sort((a, b) => last[b] - last[a]).slice(0, 3).filter(at => last[at] >= 0.01);
+    view.querySelector(".sh-looks").textContent = `${data.attentionHeadNames[head]} looks at ` +
+      first.map(at => `“${data.tokens[at].trim()}” ${Math.round(100 * last[at])}%`).join(", ") + ".";
+  });
+  const fold = view.querySelector("details.sh-circuitsvis");
+  fold.addEventListener("toggle", () => { if (fold.open) CircuitsVis.render("KEY-full", CircuitsVis.AttentionHeads, data); }, { once: true });
+})();"""
 
-    In the book the page brings one shared copy of circuitsvis, and a figure is a call of a kilobyte;
-    elsewhere the figure brings its own.
-    """
-    display(HTML(Attention(tokens, patterns, names, alt, caption, details)._repr_html_()))
 
-
-def passages(
-    rows: Sequence[tuple[str, Sequence[str], Sequence[float], str]], *, alt: str, caption: str, details: str = ""
-) -> None:
-    """Passages of text, each token shaded by the attention it gets: (heading, tokens, weights, the token that follows).
-
-    Nothing is drawn: it is text that can be read, searched and printed. The shade is see-through, so that the
-    ink of the page stays legible on it.
-    """
-    items = []
-    for heading, tokens, weights, answer in rows:
-        shaded = "".join(
-            f'<span style="background:rgba(217,119,43,{min(1.0, weight) * 0.6:.2f});border-radius:3px" title="attention {weight:.0%}">{_visible(token)}</span>'
-            if weight >= 0.01 else _visible(token)
-            for token, weight in zip(tokens, weights)
-        )  # fmt: skip
-        items.append(
-            f'<div style="margin:0.5rem 0;text-align:left;overflow-wrap:anywhere"><div><small>{html.escape(heading)}</small></div>'
-            f'<div>… {shaded} → <strong style="text-decoration:underline">{_visible(answer)}</strong></div></div>'
-        )
-    display(
-        HTML(
-            f'<figure class="sh-figure sh-passages"><div role="group" aria-label="{html.escape(alt)}">{"".join(items)}</div>{_caption(caption, details)}</figure>'
-        )
+def _looks(name: str, tokens: Sequence[str], weights: Sequence[float]) -> str:
+    """Where a head looks most, in words; as VIEW_SCRIPT writes it for another head."""
+    order = np.argsort(-np.asarray(weights), kind="stable")[:3]
+    told = ", ".join(
+        f"“{html.escape(_plain(tokens[at]).strip())}” {100 * weights[at]:.0f}%" for at in order if weights[at] >= 0.01
     )
+    return f"{html.escape(name)} looks at {told}."
+
+
+def _shaded(token: str, weight: float, *, marked: bool = False) -> str:
+    """A token as HTML, shaded by the attention that it gets; without any it is bare text, unless it is to be `marked`."""
+    if weight < 0.01 and not marked:
+        return _visible(token)
+    return f'<span style="background:rgba(217,119,43,{0.7 * min(1.0, weight):.2f})" title="attention {weight:.0%}">{_visible(token)}</span>'
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Passages:
+    """Passages of text that a study shows, each token shaded by the attention it gets: (heading, tokens, weights, what follows).
+
+    Nothing is drawn: it is text that can be read, searched and printed.
+    """
+
+    rows: Sequence[tuple[str, Sequence[str], Sequence[float], str]]
+    alt: str
+    caption: str
+    details: str = ""
+
+    def __repr__(self) -> str:
+        return f"Passages: {self.caption}"
+
+    def _repr_html_(self) -> str:
+        items = "".join(
+            f'<div style="margin:0.6rem 0;text-align:left;overflow-wrap:anywhere"><div><small>{html.escape(heading)}</small></div>'
+            f"<div>… {''.join(map(_shaded, tokens, weights))} → "
+            f'<strong style="text-decoration:underline">{_visible(answer)}</strong></div></div>'
+            for heading, tokens, weights, answer in self.rows
+        )
+        return (
+            f'<figure class="sh-figure sh-passages"><div role="group" aria-label="{html.escape(self.alt)}">{items}</div>'
+            f"{_caption(self.caption, self.details)}</figure>"
+        )
+
+
+def _plain(token: str) -> str:
+    """A token with its line breaks shown."""
+    return token.replace("\n", "⏎")
 
 
 def _visible(token: str) -> str:
     """A token as HTML, its line breaks shown."""
-    return html.escape(token).replace("\n", "⏎")
+    return html.escape(_plain(token))
 
 
 def _circuitsvis() -> str:

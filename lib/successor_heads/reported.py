@@ -91,3 +91,24 @@ def roman_numerals() -> pd.DataFrame:
         for score in (values if isinstance(values, list) else [values])
     ]
     return pd.DataFrame(rows, columns=["model", "score"])
+
+
+def wild() -> dict[str, Any]:
+    """What is reported of the named head in text (section 4): contexts, winning cases, loss reduced, numbered lists."""
+    return read()["wild"]
+
+
+def winning_cases() -> dict[str, float]:
+    """Shares of the named head's winning cases by behaviour; 0 where the paper says negligible."""
+    shares = wild()["winning_cases_percent"]
+    return {name.replace("_", "-"): 0.0 if share == "negligible" else share / 100 for name, share in shares.items()}
+
+
+def loss_shares(path: str, kind: str) -> dict[str, float]:
+    """Shares of the loss that the named head reduces, by behaviour: by path (direct, indirect, total) and ablation (mean, resample)."""
+    if (path, kind) == ("direct", "mean"):
+        shares = wild()["loss_reduction_percent"]
+    else:
+        others = wild()["other_effects_percent"]
+        shares = dict(zip(others["columns"], others[f"{path}_{kind}"]))
+    return {name.replace("_", "-"): share / 100 for name, share in shares.items()}

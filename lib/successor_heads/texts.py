@@ -2,7 +2,7 @@
 
 ::
 
-    contexts = texts.cut(model.tokenizer, texts.read("documentation"), n=32, length=256, seed=0)
+    contexts = texts.cut(model.tokenizer, texts.read("documentation"), n=32, length=256, seed=0).tokens
 """
 
 import ast
@@ -17,6 +17,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -24,7 +25,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Int
 from torch import Tensor
 
-from successor_heads import files, models, ordinals
+from successor_heads import files, models, ordinals, prompts
 from successor_heads.errors import UserError
 
 PILE: dict[str, Any] = {  # keywords of hf_hub_download
@@ -212,7 +213,21 @@ def _folder(folder: Path) -> tuple[list[str], str]:
     )
 
 
-def cut(tokenizer, text: Text, *, n: int, length: int, seed: int) -> Int[Tensor, "context position"]:
+def as_read(tokenizer, token_ids: Int[Tensor, " token"]) -> list[str]:
+    """What each token adds to the text, leading space included; a token that starts or ends texts is "¶"."""
+    special = set(tokenizer.all_special_ids)
+    shown = prompts.token_texts(tokenizer, token_ids)
+    return ["¶" if int(token) in special else text for token, text in zip(token_ids, shown, strict=True)]
+
+
+class Contexts(NamedTuple):
+    """Contexts cut from a text, and of each the number of the document in which it starts."""
+
+    tokens: Int[Tensor, "context position"]
+    document: Int[np.ndarray, " context"]
+
+
+def cut(tokenizer, text: Text, *, n: int, length: int, seed: int) -> Contexts:
     """`n` contexts of `length` tokens from all over the text, fewer if there is no more of it.
 
     Documents stand one after the other, with the end-of-text token between them if there is one; a
@@ -247,4 +262,5 @@ def cut(tokenizer, text: Text, *, n: int, length: int, seed: int) -> Int[Tensor,
         turns.append((before[document], window))
         before[document] += 1
     chosen = torch.tensor([window for _, window in sorted(turns, key=itemgetter(0))[:n]]).sort().values
-    return torch.cat([torch.tensor(start, dtype=torch.long).expand(len(chosen), -1), windows[chosen]], 1)
+    tokens = torch.cat([torch.tensor(start, dtype=torch.long).expand(len(chosen), -1), windows[chosen]], 1)
+    return Contexts(tokens, np.array([origin[window * room] for window in chosen.tolist()]))

@@ -28,7 +28,7 @@ PAGE = """<!doctype html>
 {styles}
 <link rel="stylesheet" href="_static/print.css">
 <script>window.MathJax = {{options: {{processHtmlClass: "tex2jax_process|mathjax_process|math|output_area"}}}};</script>
-<script defer src="_static/vendor/mathjax-tex-svg.js"></script><script src="_static/circuitsvis.js"></script>
+<script defer src="_static/vendor/mathjax-tex-svg.js"></script>
 </head><body class="sh-print"><main>
 <header><h1>{title}</h1><p>{author}</p></header>
 <nav><h1>Contents</h1><ol>{contents}</ol></nav>
@@ -69,7 +69,7 @@ def chapter(html, page, pages):
         if not urlsplit(picture["src"]).scheme:
             picture["src"] = os.path.relpath((folder / picture["src"]).resolve(), html.resolve())
     for folded in article.select("details"):
-        if not {"hide", "sh-source"} & set(folded.get("class", [])):
+        if not {"hide", "sh-source", "sh-circuitsvis"} & set(folded.get("class", [])):
             folded["open"] = ""
     article["id"] = part_of(page)
     return article

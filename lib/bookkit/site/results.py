@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from bookkit import places
-from successor_heads import figures, intervals, ordinals, records
+from successor_heads import figures, intervals, ordinals, records, reported
 from successor_heads.growing import observe
 
 STORED = Path("book/results/records")
@@ -82,9 +82,33 @@ PAPER = (
     ("Edits that succeed: months", "about 0.53", UNKNOWN, "04-vector-arithmetic", "exact_months"),
     ("Edits that succeed: days", "fail", UNKNOWN, "04-vector-arithmetic", "exact_days"),
     ("Edits that succeed: letters", "fail", UNKNOWN, "04-vector-arithmetic", "exact_letters"),
-    ("Winning cases that are acronyms", "0.238", "Pythia-1.4B", "05-natural-language", "natural_acronym"),
-    ("Winning cases that are greater-than", "0.189", "Pythia-1.4B", "05-natural-language", "natural_greater_than"),
-    ("Numbered lists on which the head wins", "64 of 64", "Pythia-1.4B", "05-natural-language", "list_wins"),
+    *(
+        (
+            f"Winning cases that are {what}",
+            f"{reported.winning_cases()[name]:.3f}",
+            "Pythia-1.4B",
+            "05-natural-language",
+            f"natural_{name.replace('-', '_')}",
+        )
+        for name, what in (("successorship", "successions"), ("acronym", "acronyms"), ("greater-than", "greater-than"))
+    ),
+    *(
+        (
+            f"Loss reduced by {what}, direct path",
+            f"{reported.loss_shares('direct', 'mean')[name]:.3f}",
+            "Pythia-1.4B",
+            "05-natural-language",
+            f"natural_direct_{name.replace('-', '_')}",
+        )
+        for name, what in (("successorship", "succession"), ("acronym", "acronyms"), ("copying", "copying"))
+    ),
+    (
+        "Numbered lists, made and known, on which the head wins",
+        "{} of {}".format(*reported.wild()["numbered_lists"]),
+        "Pythia-1.4B",
+        "05-natural-language",
+        "list_wins",
+    ),
 )
 
 

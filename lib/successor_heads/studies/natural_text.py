@@ -1,0 +1,1426 @@
+"""Chapter 5: what does the head do in text?
+
+::
+
+    place, why = natural_text.choose_head(model, parts, classes, seed=0)
+    readings = [behaviours.read(model, text, n=64, length=256, seed=0) for text in texts.read_all(["documentation"])]
+    found = natural_text.measure(model, parts, classes, readings, place, why=why, name="grown/pythia", seed=0)
+    natural_text.verdict(found).key      # "several": it counts in text, and does other work as well
+
+Where in a text one head matters most of all heads, what it does there by the paper's rules and by stricter ones, and
+how much loss it saves on which path. Then what no text decides: prompts of one job each, numbered lists on which the
+model is right, and what becomes of a list when one, two or three heads are gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+from nnsight import TransformersModel
+
+from successor_heads import (
+    ablation,
+    behaviours,
+    direct_effects,
+    figures,
+    files,
+    intervals,
+    models,
+    ndif,
+    ordinals,
+    prompts,
+    records,
+    reported,
+    scores,
+    texts,
+)
+from successor_heads.anatomy import Anatomy
+from successor_heads.behaviours import BEHAVIOURS, RULES, Reading
+from successor_heads.errors import UserError
+from successor_heads.figures import PALETTE, Attention, Drawing, Passages, Table
+from successor_heads.growing import corpus
+from successor_heads.ordinals import ResolvedClass
+from successor_heads.studies import Verdict
+from successor_heads.studies.find_heads import Place
+from successor_heads.studies.find_heads import name as head_name
+
+CHAPTER = "05-natural-language"
+NAMED = BEHAVIOURS[:-1]
+PATHS = ("direct", "indirect", "total")
+KINDS = ("mean", "resample")
+N_LISTS = 64  # numbered lists on which the model is right: as many as in the paper
+# Tokens of a case that are shown before its answer.
+WINDOW = 40
+
+
+class Share(NamedTuple):
+    """A count among cases, the share that it is, and the 95% interval of the share, documents resampled."""
+
+    n: int
+    of: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class InText:
+    """What the head, and all heads, did in one text.
+
+    `labels` says what the head does at every prefix by the paper's rules, whether it wins there or not. Of `losses`
+    each (path, ablation) has the loss-reducing cases: how many, and by how much the loss rises, by context and behaviour.
+    """
+
+    name: str
+    natural: bool
+    note: str
+    digest: str
+    n_documents: int
+    document: Int[np.ndarray, " context"]
+    length: int
+    tokens: list[list[str]]
+    loss: float
+    wins: Int[np.ndarray, "context layer head"]
+    cases: pd.DataFrame
+    labels: Int[np.ndarray, "context prefix"]
+    losses: dict[tuple[str, str], tuple[Int[np.ndarray, "context behaviour"], Float[np.ndarray, "context behaviour"]]]
+    mean_rise: dict[tuple[str, str], float]
+    chance: dict[str, dict[str, float]]
+    ordered: pd.DataFrame
+    kinds: pd.DataFrame
+    by_head: pd.DataFrame
+
+    @property
+    def label(self) -> str:
+        """The text's name, and who wrote it."""
+        return f"{self.name} (written by {'people' if self.natural else 'rules'})"
+
+    @property
+    def n_prefixes(self) -> int:
+        """Prefixes in all contexts."""
+        return self.labels.size
+
+    def by_document(self, values: np.ndarray) -> np.ndarray:
+        """Values of contexts, [context, ...], summed over those that start in one document."""
+        _, place = np.unique(self.document, return_inverse=True)
+        total = np.zeros((place.max() + 1, *values.shape[1:]))
+        np.add.at(total, place, values)
+        return total
+
+    def share(self, hits: np.ndarray, of: np.ndarray) -> Share:
+        """The share of `hits` in `of`, both by context."""
+        share, low, high = intervals.share_interval(self.by_document(hits), self.by_document(of), seed=0)
+        return Share(int(hits.sum()), int(of.sum()), share, low, high)
+
+    def won(self, place: Place) -> Share:
+        """Prefixes that a head wins."""
+        return self.share(self.wins[:, *place], np.full(len(self.document), self.length - 1))
+
+    def cases_of(self, behaviour: str, *, rules: str = "paper") -> Share:
+        """Winning cases with this behaviour."""
+        of, n = self.cases["context"], len(self.document)
+        hits = of[self.cases[rules] == behaviour]
+        return self.share(np.bincount(hits, minlength=n), np.bincount(of, minlength=n))
+
+    def is_clear(self, behaviour: str, *, rules: str = "paper") -> bool:
+        """Whether a behaviour is more frequent among the winning cases than with answers shuffled in their contexts."""
+        share = self.cases_of(behaviour, rules=rules)
+        return bool(share.n and share.low > self.chance[rules][behaviour])
+
+    @property
+    def clear(self) -> list[str]:
+        """The behaviours that are clear of chance."""
+        return [behaviour for behaviour in NAMED if self.is_clear(behaviour)]
+
+    def loss_share(self, behaviour: str, path: str = "direct", kind: str = "mean") -> Share:
+        """The share of a behaviour in ΔL, all that the loss rises by in loss-reducing cases; n counts these cases."""
+        count, total = self.losses[path, kind]
+        place = BEHAVIOURS.index(behaviour)
+        share = self.share(total[:, place], total.sum(1))
+        return share._replace(n=int(count[:, place].sum()), of=int(count.sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One place read closely: its last tokens, where the heads of the layer look, and what the head raises.
+
+    A winning case where there is one; else, with `behaviour` "", the place where the head's effect is largest. `raised` are the tokens that its direct effect raises most, of the whole vocabulary. `answer_odds` are the
+    probability of the answer and its rank, in the intact model and with the head ablated at the last position.
+    """
+
+    text: str
+    behaviour: str
+    ids: list[int]
+    answer_id: int
+    tokens: list[str]
+    answer: str
+    patterns: Float[np.ndarray, "head query key"]
+    effects: Float[np.ndarray, "layer head"]
+    raised: list[tuple[str, float]]
+    answer_odds: tuple[tuple[float, int], tuple[float, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Jobs:
+    """Prompts of one job each: how many, on how many the model prefers the answer to its rival, and direct effects on that lead."""
+
+    table: pd.DataFrame
+    lead: dict[str, Float[np.ndarray, "prompt layer head"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Loss on lists without one, two or three heads, chosen on other lists; and without as many heads drawn at random."""
+
+    heads: list[Place]
+    loss: dict[tuple[Place, ...], Float[np.ndarray, " prompt"]]
+    others: dict[int, list[float]]
+    change: dict[str, float]
+
+    def without(self, *heads: Place) -> tuple[float, float, float]:
+        """Mean loss without these heads, with its interval over lists."""
+        losses = self.loss[tuple(sorted(heads))]
+        draws = np.random.default_rng(0).integers(len(losses), size=(2000, len(losses)))
+        low, high = np.percentile(losses[draws].mean(1), [2.5, 97.5])
+        return float(losses.mean()), float(low), float(high)
+
+
+@dataclass(frozen=True, eq=False)
+class NumberedLists:
+    """Numbered lists that we made: how many were tried, and of those on which the model is right who wins the next number."""
+
+    tried: int
+    right: int
+    wins: Int[np.ndarray, "layer head"]
+
+    @property
+    def asked(self) -> int:
+        """Lists on which a winner was asked for."""
+        return min(self.right, N_LISTS)
+
+
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """What a gradient and a direct effect say of the total effect: correlations with their intervals, and what each costs."""
+
+    gradient: tuple[float, float, float]
+    direct: tuple[float, float, float]
+    n_heads: int
+    n_contexts: int
+    seconds: float
+    seconds_total: float
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Everything that chapter 5 shows of a model."""
+
+    model: str
+    place: Place
+    why: str
+    shape: tuple[int, int]
+    texts: list[InText]
+    example: Example
+    jobs: Jobs
+    together: Together | None
+    lists: NumberedLists
+    kinds: Kinds
+
+    @property
+    def name(self) -> str:
+        """The head's name."""
+        return head_name(self.place)
+
+    @property
+    def n_heads(self) -> int:
+        """Heads of the model."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def cases(self) -> pd.DataFrame:
+        """The winning cases of all texts."""
+        return pd.concat([of.cases.assign(text=of.name) for of in self.texts], ignore_index=True)
+
+    @property
+    def shown_jobs(self) -> list[str]:
+        """Jobs that the model does more often than not and in which the head's effect on the lead is above zero."""
+        table = self.jobs.table
+        able = [intervals.wilson(right, n)[0] > 0.5 for right, n in zip(table["right"], table["prompts"])]
+        return table.loc[np.array(able, dtype=bool) & (table["low"] > 0), "job"].tolist()
+
+
+# --- what is measured -------------------------------------------------------------------------------
+
+
+def choose_head(
+    model: TransformersModel, parts: Anatomy, classes: dict[str, ResolvedClass], *, seed: int
+) -> tuple[Place, str]:
+    """The head to study, and why: "score", the highest successor score, if it is clear of chance; else "lists".
+
+    Then it is the head without which the right answer to lists that count loses most of its lead, as a mean over kinds
+    of list (mean ablation at the last position).
+    """
+    result = scores.score_heads(parts, classes)
+    null = scores.permutation_null(result, n_permutations=1000, seed=seed).highest.numpy()
+    if scores.macro_interval(result, *result.best, seed=seed)[0] > np.percentile(null, 97.5):
+        return result.best, "score"
+    asked = {task: prompts.counting_lists(resolved, most=6) for task, resolved in classes.items()}
+    asked = {task: (lists, answers) for task, (lists, answers) in asked.items() if lists}
+    if not asked:
+        return result.best, "score"
+    mean = prompts.mean_head_outputs(model, [text for lists, _ in asked.values() for text in lists])
+    falls = [
+        ablation.head_ablation_effects(
+            model, lists, answers, members=classes[task].token_ids, replacement=mean
+        ).difference_fall.mean(-1)
+        for task, (lists, answers) in asked.items()
+    ]
+    return divmod(int(torch.stack(falls).mean(0).argmax()), parts.n_heads), "lists"
+
+
+def measure(
+    model: TransformersModel,
+    parts: Anatomy,
+    classes: Mapping[str, ResolvedClass],
+    readings: Sequence[Reading],
+    place: Place,
+    *,
+    why: str,
+    name: str,
+    seed: int,
+) -> Found:
+    """What a head does in the texts that were read, and on prompts. Raises UserError for a head that is not there."""
+    if not (0 <= place[0] < parts.n_layers and 0 <= place[1] < parts.n_heads):
+        raise UserError(
+            f"There is no head {head_name(place)}: this model has layers 0 to {parts.n_layers - 1} and heads 0 to {parts.n_heads - 1}."
+        )
+    mean = readings[-1].reference.mean
+    jobs, asked = ask_jobs(model, parts, classes, place, mean=mean, seed=seed)
+    return Found(
+        model=name,
+        place=place,
+        why=why,
+        shape=(parts.n_layers, parts.n_heads),
+        texts=[read_closely(model, parts, reading, place, seed=seed) for reading in readings],
+        example=_example(model, parts, readings, place),
+        jobs=jobs,
+        together=take_together(model, parts, asked.get("succession", []), jobs, place, mean=mean, seed=seed),
+        lists=ask_numbered_lists(model, parts, mean=mean, seed=seed),
+        kinds=compare_kinds(model, parts, readings[-1], place, seed=seed),
+    )
+
+
+def read_closely(
+    model: TransformersModel, parts: Anatomy, reading: Reading, place: Place, *, seed: int, n_null: int = 160
+) -> InText:
+    """One text: who wins where, what the head does there, what chance would give, and whose loss it saves."""
+    layer, head = place
+    effects, tokens = reading.effects, reading.tokens
+    cases = behaviours.winning_cases(tokens, effects, layer=layer, head=head)
+    labels = behaviours.labels(tokens, effects.attended[:, :, layer, head])
+    rises = behaviours.loss_rises(model, reading, place, seed=seed)
+    return InText(
+        name=reading.text.name,
+        natural=reading.text.natural,
+        note=reading.text.note,
+        digest=reading.text.digest,
+        n_documents=len(reading.text.documents),
+        document=reading.document,
+        length=reading.contexts.shape[1],
+        tokens=tokens,
+        loss=float(effects.loss.mean()),
+        wins=_wins(behaviours.winners(effects.mean), parts),
+        cases=cases,
+        labels=labels,
+        losses={way: behaviours.loss_shares(rise, labels) for way, rise in rises.items()},
+        mean_rise={way: float(rise.mean()) for way, rise in rises.items()},
+        chance={rules: behaviours.shuffled_shares(cases, rules=rules, seed=seed, within="context") for rules in RULES},
+        ordered=_against_order(model, parts, reading, place, seed=seed, n=n_null),
+        kinds=_kinds(reading, parts, place),
+        by_head=_by_head(reading, parts, place),
+    )
+
+
+def _wins(winners: Int[torch.Tensor, "context prefix"], parts: Anatomy) -> Int[np.ndarray, "context layer head"]:
+    """How many prefixes of each context each head wins."""
+    counts = [torch.bincount(row[row >= 0], minlength=parts.n_layers * parts.n_heads) for row in winners]
+    return torch.stack(counts).view(-1, parts.n_layers, parts.n_heads).numpy()
+
+
+def _kinds(reading: Reading, parts: Anatomy, place: Place) -> pd.DataFrame:
+    """By kind of ablation: the head's mean effect, how many prefixes it wins, its rank, and how often the winner is mean ablation's."""
+    by_mean, rows = behaviours.winners(reading.effects.mean), []
+    for kind in ("mean", "zero", "resample", "frozen"):
+        effects = getattr(reading.effects, kind)
+        winners = behaviours.winners(effects)
+        won = _wins(winners, parts).sum(0)
+        rows.append(
+            {
+                "ablation": kind,
+                "effect": effects[..., *place].mean().item(),
+                "won": won[place] / winners.numel(),
+                "rank": int((won > won[place]).sum()) + 1,
+                "same winner": (winners == by_mean).double().mean().item(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _against_order(
+    model: TransformersModel, parts: Anatomy, reading: Reading, place: Place, *, seed: int, n: int
+) -> pd.DataFrame:
+    """On a sample of prefixes, the share that the head wins by its effect, and by what is left of it without a shuffled prefix's."""
+    n = prompts.affordable(model, n, tokens=reading.contexts.shape[1])
+    eligible = (torch.ones_like(reading.effects.loss) > 0).nonzero()
+    eligible = eligible[eligible[:, 1] >= 8]  # something to shuffle
+    places = eligible[np.sort(np.random.default_rng(seed).permutation(len(eligible))[:n])]
+    shuffled = behaviours.shuffled_effects(model, reading.contexts, places, mean=reading.reference.mean, seed=seed)
+    effects = reading.effects.mean[places[:, 0], places[:, 1]]
+    rows = []
+    for measure, values in (("effect", effects), ("effect minus shuffled", effects - shuffled)):
+        won = int((behaviours.winners(values) == place[0] * parts.n_heads + place[1]).sum())
+        rows.append((measure, won, len(places), *intervals.wilson(won, len(places))))
+    return pd.DataFrame(rows, columns=["measure", "won", "of", "low", "high"])
+
+
+def _by_head(reading: Reading, parts: Anatomy, place: Place, *, most: int = 12) -> pd.DataFrame:
+    """Winning cases by behaviour of the head's layer and of the heads that win most."""
+    wins = _wins(behaviours.winners(reading.effects.mean), parts).sum(0)
+    busiest: list[Place] = [divmod(int(flat), parts.n_heads) for flat in np.argsort(-wins, axis=None, kind="stable")]
+    chosen = dict.fromkeys([place, *((place[0], other) for other in range(parts.n_heads)), *busiest])
+    rows = {}
+    for layer, head in sorted(list(chosen)[: max(most, parts.n_heads)]):
+        cases = behaviours.winning_cases(reading.tokens, reading.effects, layer=layer, head=head)
+        rows[head_name((layer, head))] = cases["paper"].value_counts().reindex(BEHAVIOURS, fill_value=0)
+    return pd.DataFrame(rows).T
+
+
+def _example(
+    model: TransformersModel, parts: Anatomy, readings: Sequence[Reading], place: Place, *, window: int = 16
+) -> Example:
+    """Of the winning cases that both sets of rules call succession the one with the largest effect; else of all, else of all places."""
+    found: list[tuple[tuple[int, float], Reading, int, int, str]] = []
+    for reading in readings:
+        effects = reading.effects.mean[..., *place]
+        best, n_prefixes = int(effects.argmax()), effects.shape[1]
+        found.append(((0, float(effects.max())), reading, best // n_prefixes, best % n_prefixes, ""))
+        cases = behaviours.winning_cases(reading.tokens, reading.effects, layer=place[0], head=place[1])
+        for case in cases.itertuples():
+            counts = case.paper == case.strict == "successorship"
+            near = counts and case.prefix - case.attended[0] < window - 1 and case.weight[0] > 0.3
+            found.append(((1 + counts + near, case.effect), reading, case.context, case.prefix, case.paper))
+    _, reading, context, prefix, behaviour = max(found, key=lambda row: row[0])
+    layer, _ = place
+    ids = reading.contexts[context, : prefix + 1].tolist()
+    answer = int(reading.contexts[context, prefix + 1])
+    mean = reading.reference.mean
+    first = max(0, len(ids) - window)
+    with torch.no_grad(), model.trace(torch.tensor([ids]).to(model._module.device)):
+        pattern = parts.attention(layer).output[1][0].save()
+    intact, without = (ablation.logits_without(model, [ids], heads, mean=mean)[0] for heads in ([], [place]))
+    odds = [
+        (logits.softmax(-1)[answer].item(), int((logits > logits[answer]).sum()) + 1) for logits in (intact, without)
+    ]
+    return Example(
+        text=reading.text.name,
+        behaviour=behaviour,
+        ids=ids,
+        answer_id=answer,
+        tokens=reading.tokens[context][first : prefix + 1],
+        answer=reading.tokens[context][prefix + 1],
+        patterns=pattern[:, first:, first:].float().cpu().numpy(),
+        effects=reading.effects.mean[context, prefix].numpy(),
+        raised=_raised(model, parts, ids, place, mean=mean),
+        answer_odds=(odds[0], odds[1]),
+    )
+
+
+def _raised(
+    model: TransformersModel,
+    parts: Anatomy,
+    ids: list[int],
+    place: Place,
+    *,
+    mean: Float[torch.Tensor, "layer head d_head"],
+    n: int = 8,
+) -> list[tuple[str, float]]:
+    """The tokens whose logits fall most when what the head adds to the final stream is replaced by its mean."""
+    stream, removed = head_share(model, parts, ids, place, mean=mean)
+    every = torch.arange(parts.d_vocab)
+    falls = (parts.logits(stream, every) - parts.logits(stream - removed, every)).cpu()
+    top = falls.topk(n)
+    return [(model.tokenizer.decode(token), value) for token, value in zip(top.indices.tolist(), top.values.tolist())]
+
+
+def reading_of(case: Example, readings: Sequence[Reading]) -> Reading:
+    """The reading in which a case stands."""
+    return next(reading for reading in readings if reading.text.name == case.text)
+
+
+def head_share(
+    model: TransformersModel,
+    parts: Anatomy,
+    ids: Sequence[int],
+    place: Place,
+    *,
+    mean: Float[torch.Tensor, "layer head d_head"],
+) -> tuple[Float[torch.Tensor, " d_model"], Float[torch.Tensor, " d_model"]]:
+    """The final stream of the last token, and what of it is due to the head being other than its `mean`."""
+    layer, head = place
+    with torch.no_grad(), model.trace(torch.tensor([list(ids)]).to(model._module.device)):
+        z = parts.output_projection(layer).input[0, -1, ablation.head_columns(parts, head)].save()
+        if parts.attention_post_norm_path is not None:
+            summed = model.get(direct_effects.post_norm_path(parts, layer)).input[0, -1].save()
+        stream = model.get(parts.final_norm_path).input[0, -1].save()
+    removed = (z.float() - mean[layer, head].to(z.device)) @ parts.w_o(layer)[head]
+    if parts.attention_post_norm_path is not None:
+        removed = direct_effects.frozen_post_norm(parts, layer, summed)(removed)
+    return stream.float(), removed
+
+
+# --- prompts ----------------------------------------------------------------------------------------
+
+# What is asked: the text before the answer, the answer, and a rival of the same category that would be wrong.
+Asked = tuple[str, str, str]
+# Token ids of the prompt, of the answer and of its rival.
+Prompted = tuple[list[int], int, int]
+
+
+def ask_succession(rng: np.random.Generator, known: Sequence[str]) -> Asked:
+    """A list that counts, and a rival from elsewhere in it."""
+    words = ordinals.CLASSES[rng.choice(known)].words
+    at = rng.integers(min(len(words), 40) - 3)
+    run = words[at : at + 4]
+    rival = rng.choice([word for word in words[:40] if word not in run])
+    return f"{run[0]}, {run[1]}, {run[2]}, ", run[3], rival
+
+
+def ask_acronym(rng: np.random.Generator, _) -> Asked:
+    """A name of three words and its initials, up to one of them."""
+    name = [str(rng.choice(corpus.ADJECTIVES)).title(), *(str(w).title() for w in rng.choice(corpus.NOUNS, 2))]
+    initials = "".join(word[0] for word in name)
+    at = rng.integers(3)
+    rivals = [letter for letter in "ABCDEFGHLMNOPRSTW" if letter not in initials]
+    return f"The {' '.join(name)} ({initials[:at]}", initials[at], rng.choice(rivals)
+
+
+def ask_copying(rng: np.random.Generator, _) -> Asked:
+    """Two names that come back, and a third that does not."""
+    first, second, third = rng.choice(corpus.PEOPLE, 3, replace=False)
+    return f"{first} {second} opened the {rng.choice(corpus.NOUNS)}. Again {first} ", second, third
+
+
+def ask_greater_than(rng: np.random.Generator, _) -> Asked:
+    """A range, and a number below its start."""
+    low = rng.integers(20, 80)
+    answer, rival = rng.integers(low + 2, 99), rng.integers(2, low - 1)
+    return f"The {rng.choice(corpus.NOUNS)}: pages {low} to ", str(answer), str(rival)
+
+
+JOBS: dict[str, Callable[[np.random.Generator, Sequence[str]], Asked]] = {
+    "succession": ask_succession,
+    "acronym": ask_acronym,
+    "copying": ask_copying,
+    "greater-than": ask_greater_than,
+}
+
+
+def prompts_of(
+    job: str, tokenizer, classes: Mapping[str, ResolvedClass], *, seed: int, n: int = 48, tries: int = 600
+) -> list[Prompted]:
+    """Prompts of a job; those are left out in which answer and rival do not begin with tokens of their own at one place."""
+    rng, rows = np.random.default_rng(seed), []
+    known = [task for task, resolved in classes.items() if len(resolved.source) > 3]
+    for _ in range(tries if known or job != "succession" else 0):
+        before, answer, rival = JOBS[job](rng, known)
+        # What follows the answer keeps its token from running on.
+        cuts = [prompts.split_at(tokenizer, f"{before}{word} ,", len(before)) for word in (answer, rival)]
+        if cuts[0] and cuts[1] and cuts[0][0] == cuts[1][0] and cuts[0][1] != cuts[1][1]:
+            rows.append((cuts[0][0], cuts[0][1], cuts[1][1]))
+        if len(rows) == n:
+            break
+    return rows
+
+
+def ask_jobs(
+    model: TransformersModel,
+    parts: Anatomy,
+    classes: Mapping[str, ResolvedClass],
+    place: Place,
+    *,
+    mean: Float[torch.Tensor, "layer head d_head"],
+    seed: int,
+) -> tuple[Jobs, dict[str, list[Prompted]]]:
+    """Direct effects of all heads on the lead of the answer over its rival, job by job; and the prompts."""
+    asked = {job: prompts_of(job, model.tokenizer, classes, seed=seed) for job in JOBS}
+    asked = {job: rows for job, rows in asked.items() if len(rows) >= 8}
+    rows, lead = [], {}
+    for job, of_job in asked.items():
+        ids, answers, rivals = zip(*of_job)
+        both = torch.tensor([answers, rivals]).T
+        of_answer, of_rival = direct_effects.direct_effects_at_end(model, ids, both, mean=mean).unbind(1)
+        lead[job] = (of_answer - of_rival).numpy()
+        logits = prompts.next_token_logits(model, ids)
+        right = int((logits.gather(1, both[:, :1]) > logits.gather(1, both[:, 1:])).sum())
+        by_head, ours = lead[job].mean(0), lead[job][:, *place]
+        draws = np.random.default_rng(seed).integers(len(ours), size=(2000, len(ours)))
+        first: Place = divmod(int(by_head.argmax()), parts.n_heads)
+        rows.append(
+            {
+                "job": job,
+                "prompts": len(of_job),
+                "right": right,
+                "lead": float(ours.mean()),
+                **dict(zip(("low", "high"), np.percentile(ours[draws].mean(1), [2.5, 97.5]))),
+                "rank": int((by_head > by_head[place]).sum()) + 1,
+                "first": head_name(first),
+                "its lead": float(by_head[first]),
+            }
+        )
+    columns = ["job", "prompts", "right", "lead", "low", "high", "rank", "first", "its lead"]
+    return Jobs(pd.DataFrame(rows, columns=columns), lead), asked
+
+
+def take_together(
+    model: TransformersModel,
+    parts: Anatomy,
+    asked: Sequence[Prompted],
+    jobs: Jobs,
+    place: Place,
+    *,
+    mean: Float[torch.Tensor, "layer head d_head"],
+    seed: int,
+    n_draws: int = 6,
+) -> Together | None:
+    """Loss on half of the succession prompts without one, two or three heads, which the other half chose; None without prompts.
+
+    The head itself and the two others with the largest direct effect on the lead; ablated at the last position.
+    """
+    if not asked:
+        return None
+    by_head = jobs.lead["succession"][::2].mean(0)
+    order: list[Place] = [divmod(int(flat), parts.n_heads) for flat in np.argsort(-by_head, axis=None, kind="stable")]
+    chosen = sorted([place, *[other for other in order if other != place][:2]], key=lambda other: -by_head[other])
+    rest = [other for other in order if other not in chosen]
+    judged = asked[1::2]
+    ids, answers = [row[0] for row in judged], torch.tensor([row[1] for row in judged])
+
+    def loss(heads: Sequence[Place]) -> np.ndarray:
+        logits = ablation.logits_without(model, ids, heads, mean=mean)
+        return torch.nn.functional.cross_entropy(logits, answers, reduction="none").numpy()
+
+    rng = np.random.default_rng(seed)
+    groups = [group for size in range(len(chosen) + 1) for group in combinations(sorted(chosen), size)]
+    others = {
+        size: [
+            float(loss([rest[at] for at in rng.choice(len(rest), size, replace=False)]).mean()) for _ in range(n_draws)
+        ]
+        for size in range(1, len(chosen) + 1)
+        if len(rest) >= size
+    }
+    pieces = [direct_effects.logit_parts(model, ids, answers, heads=heads, mean=mean) for heads in ([], [place])]
+    change = {part: float((pieces[1][part] - pieces[0][part]).mean()) for part in pieces[0]}
+    return Together(chosen, {group: loss(group) for group in groups}, others, change)
+
+
+def numbered_list(rng: np.random.Generator) -> tuple[str, int]:
+    """A numbered list of three items and the number of the fourth, at most nine; and where that number starts.
+
+    Some tokenizers write larger numbers digit by digit, and a first digit does not tell which number is meant.
+    """
+    first, mark = int(rng.integers(1, 7)), rng.choice([".", ")"])
+    lines = [f"{first + k}{mark} The {rng.choice(corpus.NOUNS)}" for k in range(4)]
+    return "\n".join(lines) + "\n", sum(len(line) + 1 for line in lines[:3])
+
+
+def ask_numbered_lists(
+    model: TransformersModel,
+    parts: Anatomy,
+    *,
+    mean: Float[torch.Tensor, "layer head d_head"],
+    seed: int,
+    tries: int = 128,
+) -> NumberedLists:
+    """Who wins the next number of numbered lists that we made and on which the model's first guess is right."""
+    rng = np.random.default_rng(seed)
+    cuts = (prompts.split_at(model.tokenizer, *numbered_list(rng)) for _ in range(tries))
+    asked = [cut for cut in cuts if cut is not None]
+    if not asked:
+        return NumberedLists(0, 0, np.zeros((parts.n_layers, parts.n_heads), dtype=int))
+    answers = torch.tensor([answer for _, answer in asked])
+    guess = torch.cat(
+        [
+            prompts.next_token_logits(model, [ids for ids, _ in asked[at : at + 16]]).argmax(-1)
+            for at in range(0, len(asked), 16)
+        ]
+    )
+    right = (guess == answers).nonzero()[:, 0]
+    some = right[:N_LISTS].tolist()
+    if not some:
+        return NumberedLists(len(asked), 0, np.zeros((parts.n_layers, parts.n_heads), dtype=int))
+    effects = direct_effects.direct_effects_at_end(model, [asked[at][0] for at in some], answers[some], mean=mean)
+    return NumberedLists(len(asked), len(right), _wins(behaviours.winners(effects)[None], parts)[0])
+
+
+def compare_kinds(
+    model: TransformersModel, parts: Anatomy, reading: Reading, place: Place, *, seed: int, n_contexts: int = 4
+) -> Kinds:
+    """Direct effects and one backward pass beside total effects, on a few contexts; in a large model of some heads."""
+    contexts, length = reading.contexts[:n_contexts], reading.contexts.shape[1]
+    every = [(layer, head) for layer in range(parts.n_layers) for head in range(parts.n_heads)]
+    n = prompts.affordable(model, len(every) * len(contexts), tokens=4 * length) // len(contexts)
+    drawn = np.random.default_rng(seed).permutation(len(every))[: max(4, n)]
+    tried = every if n >= len(every) else sorted({place, *(every[at] for at in drawn)})
+    mean = reading.reference.mean
+    clock = time.process_time()
+    behaviours.measure(model, contexts, seed=seed)
+    seconds, clock = (time.process_time() - clock) / len(contexts), time.process_time()
+    total = torch.stack(
+        [
+            reading.effects.logit[: len(contexts)]
+            - ablation.ablated_in_text(model, contexts, [other], mean=mean, batch_size=len(contexts))[0]
+            for other in tried
+        ],
+        -1,
+    )
+    seconds_total = (time.process_time() - clock) / len(contexts) / len(tried)
+    columns = [layer * parts.n_heads + head for layer, head in tried]
+    gradient = ablation.gradient_attribution(model, contexts, mean=mean).flatten(1)[:, columns]
+    own = tried.index(place)
+    return Kinds(
+        gradient=_correlation(gradient.numpy(), total.sum(1).numpy(), seed=seed),
+        direct=_correlation(
+            reading.effects.mean[: len(contexts)][..., *place].numpy(), total[..., own].numpy(), seed=seed
+        ),
+        n_heads=len(tried),
+        n_contexts=len(contexts),
+        seconds=seconds,
+        seconds_total=seconds_total,
+    )
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, *, seed: int) -> tuple[float, float, float]:
+    """Pearson's r with its 95% interval, contexts resampled; both are [context, ...]."""
+    draws = np.random.default_rng(seed).integers(len(x), size=(300, len(x)))
+    with np.errstate(invalid="ignore", divide="ignore"):  # nothing varies
+        found = [np.corrcoef(x[draw].ravel(), y[draw].ravel())[0, 1] for draw in (np.arange(len(x)), *draws)]
+    low, high = np.nanpercentile(found[1:], [2.5, 97.5]) if np.isfinite(found[1:]).any() else (np.nan, np.nan)
+    return float(found[0]), float(low), float(high)
+
+
+# --- what it comes to -------------------------------------------------------------------------------
+
+
+def verdict(found: Found) -> Verdict:
+    """What the head does in text.
+
+    "no_cases": it wins nowhere. By the paper's rules, against answers shuffled within contexts: "several", succession
+    is clear of chance in some text, and so is acronym or copying, there or on prompts made for it; "counts", succession
+    alone; "other_work", some behaviour, but not succession; "unnamed", none.
+    """
+    told = "; ".join(_told(found, of) for of in found.texts if len(of.cases))
+    if not told:
+        n = sum(of.n_prefixes for of in found.texts)
+        return Verdict("no_cases", f"**{found.name} matters most nowhere:** of {n:,} prefixes it wins none.")
+    clear = {behaviour for of in found.texts for behaviour in of.clear}
+    jobs = [job for job in found.shown_jobs if job in ("acronym", "copying")]
+    more = [behaviour for behaviour in NAMED if behaviour in clear or behaviour in jobs]
+    unrelated = [behaviour for behaviour in more if behaviour in ("acronym", "copying")]
+    left = sum(int((of.cases["paper"] == "other").sum()) for of in found.texts) / len(found.cases)
+    rest = f" {left:.0%} of its cases have no name. Not shown: that the model needs it there."
+    if "successorship" in clear:
+        if unrelated:
+            where = " on text that holds all three on purpose" if not any(of.natural for of in found.texts) else ""
+            return Verdict(
+                "several",
+                f"**{found.name} counts in text{where}, and has other work as well:** {told}. Beyond chance, in some text or on "
+                f"prompts made for it, there is {_and([_noun(behaviour) for behaviour in unrelated])} too.{rest}",
+            )
+        return Verdict(
+            "counts", f"**{found.name} counts in text:** {told}. No other behaviour is clear of chance.{rest}"
+        )
+    if clear:
+        return Verdict(
+            "other_work",
+            f"**{found.name} does not visibly count in this text:** {told}. What is clear of chance is "
+            f"{_and([_noun(behaviour) for behaviour in more])}.{rest}",
+        )
+    return Verdict(
+        "unnamed",
+        f"**What {found.name} does in this text has no name:** {told}. No behaviour is clear of chance.{rest}",
+    )
+
+
+def _told(found: Found, of: InText) -> str:
+    """Succession among the winning cases of one text: the count, and the share where it is not tiny."""
+    cases = of.cases_of("successorship")
+    chance = of.chance["paper"]["successorship"]
+    share = f" ({_percent(cases)}; {chance:.0%} with answers shuffled)" if cases.n >= 10 else ""
+    return f"in {of.label} {cases.n} of its {cases.of:,} winning cases are succession{share}"
+
+
+def _percent(share: Share) -> str:
+    """A share and its interval, as 20% (15 to 25); a dash where there is nothing to share."""
+    return "–" if np.isnan(share.share) else f"{share.share:.0%} ({100 * share.low:.0f} to {100 * share.high:.0f})"
+
+
+def _noun(behaviour: str) -> str:
+    return {"successorship": "succession", "acronym": "acronyms"}.get(behaviour, behaviour)
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _quoted(token: str) -> str:
+    """A token between quotation marks, as HTML."""
+    return f"“{html.escape(token.strip() or token.replace(chr(10), '⏎'))}”"
+
+
+# --- what is drawn ----------------------------------------------------------------------------------
+
+
+def draw_behaviours(found: Found) -> Drawing:
+    """The shares of behaviours among the head's winning cases, with chance and with what the paper reports."""
+    paper = reported.winning_cases()
+    read = [of for of in found.texts if len(of.cases)] or found.texts
+    figs, axes = figures.panels(len(read), height=2.5)
+    places = -np.arange(len(NAMED))
+    for ax, of in zip(axes, read):
+        shares = [of.cases_of(behaviour) for behaviour in NAMED]
+        ax.barh(places, [share.share for share in shares], height=0.55, color=PALETTE["blue"], label=found.name)
+        ax.hlines(places, [s.low for s in shares], [s.high for s in shares], color=figures.INK, linewidth=1.3)
+        chance = [of.chance["paper"][behaviour] for behaviour in NAMED]
+        ax.plot(chance, places, "|", color=PALETTE["red"], markersize=13, markeredgewidth=2, label="shuffled")
+        ax.plot([paper[b] for b in NAMED], places, "D", color=PALETTE["orange"], markersize=6, label="the paper's head")
+        ax.set(
+            yticks=places,
+            yticklabels=NAMED,
+            xlim=(0, 0.5),
+            ylim=(0.6 - len(NAMED), 0.5),
+            xlabel="winning cases",
+            title=of.name,
+        )
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.tick_params(axis="y", length=0)
+    axes[-1].legend(loc="lower right")
+    first = "; ".join(f"{of.cases_of('successorship').n} of {len(of.cases):,} in {of.name}" for of in read)
+    return Drawing(
+        figs,
+        alt=[
+            f"Bars of the winning cases of {found.name} in {of.name} by behaviour: " + _all_cases(of) + "."
+            for of in read
+        ],
+        caption=f"Of the winning cases of {found.name} these are succession: {first}.",
+        details=" ".join(f"In {of.label}: {_all_cases(of)}." for of in read)
+        + " By the paper's rules. Lines: 95% bootstrap intervals, documents resampled. Red: the same attended tokens with the "
+        f"answers shuffled among the head's winning cases of one context. Orange: {reported.wild()['head']} of Pythia-1.4B in the Pile as reported.",
+    )
+
+
+def _all_cases(of: InText) -> str:
+    return ", ".join(f"{behaviour} {(of.cases['paper'] == behaviour).sum()}" for behaviour in BEHAVIOURS)
+
+
+def draw_attention(found: Found) -> Attention:
+    """Where the heads of the layer look in the case that is read closely."""
+    case = found.example
+    layer, head = found.place
+    row = case.patterns[head, -1]
+    looked = int(row.argmax())
+    return Attention(
+        case.tokens,
+        case.patterns,
+        names=[head_name((layer, other)) for other in range(len(case.patterns))],
+        chosen=head,
+        answer=case.answer,
+        alt=f"The last {len(case.tokens)} tokens of a winning case, shaded by the attention of a head of layer {layer}. "
+        f"{found.name} gives {row[looked]:.0%} to {case.tokens[looked].strip()}.",
+        caption=f"Before {_quoted(case.answer)} {found.name} gives {row[looked]:.0%} of its attention to {_quoted(case.tokens[looked])}.",
+        details=f"{_why_this(case)} It is shown by its last {len(case.tokens)} tokens, and stands in {case.text}. The head's direct "
+        f"effect is {case.effects[found.place]:.2f} logits.",
+    )
+
+
+def _why_this(case: Example) -> str:
+    if case.behaviour == "successorship":
+        return "Of the winning cases that are succession, by both sets of rules if there are such, the one with the largest effect."
+    if case.behaviour:
+        return f"There is no winning case of succession here: this one, by the paper's rules {case.behaviour}, has the largest effect of all."
+    return "The head wins nowhere here: this is where its effect is largest."
+
+
+def draw_written(found: Found, *, most: int = 8) -> Drawing:
+    """What the head raises in the case that is read closely, and how much each head does for the answer there."""
+    case = found.example
+    figs, axes = figures.panels(2, height=2.8)
+    tokens, values = zip(*case.raised[:most])
+    flat = np.argsort(-np.abs(case.effects), axis=None, kind="stable")[:most]
+    heads = [divmod(int(at), found.shape[1]) for at in flat]
+    heads = heads if found.place in heads else [*heads[:-1], found.place]
+    is_answer = [token.strip() == case.answer.strip() for token in tokens]
+    shown = [token.strip() or token.replace("\n", "⏎") for token in tokens]
+    for ax, names, of_row, marked, title in (
+        (axes[0], shown, values, is_answer, f"what {found.name} raises"),
+        (axes[1], [head_name(p) for p in heads], [case.effects[p] for p in heads], [p == found.place for p in heads], "on the answer"),
+    ):  # fmt: skip  # a row a panel
+        colors = [PALETTE["orange"] if is_so else PALETTE["blue"] for is_so in marked]
+        ax.barh(range(len(names)), of_row, color=colors)
+        ax.set(yticks=range(len(names)), xlabel="direct effect (logits)", title=title)
+        ax.set_yticklabels([name.replace("$", r"\$") for name in names])
+        ax.axvline(0, color=figures.INK, linewidth=0.8)
+        ax.invert_yaxis()
+        ax.tick_params(axis="y", length=0)
+    (before, rank_before), (after, rank_after) = case.answer_odds
+    ranked = 1 + int((case.effects > case.effects[found.place]).sum())
+    return Drawing(
+        figs,
+        alt=[
+            f"Bars: the tokens that {found.name} raises most are {', '.join(shown[:4])}.",
+            f"Bars: direct effects on the answer {case.answer.strip()}; {found.name} has {case.effects[found.place]:.2f}.",
+        ],
+        caption=f"Of the {found.n_heads} heads {found.name} is number {ranked} for {_quoted(case.answer)}; with it ablated the "
+        f"answer's probability goes from {before:.2f} to {after:.2f}.",
+        details=f"Left: direct effect of {found.name}, by equation (1), on every token of the vocabulary; shown are the {len(tokens)} "
+        f"largest. Right: the heads with the largest direct effects on the answer. Mean ablation at the last position takes the answer "
+        f"from rank {rank_before} to rank {rank_after} of the model's guesses.",
+    )
+
+
+def draw_won(found: Found, *, most: int = 8) -> Drawing:
+    """Which heads win the most prefixes, text by text."""
+    figs, axes = figures.panels(len(found.texts), height=2.6)
+    told, alts = [], []
+    for ax, of in zip(axes, found.texts):
+        shares = of.wins.sum(0) / of.n_prefixes
+        order = [divmod(int(flat), found.shape[1]) for flat in np.argsort(-shares, axis=None, kind="stable")]
+        heads = order[:most] if found.place in order[:most] else [*order[: most - 1], found.place]
+        colors = [PALETTE["orange"] if place == found.place else PALETTE["blue"] for place in heads]
+        ax.barh(range(len(heads)), [shares[place] for place in heads], color=colors, height=0.65)
+        ax.axvline(1 / found.n_heads, color=figures.INK, linewidth=1, linestyle=":")
+        ax.set(yticks=range(len(heads)), yticklabels=map(head_name, heads), title=of.name, xlabel="prefixes won")
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.invert_yaxis()
+        ax.tick_params(axis="y", length=0)
+        rank = order.index(found.place) + 1
+        told.append(f"{of.won(found.place).n:,} of {of.n_prefixes:,} in {of.name} (number {rank})")
+        alts.append(f"Bars of prefixes won in {of.name}: most by {head_name(order[0])}; {found.name} is number {rank}.")
+    return Drawing(
+        figs,
+        alt=alts,
+        caption=f"{found.name} wins {_and(told)}.",
+        details="Shares and 95% bootstrap intervals, documents resampled: "
+        + "; ".join(f"{of.label} {_percent(of.won(found.place))}" for of in found.texts)
+        + f". Dotted: one prefix in {found.n_heads}, what a head would win if heads won by lot. Ranks are among all {found.n_heads} heads.",
+    )
+
+
+def draw_passages(found: Found, *, each: int = 2, before: int = 26, seed: int = 0) -> Passages | Markdown:
+    """Some winning cases as they stand in the text, drawn at random from each behaviour."""
+    cases, by_name, rows = found.cases, {of.name: of for of in found.texts}, []
+    for behaviour in BEHAVIOURS:
+        of_behaviour = cases[cases["paper"] == behaviour]
+        for case in of_behaviour.sample(min(each, len(of_behaviour)), random_state=seed).itertuples():
+            row = by_name[case.text].tokens[case.context]
+            first = max(0, case.prefix - before)
+            weights = np.zeros(case.prefix + 1)
+            weights[case.attended] = case.weight
+            heading = f"{behaviour} · {by_name[case.text].label} · effect {case.effect:.2f} logits"
+            rows.append((heading, row[first : case.prefix + 1], weights[first:].tolist(), case.answer))
+    if not rows:
+        return Markdown(f"{found.name} wins no prefix here, so there is no passage to show.")
+    return Passages(
+        rows,
+        alt=f"{len(rows)} passages in which {found.name} has the largest direct effect, sorted by behaviour.",
+        caption=f"{len(rows)} of the {len(cases):,} winning cases of {found.name}, drawn by lot, at most {each} of each behaviour.",
+        details="The shade is the head's attention from the last token before the arrow; behind the arrow stands what comes next in the text.",
+    )
+
+
+def draw_losses(found: Found) -> Drawing:
+    """The shares of behaviours in ΔL by path, beside what the paper reports."""
+    figs, axes = figures.panels(len(found.texts), height=3.1)
+    places, paper = -np.arange(len(NAMED)), {path: reported.loss_shares(path, "mean") for path in PATHS}
+    for ax, of in zip(axes, found.texts):
+        for shift, (path, color) in enumerate(zip(PATHS, ("blue", "grey", "violet"))):
+            shares = [of.loss_share(behaviour, path) for behaviour in NAMED]
+            at = places - 0.26 * (shift - 1)
+            ax.barh(at, [share.share for share in shares], height=0.24, color=PALETTE[color], label=path)
+            ax.hlines(at, [s.low for s in shares], [s.high for s in shares], color=figures.INK, linewidth=1.2)
+            marks = [paper[path][behaviour] for behaviour in NAMED]
+            ax.plot(marks, at, "D", color=PALETTE["orange"], markersize=4.5, label="reported" if shift == 2 else None)
+        ax.set(yticks=places, yticklabels=NAMED, ylim=(0.5 - len(NAMED), 0.5), title=of.name, xlabel="share of ΔL")
+        ax.set_xlim(0, max(0.5, *(of.loss_share(behaviour, path).high for behaviour in NAMED for path in PATHS)) * 1.02)
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.tick_params(axis="y", length=0)
+    axes[-1].legend(loc="lower right")
+    ways = [
+        f"{of.loss_share('successorship').share:.0%} by the direct path and {of.loss_share('successorship', 'indirect').share:.0%} "
+        f"by the indirect one in {of.name}"
+        for of in found.texts
+    ]
+    rises = "; ".join(
+        f"{of.label} direct {of.mean_rise['direct', 'mean']:+.3f}, indirect {of.mean_rise['indirect', 'mean']:+.3f}, "
+        f"total {of.mean_rise['total', 'mean']:+.3f} nats"
+        for of in found.texts
+    )
+    return Drawing(
+        figs,
+        alt=[
+            f"Bars of the share of loss reduced in {of.name}, by behaviour and path: direct "
+            + ", ".join(f"{behaviour} {of.loss_share(behaviour).share:.0%}" for behaviour in NAMED)
+            + "."
+            for of in found.texts
+        ],
+        caption=f"Succession has {_and(ways)} of all the loss that {found.name} reduces.",
+        details=f"Mean ablation. Lines: 95% bootstrap intervals, documents resampled. Orange: as reported. Over all prefixes, those "
+        f"included where the loss falls, it rises without {found.name} on average by: {rises}.",
+    )
+
+
+def draw_jobs(found: Found) -> Drawing | Markdown:
+    """Direct effects on the lead of the answer over its rival, heads by jobs."""
+    table, lead = found.jobs.table, found.jobs.lead
+    if table.empty:
+        return Markdown("This tokenizer cannot write these prompts with a single token that begins the answer.")
+    means = {job: effects.mean(0) for job, effects in lead.items()}
+    heads = {found.place}
+    for by_head in means.values():
+        heads |= {divmod(int(flat), found.shape[1]) for flat in np.argsort(-by_head, axis=None, kind="stable")[:3]}
+    values = pd.DataFrame({job: [by_head[place] for place in sorted(heads)] for job, by_head in means.items()})
+    values.index = pd.Index(map(head_name, sorted(heads)))
+    fig, ax = figures.panel(height=0.32 * len(values) + 1.0, width=figures.NARROW)
+    figures.cells(values, ax=ax, label="effect on the lead (logits)", signed=True)
+    shown = found.shown_jobs
+    of_all = f"{len(shown)} of {len(table)} jobs" + (f", {_and([_noun(job) for job in shown])}" if shown else "")
+    rows = "; ".join(
+        f"{row.job}: right in {row.right} of {row.prompts}, {found.name} {row.lead:+.2f} ({row.low:+.2f} to {row.high:+.2f}), rank {row.rank}, "
+        f"first {row.first} ({row._9:+.2f})"
+        for row in table.itertuples()
+    )
+    return Drawing(
+        fig,
+        alt=f"Heat map of direct effects on the lead, heads by jobs: {rows}.",
+        caption=f"On prompts of one job each {found.name} raises the answer above its rival in {of_all}.",
+        details=f"Shown are {found.name} and the three first heads of each job. A job counts where the model prefers the answer to the "
+        f"rival more often than not and the head's effect is above zero, both beyond a 95% interval. {rows}.",
+    )
+
+
+def draw_together(found: Found) -> Drawing | Markdown:
+    """Loss on lists without one, two and three heads, and without as many others."""
+    together = found.together
+    if together is None:
+        return Markdown("There are no succession prompts for this tokenizer.")
+    groups = sorted(together.loss, key=lambda group: (len(group), [together.heads.index(place) for place in group]))
+    names = ["none"] + [" and ".join(map(head_name, group)) if len(group) < 3 else "all three" for group in groups[1:]]
+    rows = [together.without(*group) for group in groups]
+    for size, drawn in together.others.items():
+        names.append(f"{size} other{'s' if size > 1 else ''}")
+        rows.append((float(np.mean(drawn)), min(drawn), max(drawn)))
+    fig, ax = figures.panel(height=0.27 * len(rows) + 0.9, width=figures.NARROW)
+    figures.interval_bars(ax, values=[row[0] for row in rows], intervals=[row[1:] for row in rows], names=names)
+    for bar in ax.patches[len(groups) :]:
+        bar.set_color(PALETTE["grey"])
+    ax.set(xlim=(0, 1.05 * max(row[2] for row in rows)), xlabel="mean loss on the answer (nats)")
+    intact, alone, all_three = together.without(), together.without(found.place), together.without(*together.heads)
+    singles = sum(together.without(place)[0] - intact[0] for place in together.heads)
+    lost = together.change[found.name]
+    risen = sorted((part for part in together.change if part != found.name), key=lambda part: -together.change[part])
+    parts = ", ".join(f"{part} {together.change[part]:+.2f}" for part in risen[:3])
+    fallen = ", ".join(f"{part} {together.change[part]:+.2f}" for part in risen[::-1][:2])
+    n = len(together.loss[()])
+    return Drawing(
+        fig,
+        alt="Bars of the mean loss on the answer: "
+        + "; ".join(f"without {name} {row[0]:.2f}" for name, row in zip(names, rows))
+        + ".",
+        caption=f"Without {found.name} the loss on lists that count goes from {intact[0]:.2f} to {alone[0]:.2f}, without all three heads to {all_three[0]:.2f}.",
+        details=f"{n} succession prompts; the heads ({_and([head_name(place) for place in together.heads])}) are {found.name} and the two others with the largest direct "
+        f"effect on as many other prompts. Mean ablation at the last position; lines are 95% intervals over prompts, for other heads the "
+        f"range of {len(next(iter(together.others.values()), []))} draws. One by one the three cost {singles:.2f} nats in sum, together {all_three[0] - intact[0]:.2f}. "
+        f"What takes over: with {found.name} ablated its own part of the answer's logit changes by {lost:+.2f}; most risen: {parts}; most fallen: {fallen}.",
+    )
+
+
+def _drop_scale(ax: Axes) -> None:
+    """Take the colour scale off a heat map whose numbers stand in its cells."""
+    if ax.collections[0].colorbar is not None:
+        ax.collections[0].colorbar.remove()
+
+
+def draw_by_head(found: Found) -> Drawing:
+    """What the heads of the layer and the busiest others do where they win."""
+    figs, axes = figures.panels(len(found.texts), height=0.3 * max(len(of.by_head) for of in found.texts) + 1.5)
+    told, alts = [], []
+    for ax, of in zip(axes, found.texts):
+        shares = of.by_head[list(NAMED)].div(of.by_head.sum(axis=1).replace(0, np.nan), axis=0)
+        short = {"successorship": "success.", "greater-than": "greater"}
+        figures.cells(shares.rename(columns=short), ax=ax, label="of the head's cases")
+        ax.collections[0].set_clim(
+            0, max(0.05, float(np.nanmax(shares.to_numpy())) if shares.notna().any(axis=None) else 1)
+        )
+        _drop_scale(ax)
+        ax.set_title(of.name)
+        plt_labels = ax.get_xticklabels()
+        ax.set_xticks(ax.get_xticks(), [label.get_text() for label in plt_labels], rotation=40, ha="right")
+        best = of.by_head["successorship"].idxmax()
+        told.append(
+            f"{best} in {of.name} ({of.by_head.loc[best, 'successorship']} of its {of.by_head.loc[best].sum()} cases)"
+        )
+        alts.append(f"Heat map of behaviours by head in {of.name}; most succession in {best}.")
+    return Drawing(
+        figs,
+        alt=alts,
+        caption=f"Most winning cases of succession has {_and(told)}.",
+        details="Shares of each head's own winning cases, by the paper's rules; the heads of the layer and those that win most.",
+    )
+
+
+# --- tables -----------------------------------------------------------------------------------------
+
+
+def draw_texts(found: Found) -> Table:
+    """What was read."""
+    rows = [
+        (of.label, f"{len(of.document)} of {of.length} tokens", of.n_documents, f"{of.loss:.2f}", of.digest[:8])
+        for of in found.texts
+    ]
+    notes = " ".join(of.note for of in found.texts if of.note)
+    return Table(
+        pd.DataFrame(rows, columns=["text", "contexts", "documents", "loss (nats)", "digest"]),
+        caption=f"What {found.model} has read: {sum(of.n_prefixes for of in found.texts):,} prefixes.",
+        details=(notes + " " if notes else "")
+        + "Loss: mean over all prefixes. The digest tells whether two machines have read the same text.",
+    )
+
+
+def draw_cases(found: Found) -> Table:
+    """Winning cases by behaviour, as reported and as counted here; and numbered lists."""
+    paper, lists = reported.winning_cases(), found.lists
+    columns = {
+        "as reported": [f"{paper[behaviour]:.1%}" if paper[behaviour] else "negligible" for behaviour in BEHAVIOURS]
+    }
+    for of in found.texts[:3]:
+        counts = [of.cases_of(behaviour) for behaviour in BEHAVIOURS]
+        columns[of.name] = [f"{c.n} of {c.of:,}" + (f", {_percent(c)}" if c.of else "") for c in counts]
+    table = pd.DataFrame(columns, index=list(BEHAVIOURS))
+    won = int(lists.wins[found.place])
+    right, of_paper = reported.wild()["numbered_lists"]
+    table.loc["numbered lists won"] = [
+        f"{right} of {of_paper}",
+        *["–"] * (len(table.columns) - 2),
+        f"{won} of {lists.asked}",
+    ]
+    most = divmod(int(lists.wins.argmax()), found.shape[1])
+    other = f", {head_name(most)} {lists.wins[most]}" if lists.asked and most != found.place else ""
+    return Table(
+        table.rename_axis("winning cases"),
+        caption=f"Winning cases by the paper's rules: {reported.wild()['head']} of Pythia-1.4B in the Pile as reported, and {found.name} of {found.model}.",
+        details="Shares with 95% bootstrap intervals, documents resampled. Both sides: prompts that were made, and the model right on them. "
+        f"Here {lists.right} of {lists.tried} numbered lists; of {lists.asked} of these {found.name} wins {won}{other}.",
+    )
+
+
+def draw_paths(found: Found, text: InText) -> Table:
+    """Shares of ΔL by path and ablation, as reported and as measured in one text."""
+    rows = {}
+    for path in PATHS:
+        for kind in KINDS:
+            paper = reported.loss_shares(path, kind)
+            rows[f"{path}, {kind}"] = {
+                behaviour: f"{100 * paper[behaviour]:.2g} / {100 * text.loss_share(behaviour, path, kind).share:.2g}"
+                for behaviour in NAMED
+            }
+    order = "; ".join(
+        f"{behaviour} {_percent(text.loss_share(behaviour))}, {text.loss_share(behaviour).n} of {text.loss_share(behaviour).of:,} cases"
+        for behaviour in NAMED
+    )
+    return Table(
+        pd.DataFrame(rows).T.rename_axis("path, ablation"),
+        caption=f"Shares of ΔL in percent, as reported / as measured, {found.name} in {text.label}.",
+        details=f"Direct, mean, with 95% bootstrap intervals, documents resampled: {order}. What is missing to 100 is “other”.",
+    )
+
+
+def draw_strict(found: Found) -> Table:
+    """Winning cases by our stricter rules, with chance within contexts."""
+    columns = {}
+    for of in found.texts[:2]:
+        counts = [of.cases_of(behaviour, rules="strict") for behaviour in NAMED]
+        columns[of.name] = [f"{c.n} of {c.of:,}" + (f", {_percent(c)}" if c.of else "") for c in counts]
+        columns[f"{of.name}, shuffled"] = [f"{of.chance['strict'][behaviour]:.1%}" for behaviour in NAMED]
+    both = {of.name: int((of.cases["paper"] == of.cases["strict"]).sum()) for of in found.texts}
+    return Table(
+        pd.DataFrame(columns, index=list(NAMED)).rename_axis("stricter rules"),
+        caption=f"Winning cases of {found.name} by our stricter rules.",
+        details="With answers shuffled among the head's winning cases of one context. Both sets of rules agree on "
+        + ", ".join(f"{n} of {len(of.cases):,} cases in {of.name}" for n, of in zip(both.values(), found.texts))
+        + ".",
+    )
+
+
+def draw_ordered(found: Found) -> Table:
+    """Prefixes that the head wins by its effect, and with what a shuffled prefix gives taken off."""
+    columns = {
+        of.name: [
+            f"{row.won} of {row.of} ({100 * row.low:.0f} to {100 * row.high:.0f}%)" for row in of.ordered.itertuples()
+        ]
+        for of in found.texts[:4]
+    }
+    return Table(
+        pd.DataFrame(columns, index=found.texts[0].ordered["measure"].tolist()).rename_axis("sampled prefixes won"),
+        caption=f"Sampled prefixes that {found.name} wins, before and after the effect in a shuffled prefix is taken off every head's.",
+        details="95% Wilson intervals. Shuffled: the same words in random order, the last token in its place; the mean of two orders.",
+    )
+
+
+def draw_kinds(found: Found) -> Table:
+    """By kind of ablation what the head does in the last text, and what a gradient and the direct effect say of the total."""
+    kinds, of = found.kinds, found.texts[-1]
+    gradient, direct = (f"{r:.2f} ({low:.2f} to {high:.2f})" for r, low, high in (kinds.gradient, kinds.direct))
+    table = of.kinds.assign(won=[f"{share:.1%}" for share in of.kinds["won"]]).set_index("ablation")
+    return Table(
+        table.rename(columns={"effect": "mean effect (logits)", "won": "prefixes won"}),
+        caption=f"{found.name} in {of.label} by kind of ablation.",
+        details=f"“Same winner”: share of prefixes at which the winner is mean ablation's. Over {kinds.n_heads} heads and {kinds.n_contexts} contexts "
+        f"the correlation of a gradient's prediction with the total effect is {gradient}; that of the direct with the total effect of "
+        f"{found.name}, over prefixes, {direct}. Direct effects of all {found.n_heads} heads took {1000 * kinds.seconds:.0f} ms of processor time a context, "
+        f"the total effect of one head {1000 * kinds.seconds_total:.0f} ms.",
+    )
+
+
+def draw_elsewhere(runs: Sequence[Mapping[str, Any]]) -> Table:
+    """The same measurements on other models, from the record of one run."""
+    rows = []
+    for run in runs:
+        for text in run["texts"]:
+            won, losses = Share(*text["won"]), text["losses"]["direct, mean"]
+            cases = {behaviour: Share(*text["cases"][behaviour]) for behaviour in ("successorship", "copying")}
+            shares = [Share(*losses[behaviour]).share for behaviour in ("successorship", "copying")]
+            rows.append(
+                (
+                    f"{run['model']} {run['head']}, {text['name']}",
+                    f"{won.n:,} of {won.of:,}",
+                    *(f"{of.n} of {of.of:,}" for of in cases.values()),
+                    f"{100 * shares[0]:.2g} / {100 * shares[1]:.2g}",
+                )
+            )
+    contexts = "; ".join(
+        f"{run['model']} "
+        + ", ".join(f"{text['contexts']} contexts of {text['length']} in {text['name']}" for text in run["texts"])
+        for run in runs
+    )
+    why = {"score": "highest successor score", "lists": "largest effect on lists that count"}
+    return Table(
+        pd.DataFrame(
+            rows, columns=["head, text", "prefixes won", "succession", "copying", "ΔL %, succession / copying"]
+        ),
+        caption="The same on text that people wrote, models that nobody made for this among them; succession and copying are of the winning cases.",
+        details=f"Measured once and stored: {contexts}. Heads: "
+        + "; ".join(f"{run['model']} {run['head']}, {why[run['why']]}" for run in runs)
+        + ". Books: eleven of the public domain that no grown model has read; their text is not part of this project.",
+    )
+
+
+def draw_blind(blind: pd.DataFrame) -> Drawing:
+    """What a reader who had not seen the rules' labels called the same cases."""
+    labelled = blind.assign(
+        paper=[behaviours.behaviour([t for t, _ in row], answer) for row, answer in zip(blind["attended"], blind["answer"])],
+        strict=[behaviours.strict_behaviour([t for t, _ in row], answer) for row, answer in zip(blind["attended"], blind["answer"])],
+    )  # fmt: skip  # a row a rule
+    table = pd.crosstab(labelled["hand"], labelled["paper"]).reindex(index=BEHAVIOURS, columns=BEHAVIOURS, fill_value=0)
+    fig, ax = figures.panel(height=2.9, width=figures.NARROW)
+    figures.cells(table / len(blind), ax=ax, label="")
+    _drop_scale(ax)
+    for text, count in zip(ax.texts, table.to_numpy().ravel()):
+        text.set_text(str(count))
+    ax.collections[0].set_clim(0, float((table / len(blind)).max().max()))
+    ax.set_xticks(ax.get_xticks(), list(BEHAVIOURS), rotation=25, ha="right")
+    ax.set(xlabel="the paper's rules", ylabel="the reader")
+    n = len(blind)
+    told = {}
+    for rules in RULES:
+        agree = int((labelled[rules] == labelled["hand"]).sum())
+        low, high = intervals.wilson(agree, n)
+        told[rules] = (
+            f"{agree} of {n} ({100 * low:.0f} to {100 * high:.0f}%; kappa {kappa(labelled['hand'].tolist(), labelled[rules].tolist()):.2f})"
+        )
+    return Drawing(
+        fig,
+        alt=f"Table of {n} cases by the reader's label and the label of the paper's rules.",
+        caption=f"A reader and the paper's rules agree on {told['paper']}, the reader and our stricter rules on {told['strict']}.",
+        details=f"Cases of {blind.attrs['model']} {blind.attrs['head']}. {blind.attrs['drawn']} {blind.attrs['reader']} Intervals: 95% Wilson. "
+        "Kappa is Cohen's: 0 is what chance would give, 1 full agreement. Drawn by behaviour, so this is not the agreement on all cases.",
+    )
+
+
+def kappa(one: Sequence[str], other: Sequence[str]) -> float:
+    """Cohen's kappa of two labellings of the same cases."""
+    table = pd.crosstab(np.asarray(one), np.asarray(other)).reindex(index=BEHAVIOURS, columns=BEHAVIOURS, fill_value=0)
+    n = table.to_numpy().sum()
+    by_chance = float((table.sum(axis=0) * table.sum(axis=1)).sum()) / n**2
+    return float((np.trace(table.to_numpy()) / n - by_chance) / (1 - by_chance)) if by_chance < 1 else float("nan")
+
+
+# --- records ----------------------------------------------------------------------------------------
+
+
+def record(found: Found) -> dict[str, Any]:
+    """The chapter's record: findings that the results page and the tests read, and its tables."""
+    findings = {"layer": records.finding(found.place[0]), "head": records.finding(found.place[1])}
+    won, lists = int(found.lists.wins[found.place]), found.lists.asked
+    low, high = intervals.wilson(won, lists)
+    findings["list_wins"] = records.finding(won / lists if lists else float("nan"), low=low, high=high, n=lists)
+    findings["lists_right"] = records.finding(found.lists.right, n=found.lists.tried)
+    for of in found.texts:
+        key = "natural" if of.natural else "generated"
+        findings[f"{key}_won"] = _as_finding(of.won(found.place))
+        for behaviour in BEHAVIOURS:
+            findings[f"{key}_{behaviour.replace('-', '_')}"] = _as_finding(of.cases_of(behaviour))
+        for path in PATHS:
+            findings[f"{key}_rise_{path}"] = records.finding(of.mean_rise[path, "mean"], n=of.n_prefixes)
+            for behaviour in NAMED:
+                share = of.loss_share(behaviour, path)
+                findings[f"{key}_{path}_{behaviour.replace('-', '_')}"] = _as_finding(share)
+    for row in found.jobs.table.to_dict("records"):
+        findings[f"rank_{row['job'].replace('-', '_')}"] = records.finding(row["rank"], n=found.n_heads)
+    if found.together is not None:
+        groups = {"nothing": (), "the_head": (found.place,), "the_three": tuple(found.together.heads)}
+        for name, group in groups.items():
+            value, low, high = found.together.without(*group)
+            findings[f"loss_without_{name}"] = records.finding(value, low=low, high=high)
+        for size, drawn in found.together.others.items():
+            findings[f"loss_without_{size}_others"] = records.finding(np.mean(drawn), low=min(drawn), high=max(drawn))
+    tables = {
+        "verdict": pd.DataFrame({"key": [verdict(found).key], "why": [found.why]}),
+        "texts": pd.DataFrame([summary(of, found.place) for of in found.texts]),
+        "jobs": found.jobs.table,
+        "kinds": found.texts[-1].kinds,
+    }
+    return records.chapter_record(found.model, CHAPTER, findings=findings, tables=tables)
+
+
+def _as_finding(share: Share) -> dict[str, float | int | None]:
+    return records.finding(share.share, low=share.low, high=share.high, n=share.of)
+
+
+def write_cases(folder: Path, found: Found) -> None:
+    """Write all winning cases beside the chapter's record, for the page of winning cases."""
+    rows = behaviours.case_rows([(of.name, of.natural, of.tokens) for of in found.texts], found.cases)
+    records.write_json(folder / "cases.json", {"model": found.model, "head": found.name, **rows})
+
+
+def summary(of: InText, place: Place) -> dict[str, Any]:
+    """What is kept of one text: numbers, and none of the text."""
+    return {
+        "name": of.name,
+        "natural": of.natural,
+        "digest": of.digest,
+        "contexts": len(of.document),
+        "length": of.length,
+        "loss": round(of.loss, 4),
+        "won": _rounded(of.won(place)),
+        "cases": {behaviour: _rounded(of.cases_of(behaviour)) for behaviour in BEHAVIOURS},
+        "chance": {behaviour: round(share, 4) for behaviour, share in of.chance["paper"].items()},
+        "everywhere": {behaviour: int((of.labels == place).sum()) for place, behaviour in enumerate(BEHAVIOURS)},
+        "strict": {behaviour: _rounded(of.cases_of(behaviour, rules="strict")) for behaviour in BEHAVIOURS},
+        "losses": {
+            f"{path}, {kind}": {behaviour: _rounded(of.loss_share(behaviour, path, kind)) for behaviour in BEHAVIOURS}
+            for path in PATHS
+            for kind in KINDS
+        },
+    }
+
+
+def _rounded(share: Share) -> list[int | float]:
+    return [share.n, share.of, *(round(value, 4) for value in share[2:])]
+
+
+def main() -> None:
+    """Measure one model on texts and put the run into the record that comes with the book: see `behaviours.stored_runs`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("model")
+    parser.add_argument(
+        "--texts",
+        nargs="+",
+        default=["documentation"],
+        help="sources as in `texts.read`; of folders only numbers are kept",
+    )
+    parser.add_argument("--contexts", type=int, default=32)
+    parser.add_argument("--length", type=int, default=256)
+    arguments = parser.parse_args()
+    model = models.load(arguments.model)
+    parts, classes = ndif.anatomy_of(model), ordinals.resolve(model.tokenizer)
+    place, why = choose_head(model, parts, classes, seed=0)
+    clock, read, kept = time.process_time(), [], []
+    for text in texts.read_all(arguments.texts, seed=0):
+        reading = behaviours.read(model, text, n=arguments.contexts, length=arguments.length, seed=0)
+        of = read_closely(model, parts, reading, place, seed=0, n_null=8)
+        read.append(summary(of, place))
+        if text.name == "documentation":
+            kept.append(of)
+    lists = ask_numbered_lists(model, parts, mean=reading.reference.mean, seed=0)
+    run = {
+        "model": arguments.model,
+        "head": head_name(place),
+        "why": why,
+        "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(time.process_time() - clock),
+        "texts": read,
+        "lists": {
+            "tried": lists.tried,
+            "right": lists.right,
+            "asked": lists.asked,
+            "won": int(lists.wins[place]),
+            "most": head_name(divmod(int(lists.wins.argmax()), parts.n_heads)),
+            "its": int(lists.wins.max()),
+        },
+        **some_cases(kept),
+    }
+    others = [other for other in behaviours.stored_runs() if other["model"] != run["model"]]
+    runs = sorted([*others, run], key=lambda each: each["model"])
+    files.write_json(behaviours.EVIDENCE / "natural-text.json", {"schema": 1, "runs": runs})
+
+
+def some_cases(kept: Sequence[InText], *, each: int = 12) -> dict[str, list[dict]]:
+    """Of each behaviour the cases with the largest effects, each with the tokens around it: as `behaviours.case_rows`, but short."""
+    rows, read = [], []
+    for number, of in enumerate(kept):
+        contexts: list[list[str]] = []
+        for behaviour in BEHAVIOURS:
+            for case in of.cases[of.cases["paper"] == behaviour].nlargest(each, "effect").itertuples():
+                first = max(0, case.prefix - WINDOW)
+                near = [(at - first, round(w, 3)) for at, w in zip(case.attended, case.weight) if at >= first]
+                rows.append(
+                    {
+                        "text": number,
+                        "context": len(contexts),
+                        "prefix": case.prefix - first,
+                        "effect": round(case.effect, 3),
+                        "attended": [at for at, _ in near],
+                        "weight": [w for _, w in near],
+                        **{rules: getattr(case, rules) for rules in RULES},
+                    }
+                )
+                contexts.append(of.tokens[case.context][first : case.prefix + 2])
+        read.append({"name": of.name, "natural": of.natural, "contexts": contexts})
+    return {"read": read, "cases": rows}
+
+
+if __name__ == "__main__":
+    main()

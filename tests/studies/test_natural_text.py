@@ -1,0 +1,291 @@
+"""Chapter 5's study: every verdict from made-up findings, drawings without faults, and what is measured on a grown model."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from successor_heads import ablation, behaviours, figures, models, ndif, ordinals, prompts, reported, texts
+from successor_heads.behaviours import BEHAVIOURS
+from successor_heads.errors import UserError
+from successor_heads.studies import natural_text
+from successor_heads.studies.natural_text import Example, Found, InText, Jobs, Kinds, NumberedLists, Together
+
+PLACE = (1, 2)
+N_CONTEXTS, LENGTH = 12, 41
+# Of each behaviour an attended token and the answer.
+SEEN = {
+    "successorship": (" 7", " 8"),
+    "acronym": (" Window", "W"),
+    "copying": (" the", " the"),
+    "greater-than": (" 7", " 9"),
+    "other": (" dog", " barked"),
+}
+
+
+def made_text(*, counts=(60, 24, 12, 12, 120), chance=0.01, name="generated", natural=False, shape=(3, 4)) -> InText:
+    """A text with as many winning cases of each behaviour, spread over its contexts by turns."""
+    rows = [behaviour for behaviour, n in zip(BEHAVIOURS, counts) for _ in range(n)]
+    tokens = [[" word"] * LENGTH for _ in range(N_CONTEXTS)]
+    cases = []
+    for place, behaviour in enumerate(rows):
+        context, prefix = place % N_CONTEXTS, 2 + place // N_CONTEXTS
+        read, answer = SEEN[behaviour]
+        cases.append(
+            {
+                "context": context, "prefix": prefix, "answer": answer, "effect": 1.0 + place / 100, "attended": [prefix - 1, 0],
+                "weight": [0.8, 0.1], "read": [read, " word"], "paper": behaviour, "strict": behaviour,
+            }
+        )  # fmt: skip  # one case
+    columns = ["context", "prefix", "answer", "effect", "attended", "weight", "read", "paper", "strict"]
+    frame = pd.DataFrame(cases, columns=columns).astype({"context": int})
+    rng = np.random.default_rng(0)
+    labels = rng.integers(len(BEHAVIOURS), size=(N_CONTEXTS, LENGTH - 1))
+    ways = [(path, kind) for path in natural_text.PATHS for kind in natural_text.KINDS]
+    wins = np.full((N_CONTEXTS, *shape), 3)
+    wins[:, *PLACE] = np.bincount(frame["context"], minlength=N_CONTEXTS)
+    return InText(
+        name=name, natural=natural, note="", digest="0123456789", n_documents=9, document=np.arange(N_CONTEXTS) // 2, length=LENGTH,
+        tokens=tokens, loss=2.0, wins=wins, cases=frame, labels=labels,
+        losses={way: behaviours.loss_shares(rng.normal(size=labels.shape), labels) for way in ways}, mean_rise=dict.fromkeys(ways, 0.1),
+        chance={rules: dict.fromkeys(BEHAVIOURS, chance) for rules in behaviours.RULES},
+        ordered=pd.DataFrame({"measure": ["effect", "effect minus shuffled"], "won": [9, 7], "of": [80, 80], "low": 0.05, "high": 0.2}),
+        kinds=pd.DataFrame({"ablation": ["mean", "zero"], "effect": [0.1, 0.2], "won": [0.1, 0.2], "rank": [1, 2], "same winner": [1, 0.5]}),
+        by_head=pd.DataFrame({"L1H1": [1, 2, 3, 4, 5], "L1H2": counts, "L2H0": [0] * 5}, index=list(BEHAVIOURS)).T,
+    )  # fmt: skip  # as a table: what is made up, by field
+
+
+def made(*texts: InText, jobs=("succession", "acronym"), model_right=40, shape=(3, 4)) -> Found:
+    """A model whose L1H2 was studied; its effect on the lead is above zero in these jobs."""
+    effects = np.linspace(-1, 1, shape[0] * shape[1]).reshape(shape)
+    rows = [
+        {
+            "job": job, "prompts": 48, "right": model_right, "lead": 0.5, "low": 0.2 if job in jobs else -0.2, "high": 0.8, "rank": 1,
+            "first": "L1H2", "its lead": 0.5,
+        }
+        for job in natural_text.JOBS
+    ]  # fmt: skip  # one job
+    heads = [PLACE, (1, 0), (2, 1)]
+    groups = [
+        (),
+        *((head,) for head in heads),
+        *map(tuple, map(sorted, [heads[:2], heads[1:], heads[::2]])),
+        tuple(sorted(heads)),
+    ]
+    wins = np.zeros(shape, dtype=int)
+    wins[PLACE], wins[1, 0] = 8, 50
+    return Found(
+        model="made/up", place=PLACE, why="score", shape=shape, texts=list(texts) or [made_text()],
+        example=Example(
+            text="generated", behaviour="successorship", ids=[1, 2, 3], answer_id=4, tokens=[" 5", " 6", " 7"], answer=" 8",
+            patterns=np.tril(np.ones((shape[1], 3, 3))) / np.arange(1, 4)[:, None], effects=effects,
+            raised=[(" 8", 2.0), (" $9", 1.0), ("\n", 0.5)], answer_odds=((0.9, 1), (0.2, 3)),
+        ),
+        jobs=Jobs(pd.DataFrame(rows), {job: np.tile(effects, (48, 1, 1)) for job in natural_text.JOBS}),
+        together=Together(heads, {group: np.full(24, 0.1 + len(group) ** 2) for group in groups}, {1: [0.1, 0.2], 3: [0.3, 0.4]}, {"L1H2": -1.0, "MLP2": -2.0, "L1H0": 0.5}),
+        lists=NumberedLists(128, 100, wins), kinds=Kinds((0.5, 0.1, 0.9), (0.6, 0.2, 0.8), 12, 4, 0.07, 0.03),
+    )  # fmt: skip  # as a table: what is made up, by field
+
+
+NOTHING = made_text(counts=(0, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("no_cases", made(NOTHING)),
+        ("several", made()),
+        ("several", made(made_text(counts=(60, 0, 0, 12, 120)))),  # acronyms on prompts made for them alone
+        ("counts", made(made_text(counts=(60, 0, 0, 12, 120)), jobs=("succession",))),
+        ("counts", made(made_text(counts=(60, 0, 0, 12, 120)), model_right=26)),  # a job that the model does not do
+        ("other_work", made(made_text(counts=(0, 24, 0, 0, 120)))),
+        ("unnamed", made(made_text(counts=(60, 24, 12, 12, 120), chance=0.9))),
+        ("unnamed", made(made_text(counts=(0, 0, 0, 0, 120)), jobs=())),
+    ],
+)
+def test_every_verdict_is_reached(key, found):
+    verdict = natural_text.verdict(found)
+    assert verdict.key == key
+    assert "<strong>" in verdict._repr_html_() and "**" not in verdict._repr_html_() and "nan" not in verdict.sentence
+
+
+def test_what_people_wrote_counts_beside_what_rules_wrote():
+    of_people = made_text(counts=(2, 0, 0, 0, 40), name="documentation", natural=True)
+    sentence = natural_text.verdict(made(of_people, made_text())).sentence
+    assert "documentation (written by people) 2 of its 42 winning cases are succession;" in sentence
+    assert "60 of its 228 winning cases are succession (26% (" in sentence
+
+
+def test_shares_of_cases_and_of_loss_add_up_and_resample_documents():
+    of = made_text()
+    assert sum(of.cases_of(behaviour).n for behaviour in BEHAVIOURS) == of.won(PLACE).n == len(of.cases) == 228
+    for path in natural_text.PATHS:
+        assert sum(of.loss_share(behaviour, path).share for behaviour in BEHAVIOURS) == pytest.approx(1)
+    # Of one document nothing is known of others: there is nothing to resample.
+    one_document = replace(of, document=np.zeros(N_CONTEXTS, dtype=int))
+    alone, together = of.loss_share("other"), one_document.loss_share("other")
+    assert alone.low < alone.share < alone.high
+    assert [together.low, together.share, together.high] == pytest.approx([alone.share] * 3)
+    assert of.clear == list(BEHAVIOURS[:-1]) and made_text(chance=0.99).clear == []
+
+
+def drawings(found):
+    yield from (
+        natural_text.draw_behaviours(found), natural_text.draw_written(found), natural_text.draw_won(found), natural_text.draw_losses(found),
+        natural_text.draw_jobs(found), natural_text.draw_together(found), natural_text.draw_by_head(found),
+        natural_text.draw_blind(behaviours.blind_cases()),
+    )  # fmt: skip  # all of them
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (30, 9)])
+def test_drawings_fit_the_page_and_can_be_heard(shape):
+    figures.use_style()
+    of_people = made_text(counts=(2, 0, 0, 0, 40), name="documentation", natural=True, shape=shape)
+    for found in (made(made_text(shape=shape), shape=shape), made(of_people, made_text(shape=shape), shape=shape)):
+        for drawing in drawings(found):
+            panels = drawing.panels if isinstance(drawing.panels, list) else [drawing.panels]
+            assert [fault for fig in panels for fault in figures.faults(fig)] == [], drawing.caption
+            assert drawing.alt and drawing.caption.endswith(".") and drawing.caption.count(". ") == 0
+            assert "nan" not in drawing.caption + drawing.details
+        plt.close("all")
+
+
+def test_tables_have_their_columns_and_what_the_paper_reports_comes_from_its_file():
+    of_people = made_text(counts=(2, 0, 0, 0, 40), name="documentation", natural=True)
+    found = made(of_people, made_text())
+    tables = [
+        natural_text.draw_texts(found), natural_text.draw_cases(found), natural_text.draw_paths(found, of_people),
+        natural_text.draw_strict(found), natural_text.draw_ordered(found), natural_text.draw_kinds(found),
+        natural_text.draw_elsewhere(behaviours.stored_runs()),
+    ]  # fmt: skip  # all of them
+    for table in tables:
+        assert "<table" in table._repr_html_() and "nan" not in table._repr_html_(), table.caption
+    cases = natural_text.draw_cases(found).frame
+    assert cases.loc["acronym", "as reported"] == "23.8%" and cases.loc["copying", "as reported"] == "negligible"
+    assert cases.loc["numbered lists won"].tolist() == ["64 of 64", "–", "8 of 64"]
+    paths = natural_text.draw_paths(found, of_people).frame
+    assert paths.loc["indirect, mean", "successorship"].startswith("6.5 / ") and len(paths) == 6
+    assert paths.loc["direct, mean", "copying"].startswith("12 / ")
+    assert set(reported.loss_shares("total", "resample")) <= {*BEHAVIOURS} and reported.wild()["head"] == "L12H0"
+
+
+def test_a_head_that_wins_nowhere_can_be_shown():
+    figures.use_style()
+    found = made(NOTHING)
+    for drawing in drawings(found):
+        assert drawing._repr_html_()
+    assert "wins no prefix" in natural_text.draw_passages(found).data
+    for table in (
+        natural_text.draw_cases(found),
+        natural_text.draw_strict(found),
+        natural_text.draw_paths(found, NOTHING),
+    ):
+        assert "nan" not in table._repr_html_()
+    assert "nan" not in natural_text.verdict(found).sentence
+    record = natural_text.record(found)
+    assert record["findings"]["generated_won"]["value"] == 0 and record["tables"]["verdict"]["key"].tolist() == [
+        "no_cases"
+    ]
+
+
+def test_the_record_has_what_the_tables_say():
+    record = natural_text.record(made())
+    value = {name: finding["value"] for name, finding in record["findings"].items()}
+    assert value["generated_successorship"] == 60 / 228 and value["list_wins"] == 8 / 64
+    assert sum(value[f"generated_{name.replace('-', '_')}"] for name in BEHAVIOURS) == pytest.approx(1)
+    assert value["loss_without_nothing"] == pytest.approx(0.1) and value["loss_without_the_three"] == pytest.approx(9.1)
+    (row,) = record["tables"]["texts"].to_dict("records")
+    assert row["cases"]["acronym"][:2] == [24, 228] and sum(row["everywhere"].values()) == N_CONTEXTS * (LENGTH - 1)
+
+
+def test_kappa_is_one_for_agreement_and_nought_for_chance():
+    labels = ["acronym", "other"] * 50
+    assert natural_text.kappa(labels, labels) == pytest.approx(1)
+    assert natural_text.kappa(labels, ["acronym"] * 50 + ["other"] * 50) == pytest.approx(0)
+    assert natural_text.kappa(labels, labels[::-1]) == pytest.approx(-1)
+
+
+def test_some_cases_are_short_and_keep_their_places():
+    kept = natural_text.some_cases([made_text()], each=3)
+    assert len(kept["cases"]) == 15 and [text["name"] for text in kept["read"]] == ["generated"]
+    for case in kept["cases"]:
+        context = kept["read"][case["text"]]["contexts"][case["context"]]
+        assert case["prefix"] + 2 == len(context) and max(case["attended"]) <= case["prefix"]
+
+
+@pytest.fixture(scope="module")
+def pythia():
+    model = models.load("grown/pythia")
+    return model, ndif.anatomy_of(model), ordinals.resolve(model.tokenizer)
+
+
+def test_the_head_is_chosen_by_score_or_by_lists(pythia):
+    model, parts, classes = pythia
+    assert natural_text.choose_head(model, parts, classes, seed=0) == ((1, 0), "score")
+    twin = models.untrained_twin(model, seed=9)
+    place, why = natural_text.choose_head(twin, ndif.anatomy_of(twin), classes, seed=0)
+    assert why == "lists" and len(place) == 2
+
+
+def test_what_is_measured_on_the_default_model_agrees_with_itself(pythia):
+    model, parts, classes = pythia
+    place = (1, 0)
+    readings = [behaviours.read(model, texts.read("generated"), n=3, length=96, seed=0)]
+    found = natural_text.measure(model, parts, classes, readings, place, why="score", name="grown/pythia", seed=0)
+    (of,) = found.texts
+    assert of.won(place).n == len(of.cases) and of.wins.sum() <= of.n_prefixes == 3 * 95
+    assert of.by_head.loc["L1H0"].sum() == len(of.cases)
+    assert of.kinds.set_index("ablation").loc["mean", "same winner"] == 1
+    # The close reading against the batched effects: what the head raises by how much, for the answer.
+    case = found.example
+    stream, removed = natural_text.head_share(model, parts, case.ids, place, mean=readings[0].reference.mean)
+    answer = torch.tensor([case.answer_id])
+    fall = float(parts.logits(stream, answer) - parts.logits(stream - removed, answer))
+    assert fall == pytest.approx(float(case.effects[place]), abs=1e-4)
+    wrong, _ = natural_text.head_share(model, parts, case.ids[:-1], place, mean=readings[0].reference.mean)
+    assert (wrong - stream).abs().max() > 1e-2
+    word, value = case.raised[0]
+    assert value >= fall - 1e-4 and (
+        model.tokenizer.decode(case.answer_id) != word or value == pytest.approx(fall, abs=1e-4)
+    )
+    logits = prompts.next_token_logits(model, [case.ids])[0]
+    assert case.answer_odds[0][0] == pytest.approx(logits.softmax(-1)[case.answer_id].item(), abs=1e-5)
+    assert case.answer_odds[1][0] < case.answer_odds[0][0]
+    # Three heads: chosen on the other half, and each loss is that of a run without them.
+    asked = natural_text.prompts_of("succession", model.tokenizer, classes, seed=0)[1::2]
+    ids, answers = [row[0] for row in asked], torch.tensor([row[1] for row in asked])
+    pair = tuple(sorted(found.together.heads[:2]))
+    logits = ablation.logits_without(model, ids, pair, mean=readings[0].reference.mean)
+    expected = torch.nn.functional.cross_entropy(logits, answers).item()
+    assert found.together.without(*pair)[0] == pytest.approx(expected, abs=1e-5)
+    assert (
+        place in found.together.heads and found.together.without()[0] < found.together.without(*found.together.heads)[0]
+    )
+    # On numbered lists that we made the model is right, and every one has at most one winner.
+    assert found.lists.right > 64 and found.lists.wins.sum() <= found.lists.asked == 64
+    with pytest.raises(UserError, match="There is no head L9H0"):
+        natural_text.measure(model, parts, classes, readings, (9, 0), why="score", name="x", seed=0)
+
+
+def test_prompts_end_right_before_their_answer_and_have_a_rival(pythia):
+    model, _, classes = pythia
+    for job in natural_text.JOBS:
+        rows = natural_text.prompts_of(job, model.tokenizer, classes, seed=0, n=8)
+        assert len(rows) == 8
+        for ids, answer, rival in rows:
+            assert answer != rival
+            text = model.tokenizer.decode(ids)
+            if job == "acronym":
+                assert model.tokenizer.decode(answer) in "".join(word[0] for word in text.split("(")[0].split()[1:])
+                assert model.tokenizer.decode(rival) not in "".join(word[0] for word in text.split("(")[0].split()[1:])
+            if job == "copying":
+                assert (
+                    model.tokenizer.decode(answer).strip() in text and model.tokenizer.decode(rival).strip() not in text
+                )
+    assert natural_text.prompts_of("succession", model.tokenizer, {}, seed=0) == []
+    text, start = natural_text.numbered_list(np.random.default_rng(0))
+    lines = text.splitlines()
+    assert text[start:].startswith(lines[3]) and int(lines[3].split(".")[0].split(")")[0]) == int(lines[0][0]) + 3 <= 9
