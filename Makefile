@@ -32,9 +32,11 @@ TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
 BIN := .venv/bin
 # Named after the content of the two files, so that a touched file installs nothing and a changed one does.
 STAMP := .venv/installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
-BUILD = $(BIN)/python -m bookkit.build --model "$(MODEL)" --revision "$(REVISION)" --dtype "$(DTYPE)" --device "$(DEVICE)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
+# What a reader sets reaches a command through the environment, where no quotation mark or bracket in it is the shell's.
+export MODEL REVISION DTYPE DEVICE CORES CELL_TIMEOUT PROFILE REPOSITORY BRANCH BOOKS
+BUILD = $(BIN)/python -m bookkit.build --model="$$MODEL" --revision="$$REVISION" --dtype="$$DTYPE" --device="$$DEVICE" --cores="$$CORES" --cell-timeout="$$CELL_TIMEOUT"
 # A file's tests stay together, for the sake of what they set up; the files come in the order of tests/conftest.py.
-TEST = $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
+TEST = $(BIN)/python -m pytest --numprocesses "$$CORES" --dist loadfile --no-loadscope-reorder
 
 help:
 	@echo "make book     run the notebooks and build the site  (MODEL=… for another model than the book's own)"
@@ -61,7 +63,7 @@ book: $(STAMP)
 
 # What is done is not done again. A model that is named runs or fails; of the others, what cannot be run is skipped.
 sweep: $(STAMP)
-	$(BIN)/python -m bookkit.night.sweep --models $(MODELS) --chapters $(CHAPTERS) --device "$(DEVICE)" --profile "$(PROFILE)" --cores $(CORES) --cell-timeout $(CELL_TIMEOUT)
+	$(BIN)/python -m bookkit.night.sweep --models $(MODELS) --chapters $(CHAPTERS) --device="$$DEVICE" --profile="$$PROFILE" --cores="$$CORES" --cell-timeout="$$CELL_TIMEOUT"
 
 # Ruff reads the code, mypy its types: both as pyproject.toml says.
 lint: $(STAMP)
@@ -80,13 +82,13 @@ test: $(STAMP)
 
 # Runs the chapters whose last record is not what was accepted, from three seeds each.
 accept: $(STAMP)
-	$(BIN)/python -m bookkit.build.accept --model "$(MODEL)"
+	$(BIN)/python -m bookkit.build.accept --model="$$MODEL"
 
 contribute: $(STAMP)
-	$(BIN)/python -m bookkit.night.contribute "$(MODEL)" $(if $(REVISION),--revision "$(REVISION)") $(if $(SCORE_ONLY),--score-only)
+	$(BIN)/python -m bookkit.night.contribute "$$MODEL" $(if $(REVISION),--revision="$$REVISION") $(if $(SCORE_ONLY),--score-only)
 
 address: $(STAMP)
-	$(BIN)/python -m bookkit.editions.colab --repository "$(REPOSITORY)" --branch "$(BRANCH)"
+	$(BIN)/python -m bookkit.editions.colab --repository="$$REPOSITORY" --branch="$$BRANCH"
 
 # The environment is not the book's: lib/bookkit/editions/colab-requirements.txt lists what Colab brings.
 colab: $(STAMP)
@@ -94,7 +96,7 @@ colab: $(STAMP)
 
 # Makes the records that are missing, and goes on where it stopped. To make one again, remove it first.
 grown: $(STAMP)
-	$(BUILD) --books "$(BOOKS)" grown
+	$(BUILD) --books="$$BOOKS" grown
 
 pdf: book
 	$(BIN)/python -m bookkit.site.pdf _build/site/_build/html
@@ -102,8 +104,9 @@ pdf: book
 editions: $(STAMP)
 	$(BIN)/python -m bookkit.editions _build/editions
 
+# The kernel of this environment goes before others of the same name that a person has installed.
 lab: $(STAMP)
-	$(BIN)/jupyter lab notebooks
+	JUPYTER_PATH="$(CURDIR)/.venv/share/jupyter$${JUPYTER_PATH:+:$$JUPYTER_PATH}" $(BIN)/jupyter lab notebooks
 
 serve: book
 	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/site/_build/html

@@ -37,7 +37,7 @@ else:
 JOBS = [(slug, part) for slug, subject in SUBJECTS.items() for part in subject["parts"]]
 
 # Chapters that have failed, once their failure is known: the site is then built with what is left of them.
-FAILED = config.get("failed", "").split(",")
+FAILED = config.get("failed", [])
 
 # What runs a chapter lies in this project, or where a test has put it.
 KIT = os.path.relpath(Path(bookkit.__file__).parents[1])

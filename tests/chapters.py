@@ -9,6 +9,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+from bookkit.build.execute import OwnKernel
+
 # Seconds that a cell may take, as in `make book`: no test fails because the machine is busy.
 CELL_TIMEOUT = 900
 
@@ -19,7 +21,10 @@ def run(notebook, folder):
     with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
         config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}})
         resources = {"metadata": {"path": str(folder)}}
-        NotebookClient(notebook, timeout=CELL_TIMEOUT, resources=resources, config=config).execute()
+        client = NotebookClient(
+            notebook, timeout=CELL_TIMEOUT, resources=resources, config=config, kernel_manager_class=OwnKernel
+        )
+        client.execute()
 
 
 def needed(cells, wanted):

@@ -1,15 +1,19 @@
 import ast
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import entry_points
+from types import SimpleNamespace
 
 import pytest
+from transformers import AutoModelForCausalLM
 
-from successor_heads import cli, models, ordinals, scores
+from successor_heads import cli, errors, models, ordinals, scores
 
 
 def command(*arguments, before="", **options):
@@ -127,7 +131,78 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(checkpoints, tmp_path, monke
 
     monkeypatch.setattr(os, "fsync", full)
     assert cli.main(["score", str(checkpoints["gpt2"]), "--json", str(tmp_path / "score.json")]) == 2
-    assert "No space left on device" in capsys.readouterr().err and os.listdir(tmp_path) == []
+    output, errors = capsys.readouterr()
+    assert "No space left on device" in errors and os.listdir(tmp_path) == []
+    assert '"heads": [' in output, "what has been computed has no other place left"
+
+
+class Full(io.StringIO):
+    """Standard output on a full disk."""
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+def test_scores_that_cannot_be_printed_go_to_stderr(checkpoints, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert cli.main(["score", str(checkpoints["gpt2"])]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("Standard output cannot be written to ([Errno 28] No space left on device)")
+    assert "Best head L" in errors and "Traceback" not in errors
+
+
+def test_a_reader_who_closes_the_pipe_has_read_enough(checkpoints, tmp_path, monkeypatch, capsys):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert cli.main(["score", str(checkpoints["gpt2"]), "--json", str(tmp_path / "score.json")]) == 0
+        closed.write("what Python writes when the process ends")
+        closed.flush()
+    assert capsys.readouterr().err == "" and json.loads((tmp_path / "score.json").read_text())["heads"]
+
+
+def test_scores_without_room_where_they_should_go_are_kept_elsewhere(checkpoints, tmp_path, monkeypatch, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    fsync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert cli.main(["score", str(checkpoints["gpt2"]), "--json", str(tmp_path / "score.json")]) == 2
+    output, errors = capsys.readouterr()
+    (rescued,) = (tmp_path / "elsewhere").iterdir()
+    assert f"No space left on device): choose another place. The scores of all heads are in {rescued}." in errors
+    assert "Best head L" in output and len(json.loads(rescued.read_text())["heads"]) == 6
+    assert os.listdir(tmp_path) == ["elsewhere"]
+
+
+def test_to_standard_output_goes_the_json_alone(checkpoints, capfd):
+    assert cli.main(["score", str(checkpoints["gpt2"]), "--json", "/dev/stdout"]) == 0
+    assert len(json.loads(capfd.readouterr().out)["heads"]) == 6
+    assert os.path.islink("/dev/stdout")
+
+
+def test_without_docstrings_it_is_said_that_transformers_needs_them(checkpoints, monkeypatch, capsys):
+    """As under python -OO, where transformers raises what one cannot understand as soon as it looks for them."""
+
+    def without(*_, **__):
+        raise ValueError("No `Args` or `Parameters` section is found")
+
+    for module, function in ((AutoModelForCausalLM, "from_pretrained"), (cli.planted, "run")):
+        monkeypatch.setattr(module, function, without)
+    score, plant = ["score", str(checkpoints["gpt2"]), "--no-stream"], ["plant", "anywhere"]
+    assert cli.main(score) == 2 and "get the files again" in capsys.readouterr().err
+    with pytest.raises(ValueError):
+        cli.main(plant)
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(optimize=2))
+    for arguments in (score, plant):
+        assert cli.main(arguments) == 2 and capsys.readouterr().err == f"{errors.NO_DOCSTRINGS}\n"
 
 
 def test_control_c_is_quiet(checkpoints, tmp_path, monkeypatch, capsys):

@@ -10,6 +10,8 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.utils import SystemMessage
 
+from bookkit import places
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "lib" / "successor_heads"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -132,7 +134,9 @@ def test_the_paths_that_contributors_are_sent_to_exist():
     assert not [path for path in paths if "NN" not in path and not (ROOT / path).exists()]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [ROOT / places.notebook(chapter) for chapter in places.chapters(ROOT)], ids=lambda path: path.stem
+)
 def test_a_chapter_gives_no_name_that_it_imported_to_anything_else(path):
     """A room's name is a tempting one for a list: `prompts` was both, and four chapters failed half way through."""
     imported, given = set(), set()

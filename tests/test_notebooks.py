@@ -8,12 +8,13 @@ import nbformat
 import pytest
 
 import chapters
+from bookkit import places
 from conftest import real_tokenizer_folder
 from successor_heads import cli, models
 from successor_heads.growing import corpus
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = [ROOT / places.notebook(chapter) for chapter in places.chapters(ROOT)]
 RECORDS = ROOT / "_build" / "records" / "grown__pythia"
 UNANSWERED = "answer = ..."
 

@@ -11,10 +11,12 @@ import nbformat
 import pytest
 
 import chapters
+from bookkit import places
 from bookkit.editions import editions
 from wrong_answers import OUT_OF_REACH, WRONG
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9]*.ipynb"))
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = [ROOT / places.notebook(chapter) for chapter in places.chapters(ROOT)]
 # A check that stands in the notebook, or one of `successor_heads.exercises`.
 CHECK = re.compile(r"\.check\(\s*answer\b")
 

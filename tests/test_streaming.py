@@ -291,12 +291,36 @@ def test_an_interrupted_run_goes_on_where_it_stopped(checkpoints, cache, monkeyp
     assert not list(cache.iterdir())
 
 
-def test_a_checkpoint_that_changed_since_is_an_error_once(copy_of, cache, monkeypatch):
+def test_a_checkpoint_that_changed_since_is_begun_anew(copy_of, cache, monkeypatch):
     folder = copy_of("llama")
     interrupted(folder, monkeypatch)
     change_weights(folder, lambda weights: {name: weight * 2 for name, weight in weights.items()})
-    assert "has changed since the interrupted run" in sentence_of(folder)
-    assert_equal(streamed(folder)[1], loaded(folder))
+    anew, result = streamed(folder)
+    assert_equal(result, loaded(folder))
+    assert anew.bytes_read == streamed(folder)[0].bytes_read
+
+
+def test_the_same_words_in_another_folder_leave_a_models_kept_layers_alone(checkpoints, cache, tmp_path, monkeypatch):
+    for here, name in (("a", "llama"), ("b", "llama-grouped")):
+        shutil.copytree(checkpoints[name], tmp_path / here / "model")
+    monkeypatch.chdir(tmp_path / "a")
+    interrupted("./model", monkeypatch)
+    (kept,) = cache.iterdir()
+    monkeypatch.chdir(tmp_path / "b")
+    assert_equal(streamed("./model")[1], loaded("./model"))
+    assert list(cache.iterdir()) == [kept]
+    # By another name it is the same model: one layer of two is left to read.
+    rest, result = streamed(tmp_path / "a" / "model")
+    assert_equal(result, loaded(tmp_path / "a" / "model"))
+    assert not list(cache.iterdir()) and rest.bytes_read < streamed(tmp_path / "a" / "model")[0].bytes_read
+
+
+def test_what_was_kept_long_ago_is_forgotten(checkpoints, cache, monkeypatch):
+    interrupted(checkpoints["llama"], monkeypatch)
+    (old,) = cache.iterdir()
+    os.utime(old, (0, 0))
+    interrupted(checkpoints["gpt2"], monkeypatch)
+    assert old not in cache.iterdir() and len(list(cache.iterdir())) == 1
 
 
 def test_a_checkpoint_that_changes_while_it_is_read_is_an_error(copy_of, monkeypatch):
@@ -506,20 +530,14 @@ def test_a_file_that_changes_on_the_hub_is_an_error(hub):
     assert "model.safetensors of org/good changed while it was read" in sentence_of("org/good")
 
 
-def test_a_revision_that_moved_since_the_interrupted_run_is_an_error(hub, monkeypatch):
+def test_a_revision_that_moved_since_the_interrupted_run_is_begun_anew(hub, monkeypatch):
     interrupted("org/good", monkeypatch)
     change_weights(hub.folder, lambda weights: {name: weight * 2 for name, weight in weights.items()})
     moved = "f" * 40
     monkeypatch.setattr("test_models.COMMIT", moved)
-    etags = streaming.HubFile.__init__
-
-    def moved_file(self, *args, **options):
-        etags(self, *args, **options)
-        self.identity = "moved"
-
-    monkeypatch.setattr(streaming.HubFile, "__init__", moved_file)
-    assert f"name --revision {COMMIT}" in sentence_of("org/good")
-    assert streamed("org/good")[0].revision == moved
+    checkpoint, result = streamed("org/good")
+    assert checkpoint.revision == moved
+    assert_equal(result, loaded(hub.folder))
 
 
 def test_what_the_hub_refuses(hub):

@@ -11,6 +11,8 @@ __all__ = ["DEFAULT_MODEL", "RECORDS", "slug"]
 
 # Stands for a chapter where a model is too large for any: its scores alone.
 SCORE = "score"
+# What a build was asked for.
+SETTINGS = Path("_build/settings.json")
 # What a sweep is to run and what came of it, and what came of the last nightly run.
 PLAN = Path("_build/sweep/plan.json")
 SWEEP = Path("_build/sweep/sweep.json")

@@ -5,13 +5,15 @@ are imported when a command runs, so that --help answers at once.
 """
 
 import argparse
+import os
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
 
-from successor_heads import growing, planted, published
-from successor_heads.errors import UserError
+from successor_heads import files, growing, planted, progress, published
+from successor_heads.errors import NO_DOCSTRINGS, UserError
 
 ROWS_SHOWN = 10
 
@@ -40,6 +42,17 @@ def main(argv: list[str] | None = None) -> int:
     plant.set_defaults(run=planted.run)
 
     args = parser.parse_args(argv)
+    with progress.unfailing_output() as (output, _):
+        status = _run(args)
+        # Who closes a pipe has read enough. Any other reader still wants what was to be printed.
+        if output is not None and output.error and not isinstance(output.error, BrokenPipeError):
+            print(f"Standard output cannot be written to ({output.error}):\n{output.unsaid}", file=sys.stderr)
+            status = status or 2
+    return status
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run a command and return its exit status, whatever the reader did wrong said in a sentence."""
     try:
         return args.run(args)
     except UserError as error:
@@ -47,6 +60,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        if sys.flags.optimize < 2:
+            raise
+        print(NO_DOCSTRINGS, file=sys.stderr)
+        return 2
 
 
 def add_score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +120,7 @@ def run_fetch(args: argparse.Namespace) -> int:
 def run_score(args: argparse.Namespace) -> int:
     """Score a model, print the best heads, and write the record if asked to."""
     if args.json is not None:
-        _check_target(args.json)
+        files.check_target(args.json)
     start = time.perf_counter()
     # Libraries announce deprecations and missing extras here, which are not the reader's affair.
     warnings.filterwarnings("ignore")
@@ -110,10 +128,37 @@ def run_score(args: argparse.Namespace) -> int:
 
     parts, classes, result, revision = _scored(args)
     record = records.score_record(args.model, revision, parts, classes, result, seconds=time.perf_counter() - start)
-    if args.json is not None:
-        records.write_json(args.json, record)
-    print(report(record))
+    if args.json is None:
+        print(report(record))
+    elif _is_standard_output(args.json):
+        print(files.as_json(record), end="")  # and nothing else, which whoever reads it would not expect
+    else:
+        _write(args.json, record)
     return 0
+
+
+def _write(path: Path, record: dict) -> None:
+    """Write the record and print the report. A record that has no room there is kept elsewhere. Raises UserError."""
+    try:
+        files.write_json(path, record)
+    except UserError as error:
+        print(report(record))
+        rescued = Path(tempfile.gettempdir(), f"score-{os.getpid()}.json")
+        try:
+            files.write_json(rescued, record)
+        except UserError:
+            print(files.as_json(record), end="")
+            raise error from None
+        raise UserError(f"{error} The scores of all heads are in {rescued}.") from error
+    print(report(record))
+
+
+def _is_standard_output(path: Path) -> bool:
+    """Whether the path leads to where this process prints."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
 
 
 def _scored(args: argparse.Namespace) -> tuple:
@@ -163,11 +208,3 @@ def report(record: dict) -> str:
 def _aligned(rows: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-
-
-def _check_target(path: Path) -> None:
-    """Refuse a --json that cannot be written before anything is computed. Raises UserError."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: name a file for --json.")
-    if not path.parent.is_dir():
-        raise UserError(f"There is no folder {path.parent} for --json: make it, or name another file.")

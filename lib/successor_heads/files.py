@@ -3,9 +3,13 @@
 Only the standard library is imported, so that what runs without the book's environment can use it as well.
 """
 
+import errno
+import hashlib
 import json
 import math
 import os
+import re
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,8 @@ from successor_heads.errors import UserError
 DEFAULT_MODEL = "grown/pythia"
 # Records lie here, unless the variable names another folder.
 RECORDS, RECORDS_VARIABLE = "_build/records", "SUCCESSOR_HEADS_RECORDS"
+# Bytes. File systems take 255, and some names have a prefix or an ending as well.
+LONGEST_SLUG = 180
 
 
 def with_home(path: str) -> Path:
@@ -27,8 +33,16 @@ def with_home(path: str) -> Path:
 
 
 def slug(model_name: str) -> str:
-    """A model's name as the name of a folder: grown/pythia is grown__pythia."""
-    return model_name.strip("/").replace("/", "__")
+    """A model's name as the name of a folder: grown/pythia is grown__pythia.
+
+    A name too long for that, or with characters that Snakemake, a shell or a file system take for something else, such
+    as braces, becomes its end without them and a checksum, which keeps it apart from others.
+    """
+    plain = model_name.strip("/").replace("/", "__")
+    if re.fullmatch(r"[\w.-]+", plain) and len(os.fsencode(plain)) <= LONGEST_SLUG:
+        return plain
+    end = re.sub(r"[^\w.-]+", "-", plain)[-LONGEST_SLUG // 4 :]  # a character can take four bytes
+    return f"{end}-{hashlib.sha256(os.fsencode(model_name)).hexdigest()[:8]}"
 
 
 def path_of(model_name: str, chapter: str) -> Path:
@@ -39,11 +53,14 @@ def path_of(model_name: str, chapter: str) -> Path:
 def replace(path: str | Path, write: Callable[[Path], object]) -> None:
     """Have `write` fill a draft beside `path`, and put it in its place: `path` holds the old content or the new.
 
-    Whatever goes wrong, no draft is left. Raises what `write` raises, and OSError.
+    A link stays, and what it leads to is written. A pipe or a device is written to as it is. Whatever goes wrong, no
+    draft is left. Raises what `write` raises, and OSError.
     """
-    path = Path(path)
-    # In the same folder, because a rename is atomic only within one file system.
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    if _is_stream(path):
+        write(Path(path))
+        return
+    path = Path(os.path.realpath(path))
+    draft = _draft_of(path)
     try:
         write(draft)
         with draft.open("rb+") as file:
@@ -53,19 +70,54 @@ def replace(path: str | Path, write: Callable[[Path], object]) -> None:
         draft.unlink(missing_ok=True)
 
 
+def check_target(path: Path) -> None:
+    """Try whether a file can be written there, before the work whose result it will hold. Raises UserError."""
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: name a file.")
+        if not path.parent.is_dir():
+            raise UserError(f"There is no folder {path.parent} for {path.name}: make it, or name another file.")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not _is_stream(path):
+            draft = _draft_of(Path(os.path.realpath(path)))
+            with draft.open("wb"):
+                draft.unlink()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
+
+
+def _is_stream(path: str | Path) -> bool:
+    """Whether this is a pipe or a device, of which nothing can take the place."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def _draft_of(path: Path) -> Path:
+    """Where a draft of the file lies: in the same folder, because a rename is atomic only within one file system."""
+    return path.with_name(f".{path.name[:40]}.{os.getpid()}")
+
+
 def write_json(path: str | Path, payload: Mapping[str, Any]) -> None:
     """Write `payload` so that `path` holds the old content or the new, never half of it; its folder is made if need be.
 
     Tensors, arrays and tables are written as lists; NaN and infinity as null. Raises UserError
     when the folder cannot be written to.
     """
-    path = Path(path)
-    text = json.dumps(_plain(payload), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    path, text = Path(path), as_json(payload)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, lambda draft: draft.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
+
+
+def as_json(payload: Mapping[str, Any]) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(_plain(payload), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -37,7 +37,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from successor_heads import anatomy, files, ordinals, published
-from successor_heads.errors import UserError
+from successor_heads.errors import NO_DOCSTRINGS, UserError
 
 # What only a model in memory needs is imported where it is used: it takes longer than to score a streamed one.
 if TYPE_CHECKING:
@@ -207,7 +207,8 @@ class FileTokenizer:
     """A tokenizer.json, with the two methods that `ordinals` calls, as a transformers tokenizer has them."""
 
     def __init__(self, path: Path):
-        self.backend = Tokenizer.from_file(str(path))
+        # Not by the path, which need not be UTF-8.
+        self.backend = Tokenizer.from_str(path.read_text(encoding="utf-8"))
         self.backend.no_truncation()
         self.backend.no_padding()
 
@@ -706,6 +707,8 @@ def sentence(error: Exception, name: str, part: str, revision: str | None = None
             )
         case MemoryError() | torch.OutOfMemoryError():
             return f"{name} does not fit into memory: choose a narrower dtype, another device or a smaller model."
+        case _ if sys.flags.optimize > 1:
+            return NO_DOCSTRINGS
         case _:
             return f"In {name}, {part} cannot be read ({reason(error)}): get the files again, complete and undamaged."
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import huggingface_hub
 import psutil
@@ -41,6 +41,7 @@ from tqdm import tqdm
 
 from successor_heads import anatomy, models, published
 from successor_heads.errors import UserError
+from successor_heads.files import with_home
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import effective_ov_logits, head_input
 from successor_heads.scores import HeadScores, score_heads
@@ -57,6 +58,8 @@ CHUNK_BYTES = 4 << 20
 DISK_THREADS, DISK_AHEAD_BYTES = 2, 8 << 20
 HUB_THREADS, HUB_AHEAD_BYTES = 16, 64 << 20
 ATTEMPTS, LONGEST_WAIT_SECONDS = 6, 8.0
+# How long the layers of an interrupted run are kept.
+KEPT_DAYS = 30
 
 
 def would_not_fit(
@@ -353,7 +356,7 @@ class Checkpoint:
         dtype: str | torch.dtype = torch.float32,
         device: str | torch.device | None = None,
     ):
-        self.name, self.asked_revision = name, revision
+        self.name = name
         self.dtype, self.device = models.usable_dtype(dtype), models.usable_device(device)
         folder, self.gguf, self.config, self.tokenizer = models.describe(name, revision=revision)
         self.revision = folder.name if models.is_hub_id(name) else None
@@ -513,47 +516,46 @@ class Checkpoint:
 class KeptLayers(MutableMapping):
     """Answers of the layers that are done, by layer, in a file of the user's cache: an interrupted run goes on.
 
-    Raises UserError when the checkpoint has changed since the interrupted run.
+    The file is named after what the layers come of: the model by its whole path, its content, the tokens, the dtype. So
+    no run meets the layers of another, and a checkpoint that has changed is begun anew.
     """
 
     def __init__(self, checkpoint: Checkpoint, token_ids: Tensor):
-        asked = f"{checkpoint.name} {checkpoint.asked_revision} {checkpoint.dtype}"
+        name = checkpoint.name
+        come_of = {
+            "version": version("successor-heads"),
+            "model": name if models.is_hub_id(name) else str(with_home(name).resolve()),
+            "revision": checkpoint.revision,
+            "dtype": str(checkpoint.dtype),
+            "tokens": token_ids.tolist(),
+            "files": {name: file.identity for name, file in checkpoint.files.items()},
+        }
+        digest = hashlib.sha256(json.dumps(come_of, sort_keys=True).encode()).hexdigest()[:16]
         # Who has no place for a cache goes without: the folder that is not there gives nothing and takes nothing.
         try:
             folder = published.cache_folder()
         except UserError:
             folder = Path(os.devnull)
-        self.path = folder / f"{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
-        self.layers: dict[int, list[Tensor]] = {}
-        head: dict[str, Any] = {
-            "version": version("successor-heads"),
-            "tokens": token_ids.tolist(),
-            "revision": checkpoint.revision,
-            "files": {name: file.identity for name, file in checkpoint.files.items()},
+        self.path = folder / f"{digest}.jsonl"
+        _forget_old(folder)
+        self.layers = {
+            line["layer"]: [torch.tensor(part, dtype=torch.short) for part in line["answers"]] for line in self._lines()
         }
-        lines = self._lines()
-        if lines and lines[0].get("files") != head["files"]:
-            self.discard()
-            earlier = lines[0].get("revision")
-            hint = f", or name --revision {earlier} to score what it was" if earlier else ""
-            raise UserError(
-                f"{checkpoint.name} has changed since the interrupted run, whose layers are now forgotten: run the "
-                f"command again to score what it is{hint}."
-            )
-        # Written again with the first layer that is done: the last line may be half written.
-        self.unwritten = lines if lines and lines[0] == head else [head]
-        for line in self.unwritten[1:]:
-            self.layers[line["layer"]] = [torch.tensor(part, dtype=torch.short) for part in line["answers"]]
+        # Not if its last line is half written: then it is written anew with the first layer that is done.
+        self.is_whole = False
 
     def __setitem__(self, layer, answers):
         self.layers[layer] = answers
-        lines = [*self.unwritten, {"layer": layer, "answers": [part.tolist() for part in answers]}]
+        mode, layers = ("a", [layer]) if self.is_whole else ("w", list(self.layers))
+        self.is_whole = False
         # A cache that cannot be written to costs an interrupted run, not this one.
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("w" if self.unwritten else "a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line) + "\n" for line in lines)
-        self.unwritten = []
+            with self.path.open(mode, encoding="utf-8") as file:
+                for kept in layers:
+                    line = {"layer": kept, "answers": [part.tolist() for part in self.layers[kept]]}
+                    file.write(json.dumps(line) + "\n")
+            self.is_whole = True
 
     def __getitem__(self, layer):
         return self.layers[layer]
@@ -578,3 +580,11 @@ class KeptLayers(MutableMapping):
             return [json.loads(line) for line in lines if line.endswith("\n")]
         except (OSError, ValueError):
             return []
+
+
+def _forget_old(folder: Path) -> None:
+    """Drop what was kept of runs that nobody has gone on with for long."""
+    with suppress(OSError):
+        for path in folder.glob("*.jsonl"):
+            if time.time() - path.stat().st_mtime > KEPT_DAYS * 24 * 60 * 60:
+                path.unlink()

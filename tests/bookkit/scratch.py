@@ -1,21 +1,28 @@
 """A small project with the real Snakefile, for the tests of what builds the book."""
 
+import importlib
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
 import yaml
 
 ROOT = Path(__file__).parents[2]
+# A build of tiny notebooks takes less time than to import what builds: each is a child of a process that has done that.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["bookkit.build.__main__", "snakemake.cli"])
 RECORD = """
-import json, os, pathlib
+import os
 import rooms
+from successor_heads import files
 chapter = {chapter!r}
-folder = pathlib.Path(os.environ["SUCCESSOR_HEADS_RECORDS"]) / MODEL.replace("/", "__")
-(folder / f"{{chapter}}.json").write_text(json.dumps({{"chapter": chapter, "findings": {{}}}}))
+files.write_json(files.path_of(MODEL, chapter), {{"chapter": chapter, "findings": {{}}}})
 with open(os.environ["RUNS"], "a") as log:
     log.write(f"{{chapter}} {{MODEL}} {{os.environ['OMP_NUM_THREADS']}}\\n")
 """
@@ -68,18 +75,46 @@ class Scratch:
         self.started.append(subprocess.Popen(self.command(*options), cwd=self.folder, env=self.environment, **pipes))
         return self.started[-1]
 
-    def build(self, *options, **target):
+    def build(self, *options, environment=None, **target):
         """Build the notebooks, or another target; returns the finished process and the chapters that ran, in order of their names."""
         self.runs_log.write_text("")
-        done = subprocess.run(
-            self.command(*options, **target),
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=1200,
-        )
+        _, _, module, *arguments = self.command(*options, **target)
+        done = self.run(module, *arguments, environment=environment)
         return done, sorted(line.split()[0] for line in self.runs_log.read_text().splitlines())
+
+    def run(self, module, *arguments, environment=None):
+        """Run a module's `main` in this project, in a process of its own; returns what `subprocess.run` would."""
+        # Through pipes: a process that may write no large file, as some tests have it, could not write into one.
+        told = [self.folder / "stdout", self.folder / "stderr"]
+        for pipe in told:
+            os.mkfifo(pipe)
+        process = PROCESSES.Process(
+            target=_run_here,
+            args=(module, arguments, self.folder, self.environment | (environment or {}), told),
+        )
+        with ThreadPoolExecutor() as readers:
+            texts = [readers.submit(pipe.read_text) for pipe in told]
+            process.start()
+            process.join(timeout=1200)
+            process.kill()
+            for pipe in told:
+                with suppress(OSError):  # a process that ended early has not opened it
+                    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        for pipe in told:
+            pipe.unlink()
+        return subprocess.CompletedProcess(arguments, process.exitcode, *(text.result() for text in texts))
 
     def executed(self, chapter, model="grown__pythia"):
         return self.folder / "_build" / "executed" / model / f"{chapter}.ipynb"
+
+
+def _run_here(module, arguments, folder, environment, told):
+    """Be the process that runs `main`."""
+    for descriptor, path in zip((1, 2), told):
+        os.dup2(os.open(path, os.O_WRONLY), descriptor)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = [module, *arguments]
+    found = importlib.import_module(module)
+    (importlib.import_module(f"{module}.__main__") if hasattr(found, "__path__") else found).main()

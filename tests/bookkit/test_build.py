@@ -1,19 +1,24 @@
 """The Snakefile and its tools, on a scratch copy with tiny notebooks: what runs, what is kept, what is said."""
 
+import getpass
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from snakemake.common.configfile import load_configfile
 
 from bookkit import places
-from bookkit.build import accept, execute
+from bookkit.build import __main__ as build
+from bookkit.build import accept, execute, workflow
 from bookkit.site import assemble, status
 from scratch import Scratch
+from successor_heads import models
 
 
 @pytest.fixture
@@ -110,13 +115,127 @@ def test_another_model_gets_its_own_folder_and_leaves_the_first_alone(scratch):
     assert scratch.build()[1] == []
 
 
-def test_dtype_revision_and_device_reach_the_notebook_and_count_as_content(scratch):
+def test_settings_reach_the_notebook_as_they_are_written_and_count_as_content(scratch):
+    """A revision is no number, and a folder's name is its own affair: braces are Snakemake's, # and : are YAML's."""
+    model = scratch.folder / "lr{1e-4}: it's #2"
+    model.mkdir()
+    settings = ["--model", model.name, "--revision", "0123456", "--dtype", "bfloat16"]
     scratch.notebook("01-first")
-    assert scratch.build("--dtype", "bfloat16", "--revision", "a b")[1] == ["01-first"]
-    injected = scratch.executed("01-first").read_text()
-    assert 'DTYPE = \\"bfloat16\\"' in injected and 'REVISION = \\"a b\\"' in injected and "DEVICE" not in injected
-    assert scratch.build("--dtype", "bfloat16", "--revision", "a b")[1] == []
-    assert scratch.build()[1] == ["01-first"]
+    done, ran = scratch.build(*settings)
+    assert ran == ["01-first"], done.stderr
+    assert f"01-first {model} " in scratch.runs_log.read_text()
+    (executed,) = (scratch.folder / "_build" / "executed").glob("*/01-first.ipynb")
+    parameters = nbformat.read(executed, as_version=4).metadata["papermill"]["parameters"]
+    assert parameters == {"MODEL": str(model), "REVISION": "0123456", "DTYPE": "bfloat16"}
+    assert scratch.build(*settings)[1] == []
+    assert scratch.build(*settings[:2])[1] == ["01-first"]
+
+
+@pytest.mark.parametrize(
+    "text", ["0123456", "12e4567", "1_000", "007", "2024_08_01", "1e5", "null", "yes", "a: b", "[1]"]
+)
+def test_snakemake_reads_a_setting_as_the_text_that_it_is(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(build.workflow, "run", lambda arguments: load_configfile(arguments[-1]))
+    assert build.run("site", cores=2, settings={"model": text, "revision": text, "cell_timeout": 9}) == {
+        "model": text,
+        "revision": text,
+        "cell_timeout": 9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--cores=0", "CORES is '0': give a whole number, 1 or more."),
+        ("--cores=two", "CORES is 'two'"),
+        ("--cores=-1", "CORES is '-1'"),
+        ("--cores=1.5", "CORES is '1.5'"),
+        ("--cores=", "CORES is ''"),
+        ("--cell-timeout=0", "CELL_TIMEOUT is '0'"),
+        ("--dtype=int4", "choose float32, float16, bfloat16"),
+        ("--model=./nowhere", "There is no"),
+        ("--model=grown/pithia", "choose from grown/gpt2"),
+        ("--model=published/nobody", "choose from published/"),
+    ],
+)
+def test_settings_are_checked_before_anything_runs(option, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["build", option, "notebooks"])
+    with pytest.raises(SystemExit) as ended:
+        build.main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and words in told and told.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_dtypes_of_a_build_are_those_of_the_library():
+    assert list(build.DTYPES) == list(models.DTYPES)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "_build").touch()  # as good as a read-only project, and for root as well
+    monkeypatch.setattr(sys, "argv", ["build", "notebooks"])
+    with pytest.raises(SystemExit) as ended:
+        build.main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and told.count("\n") == 1 and "the book is built in its own folder" in told
+
+
+def test_what_keeps_snakemake_is_told_and_no_failure_of_another_run(scratch):
+    scratch.notebook("01-first")
+    (scratch.folder / ".snakemake").touch()  # where it wants a folder
+    stale = scratch.executed("01-first").with_suffix(".failed.ipynb")
+    stale.parent.mkdir(parents=True)
+    nbformat.write(chapter_notebook(result="failed", error={"cell": 1, "error": "KeyError: 'yesterday'"}), stale)
+    done, ran = scratch.build()
+    assert (done.returncode, ran) == (1, [])
+    assert "The build could not go on: FileExistsError: [Errno 17] File exists: " in done.stderr
+    assert "FAILED" not in done.stderr and "yesterday" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_nothing_that_a_person_has_set_up_has_a_say_in_a_build(scratch):
+    """No home folder; another Python's kernel under the same name; start-up files, styles and switches of Python."""
+    wrong = scratch.folder / "theirs" / "kernels" / "python3"
+    wrong.mkdir(parents=True)
+    wrong.joinpath("kernel.json").write_text(
+        json.dumps({"argv": ["/bin/false", "{connection_file}"], "display_name": "Theirs", "language": "python"})
+    )
+    startup = scratch.folder / "startup.py"
+    startup.write_text("begun_by_hand = True")
+    theirs = {
+        "HOME": "/dev/null",
+        "JUPYTER_PATH": str(wrong.parents[1]),
+        "JUPYTER_PREFER_ENV_PATH": "0",
+        "PYTHONSTARTUP": str(startup),
+        "PYTHONOPTIMIZE": "2",
+        "MPLBACKEND": "pdf",
+    }
+    scratch.notebook(
+        "01-first",
+        f"import os, sys\nassert sys.executable == {sys.executable!r} and __debug__",
+        "assert 'begun_by_hand' not in globals()",
+        "assert os.environ['MPLBACKEND'] != 'pdf' and os.access(os.environ['MPLCONFIGDIR'], os.W_OK)",
+        "open(os.path.expanduser('~/written'), 'w').close()",
+    )
+    done, ran = scratch.build(environment=theirs)
+    assert (done.returncode, ran) == (0, ["01-first"]), done.stderr
+
+
+def test_models_in_a_home_that_cannot_be_written_to_are_still_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home/.cache/huggingface").mkdir(parents=True)
+    for name in ("HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(workflow, "_can_be_written", lambda folder: False)
+    monkeypatch.setattr(getpass, "getuser", lambda: (_ for _ in ()).throw(KeyError("uid not found: 12345")))
+    monkeypatch.delenv("LOGNAME", raising=False)
+    workflow.settle_in()
+    assert os.environ["HOME"] == str(tmp_path / "_build/home") and os.environ["LOGNAME"] == str(os.getuid())
+    if sys.platform == "linux":
+        assert os.environ["HF_HOME"] == str(tmp_path / "home/.cache/huggingface")
 
 
 def test_a_folder_is_a_model_with_or_without_a_dot(tmp_path, monkeypatch):
@@ -171,10 +290,16 @@ def test_a_notebook_without_parameters_or_record_fails(scratch):
     scratch.notebook("01-first", record=False)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
     nbformat.write(notebook, scratch.folder / "notebooks" / "02-second.ipynb")
-    scratch.list_chapters()
+    scratch.notebook(
+        "03-third",
+        "from successor_heads import files",
+        "files.write_json(files.path_of(MODEL, '01-first'), {'chapter': '01-first'})",
+    )
+    theirs = scratch.folder / "_build/records/grown__pythia/01-first.json"
     done, _ = scratch.build()
     assert done.returncode != 0
-    assert "ended without writing its record" in done.stderr
+    assert "ended without writing its record grown__pythia/01-first.json" in done.stderr
+    assert "wrote a record that is not its own: grown__pythia/01-first.json" in done.stderr and not theirs.exists()
     assert "no cell tagged 'parameters' sets MODEL" in done.stderr
 
 
@@ -197,6 +322,10 @@ while not other.exists():
 def test_a_killed_build_goes_on_where_it_stopped(scratch):
     slow = f"""
 import os, pathlib, time
+from successor_heads import files
+kept = files.path_of(MODEL, "02-second").with_suffix("") / "contexts"
+print("goes on" if kept.exists() else "begins")
+kept.touch()
 pathlib.Path({str(scratch.folder / "kernel")!r}).write_text(str(os.getpid()))
 while not pathlib.Path({str(scratch.folder / "go")!r}).exists():
     time.sleep(0.1)
@@ -219,6 +348,11 @@ while not pathlib.Path({str(scratch.folder / "go")!r}).exists():
     done, ran = scratch.build()
     assert done.returncode == 0, done.stderr
     assert ran == ["02-second"]
+    # What it had kept for that is there, and only what belongs there.
+    assert "goes on" in scratch.executed("02-second").read_text()
+    left = [path.name for path in (scratch.folder / "_build" / "records" / "grown__pythia").rglob("*")]
+    assert sorted(left) == ["01-first.json", "02-second", "02-second.json", "contexts"]
+    assert len(list(scratch.executed("02-second").parent.iterdir())) == 2
 
 
 def test_a_second_build_at_the_same_time_is_refused(scratch):

@@ -49,7 +49,7 @@ def test_the_address_is_set_by_one_command(tmp_path, monkeypatch, capsys):
     ):
         monkeypatch.setattr(sys, "argv", ["colab.py", "--repository", repository, "--branch", branch])
         colab.main()
-        for path in sorted((tmp_path / "notebooks").glob("*.ipynb")):
+        for path in map(places.notebook, places.chapters()):
             cells = nbformat.read(path, as_version=4).cells
             said = f'install --quiet "{wanted}"' if wanted else "does not know where"
             assert [said in cell.source for cell in cells].count(True) == 1

@@ -71,9 +71,9 @@ def test_the_status_page_says_that_it_failed_and_where():
 GLANCE = "| | |\n|---|---|\n| Needs | Python |"
 FRONT = "# Front\n\nThe first says {{ first.share.value }}, the second {{ second.share.value }}.\n"
 SAVED = """
-path = pathlib.Path(os.environ["SUCCESSOR_HEADS_RECORDS"], "grown__pythia", chapter + ".json")
 found = {"value": 0.25, "low": None, "high": None, "n": 4}
-path.write_text(json.dumps({"model": MODEL, "chapter": chapter, "created": "2026-01-01", "versions": {}, "findings": {"share": found}, "tables": {}}))
+about = {"model": MODEL, "chapter": chapter, "created": "2026-01-01", "versions": {}}
+files.write_json(files.path_of(MODEL, chapter), about | {"findings": {"share": found}, "tables": {}})
 """
 
 

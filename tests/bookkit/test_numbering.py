@@ -7,13 +7,13 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from bookkit import numbering
+from bookkit import numbering, places
 from bookkit.editions import editions
 from bookkit.site import slides
 from bookkit.site.words import title
 
 ROOT = Path(__file__).parents[2]
-CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+CHAPTERS = [ROOT / places.notebook(chapter) for chapter in places.chapters(ROOT)]
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import yaml
 from bookkit import places
 from bookkit.night import sweep
 from scratch import ROOT, Scratch
+from successor_heads.errors import UserError
 
 CHAPTERS = [*places.chapters(ROOT), places.SCORE]
 # What can happen to a chapter, by the model that it runs on.
@@ -253,7 +254,7 @@ def test_chapters_and_scores_are_chosen_apart():
 def test_a_mistyped_key_of_models_yml_is_named(tmp_path):
     path = tmp_path / "models.yml"
     path.write_text("models: [{name: a/b, memory: 3}]")
-    with pytest.raises(ValueError, match="no key 'memory' .a/b."):
+    with pytest.raises(UserError, match="no key 'memory' .a/b."):
         sweep.read_models(path)
 
 

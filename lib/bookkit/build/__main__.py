@@ -7,39 +7,70 @@ is the operating system's: two builds never run at once, and a killed one leaves
 """
 
 import argparse
+import json
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
-import nbformat
-from snakemake.cli import main as snakemake
-
 from bookkit import places
-from bookkit.build.workflow import OPTIONS, take_lock
+from bookkit.build import workflow
+from successor_heads import published
+from successor_heads.errors import UserError
+from successor_heads.files import write_json
+from successor_heads.progress import unfailing_output
+
+# Those of successor_heads.models, which is not imported for them: it takes longer than a build that has nothing to do.
+DTYPES = ("float32", "float16", "bfloat16")
 
 
-def failed_chapters(slug):
-    """The chapters that have not run well on this model, after a build that tried them all."""
-    return [chapter for chapter in places.chapters() if not Path(places.executed(slug, chapter)).exists()]
-
-
-def sentence(slug, chapter):
+def sentence(slug, chapter, *, since):
     """What failed in a chapter, where, and how."""
     path = Path(places.failed(slug, chapter))
-    if not path.exists():
+    run = json.loads(path.read_text(encoding="utf8"))["metadata"]["successor_heads"] if path.exists() else None
+    if run is None or run["started"] < since:
         return f"{places.notebook(chapter)}: it left no word, see what was printed above"
-    run = nbformat.read(path, as_version=4).metadata["successor_heads"]
     where, error = f"cell {run['error']['cell']}", run["error"]["error"]
     return f"{places.notebook(chapter)} on {run['model']}, {where}: {error} (kept as {path})"
 
 
+def checked(arguments):
+    """The settings of a build as the Snakefile takes them. Raises UserError for what no chapter could run with."""
+    cell_timeout = workflow.whole_number("CELL_TIMEOUT", arguments.cell_timeout)
+    if arguments.dtype and arguments.dtype not in DTYPES:
+        raise UserError(f"There is no dtype '{arguments.dtype}' here: choose {', '.join(DTYPES)}.")
+    model = places.subject(arguments.model or places.DEFAULT_MODEL)
+    if Path(model).is_absolute() and not Path(model).exists():
+        raise UserError(f"There is no {model}: name the folder of a saved model, a GGUF file, or a hub id.")
+    if model.startswith("grown/") and model != places.DEFAULT_MODEL:
+        from successor_heads import models
+
+        if model not in models.grown_models():
+            raise UserError(f"There is no grown model '{model}': choose from {', '.join(models.grown_models())}.")
+    if model.startswith(published.PREFIX) and model not in published.names():
+        raise UserError(f"There is no published model '{model}': choose from {', '.join(published.names())}.")
+    # What is left empty stays as the chapter has it.
+    named = {name: value for name in ("revision", "dtype", "device", "books") if (value := getattr(arguments, name))}
+    return {"model": model, "cell_timeout": cell_timeout, **named}
+
+
 def run(target, *, cores, settings):
-    """Have Snakemake make a target; returns its exit status."""
+    """Have Snakemake make a target; returns what came of it."""
+    # In a file, for on its command line a text that looks like a number, a list or a comment would become one.
+    write_json(places.SETTINGS, settings)
     snakefile = "grow.smk" if target == "grown" else "Snakefile"
-    try:
-        snakemake([*OPTIONS, "--snakefile", snakefile, "--cores", cores, target, "--config", *settings])
-    except SystemExit as ended:
-        return ended.code
+    return workflow.run(
+        [
+            *workflow.OPTIONS,
+            "--snakefile",
+            snakefile,
+            "--cores",
+            str(cores),
+            target,
+            "--configfile",
+            str(places.SETTINGS),
+        ]
+    )
 
 
 def main():
@@ -48,45 +79,57 @@ def main():
         "--model", default="", help=f"grown/NAME, a hub id or a folder; {places.DEFAULT_MODEL} if left empty"
     )
     parser.add_argument("--revision", default="", help="branch, tag or commit of a hub model")
-    parser.add_argument("--dtype", default="", help="float32, float16 or bfloat16")
+    parser.add_argument("--dtype", default="", help=", ".join(DTYPES))
     parser.add_argument("--device", default="", help="cpu or cuda")
-    parser.add_argument("--cores", default="2")
+    parser.add_argument("--cores", default="2", help="how many chapters run at once")
     parser.add_argument("--cell-timeout", default="900", help="seconds that one cell may take")
     parser.add_argument("--books", default="", help="folder of books that the models of chapter 6 read as well")
     parser.add_argument("target", nargs="?", default="site", choices=["site", "notebooks", "grown"])
     arguments = parser.parse_args()
-    model = arguments.model or places.DEFAULT_MODEL
-    # What is left empty stays as the chapter has it.
-    named = {
-        name: getattr(arguments, name) for name in ("revision", "dtype", "device", "books") if getattr(arguments, name)
-    }
-    settings = [f"model={model}", f"cell_timeout={arguments.cell_timeout}"]
-    settings += [f"{name}={value}" for name, value in named.items()]
+    with unfailing_output():
+        try:
+            cores, settings = workflow.whole_number("CORES", arguments.cores), checked(arguments)
+            with workflow.take_lock():
+                status = build(arguments.target, cores=cores, settings=settings)
+        except (UserError, OSError) as error:
+            print(error, file=sys.stderr)
+            status = 2
+    sys.exit(status)
 
-    lock = take_lock()
-    if lock is None:
-        sys.exit("Another build is running in this folder: wait for it to end, or stop it.")
-    subject = places.subject(model)
-    slug, index = places.slug(subject), Path(places.index(subject)).resolve()
-    stopped = stop_is_noted()
-    status = run(arguments.target, cores=arguments.cores, settings=settings)
-    if not status:
-        if arguments.target == "site" and not index.exists():
-            sys.exit(f"Everything ran, and yet {index} is not there: run make clean, then make book again.")
-        if arguments.target == "site":
+
+def build(target, *, cores, settings):
+    """Make the target, and say what came of it; returns the exit status. Raises UserError."""
+    slug, index = places.slug(settings["model"]), Path(places.index(settings["model"])).resolve()
+    stopped, since = stop_is_noted(), datetime.now(UTC).isoformat(timespec="seconds")
+    ended = run(target, cores=cores, settings=settings)
+    if not ended.status:
+        if target == "site" and not index.exists():
+            raise UserError(f"Everything ran, and yet {index} is not there: run make clean, then make book again.")
+        if target == "site":
             print(f"The book: {index.as_uri()}")
-        return
-    if arguments.target == "grown" or stopped:
-        sys.exit("Not everything was made. What is done is kept: the next call goes on from there.")
-    failed = failed_chapters(slug)
+        return 0
+    if stopped or target == "grown":
+        print(
+            ended.why() or "Not everything was made. What is done is kept: the next call goes on from there.",
+            file=sys.stderr,
+        )
+        return 1
+    if why := ended.why():
+        print(why, file=sys.stderr)
+    # Those that were tried now: what failed in another run, or on another model, is not this one's news.
+    failed = [c for at, c in ended.begun if at == slug and not Path(places.executed(slug, c)).exists()]
+    failed.sort(key=places.chapters().index)
     for chapter in failed:
-        print(f"FAILED  {sentence(slug, chapter)}", file=sys.stderr)
+        print(f"FAILED  {sentence(slug, chapter, since=since)}", file=sys.stderr)
     # A failed chapter withholds nothing: its page says what happened.
-    if arguments.target == "site" and 0 < len(failed) < len(places.chapters()):
-        status = run("site", cores=arguments.cores, settings=[*settings, f"failed={','.join(failed)}"])
-        if not status:
+    if target == "site" and not ended.errors and 0 < len(failed) < len(places.chapters()):
+        ended = run("site", cores=cores, settings=settings | {"failed": failed})
+        if not ended.status:
             print(f"The book, with {len(failed)} of its chapters failed: {index.as_uri()}")
-    sys.exit("Not everything was built. What ran well is kept: the next call goes on from there.")
+        elif why := ended.why():
+            print(why, file=sys.stderr)
+    print("Not everything was built. What ran well is kept: the next call goes on from there.", file=sys.stderr)
+    return 1
 
 
 def stop_is_noted():

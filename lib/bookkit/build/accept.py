@@ -19,6 +19,7 @@ from pathlib import Path
 import papermill
 
 from bookkit import places
+from bookkit.build.execute import OwnKernel
 from successor_heads.files import RECORDS_VARIABLE, write_json
 
 ACCEPTED = Path("tests/accepted")
@@ -100,6 +101,7 @@ def findings_of(notebook, model, seed):
             parameters={"MODEL": places.subject(model), "SEED": seed},
             cwd=folder,
             progress_bar=False,
+            kernel_manager_class=OwnKernel,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # else it warns of TCP at every start
         )
         (record,) = Path(folder).rglob(f"{notebook.stem}.json")

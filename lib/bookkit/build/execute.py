@@ -9,17 +9,21 @@ import os
 import platform
 import re
 import resource
+import shutil
 import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
+from traitlets import default
 
 from bookkit.build.limits import Limits, kill_children
 from successor_heads import files, progress
@@ -104,10 +108,10 @@ def describe(error, notebook):
     return {"cell": place + 1, "source": notebook.cells[place].source, "error": f"{name}: {text}".strip()}
 
 
-def last_state(working, notebook):
+def last_state(copy, notebook):
     """The notebook as far as it ran: papermill's working copy, or the chapter itself where a full disk cut that short."""
     try:
-        return nbformat.read(working, as_version=4)
+        return nbformat.read(copy, as_version=4)
     except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError):
         return nbformat.read(notebook, as_version=4)
 
@@ -130,13 +134,22 @@ def take_out_chance(notebook):
                 data["text/plain"] = re.sub(r"( at 0x)[0-9a-f]+(?=>)", r"\g<1>0", data["text/plain"])
 
 
-def execute(notebook, working, *, parameters, cell_timeout):
-    """Run a notebook with papermill, which keeps what was run so far in `working`."""
+class OwnKernel(AsyncKernelManager):
+    """The kernel of this environment, whatever else is installed on this machine under the name python3."""
+
+    @default("kernel_spec_manager")
+    def _no_search(self):
+        return KernelSpecManager(kernel_dirs=[])
+
+
+def execute(notebook, copy, *, parameters, cell_timeout):
+    """Run a notebook with papermill, which keeps what was run so far in `copy`."""
     papermill.execute_notebook(
         str(notebook.resolve()),
-        str(working.resolve()),
+        str(copy.resolve()),
         parameters=parameters,
         kernel_name="python3",
+        kernel_manager_class=OwnKernel,
         language="python",
         cwd=str(notebook.parent.resolve()),
         execution_timeout=cell_timeout,
@@ -181,13 +194,20 @@ def run(*, notebook, output, record, model, cell_timeout, minutes, memory_mb, **
     """
     chapter = notebook.stem
     failed = output.with_suffix(".failed.ipynb")
-    working = output.with_name(f".{chapter}.working.ipynb")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    record.parent.mkdir(parents=True, exist_ok=True)
     failed.unlink(missing_ok=True)
+    # What the chapter does is done in a folder of its own, and put in place when all of it is there.
+    working = output.with_name(f".{chapter}.working")
+    shutil.rmtree(working, ignore_errors=True)
+    copy, results = working / "notebook.ipynb", working / "records"
+    draft = results / record.parent.name / record.name
+    draft.parent.mkdir(parents=True)
+    # But for what it keeps in order to go on after an interruption, in a folder of the record's name.
+    kept = record.with_suffix("")
+    kept.mkdir(parents=True, exist_ok=True)
+    draft.with_suffix("").symlink_to(kept.resolve())
 
     os.environ["SUCCESSOR_HEADS_BOOK"] = "1"
-    os.environ[files.RECORDS_VARIABLE] = str(record.parent.parent.resolve())
+    os.environ[files.RECORDS_VARIABLE] = str(results.resolve())
     started, clock, error = datetime.now(UTC), time.monotonic(), None
     with Limits(minutes=minutes, memory_mb=memory_mb) as limits:
         try:
@@ -195,13 +215,12 @@ def run(*, notebook, output, record, model, cell_timeout, minutes, memory_mb, **
                 raise ValueError("no cell tagged 'parameters' sets MODEL")
             named = {name.upper(): value for name, value in settings.items() if value}
             with progress_shown(f"{model} {chapter}"):
-                execute(notebook, working, parameters={"MODEL": model} | named, cell_timeout=cell_timeout)
-            if not record.exists():
-                raise FileNotFoundError(f"the notebook ended without writing its record {record}")
+                execute(notebook, copy, parameters={"MODEL": model} | named, cell_timeout=cell_timeout)
+            check_results(results, draft)
         except Exception as caught:  # a dead kernel, a time-out and a raised error must all end as a named cell
             error = limits.exceeded or caught
 
-    executed = last_state(working, notebook)
+    executed = last_state(copy, notebook)
     take_out_chance(executed)
     measured = {
         "chapter": chapter,
@@ -222,12 +241,25 @@ def run(*, notebook, output, record, model, cell_timeout, minutes, memory_mb, **
     # Papermill notes absolute paths; the executed copies are published.
     executed.metadata.get("papermill", {}).update(input_path=notebook.as_posix(), output_path=output.as_posix())
     try:
-        files.replace(failed if error else output, lambda draft: nbformat.write(executed, draft))
+        files.replace(failed if error else output, lambda path: nbformat.write(executed, path))
+        if not error:
+            draft.replace(record)
     except OSError as full:
         measured.setdefault("error", describe(full, executed))
     finally:
-        working.unlink(missing_ok=True)
+        shutil.rmtree(working, ignore_errors=True)
+        with suppress(OSError):  # unless it holds something
+            kept.rmdir()
     return measured.get("error")
+
+
+def check_results(results, own):
+    """Raise OSError unless a notebook has written its own record into this folder, and no other's."""
+    others = sorted(path.relative_to(results) for path in results.rglob("*") if path.is_file() and path != own)
+    if others:
+        raise FileExistsError(f"the notebook wrote a record that is not its own: {others[0]}")
+    if not own.exists():
+        raise FileNotFoundError(f"the notebook ended without writing its record {own.relative_to(results)}")
 
 
 def main():
@@ -245,18 +277,27 @@ def main():
     parser.add_argument("--memory-mb", type=float, default=0, help="that the chapter may hold; 0 for any amount")
     arguments = parser.parse_args()
     stop_when_orphaned()
+    with progress.unfailing_output():
+        sys.exit(status(arguments))
+
+
+def status(arguments):
+    """Run the chapter, say what went wrong, and return the exit status."""
     try:
         error = run(**vars(arguments))
     except KeyboardInterrupt:
         print(f"{arguments.notebook} was stopped.", file=sys.stderr, flush=True)
         os._exit(130)  # at once: an orderly end would first wait for the cell
+    except OSError as refused:
+        print(f"{arguments.notebook} on {arguments.model} could not begin: {refused}", file=sys.stderr)
+        return 1
     if error:
         first_lines = "\n".join("    " + line for line in error["source"].splitlines()[:5])
         print(
             f"\n{arguments.notebook} failed on {arguments.model} in cell {error['cell']}:\n{first_lines}\n  {error['error']}",
             file=sys.stderr,
         )
-        sys.exit(1)
+    return 1 if error else 0
 
 
 if __name__ == "__main__":

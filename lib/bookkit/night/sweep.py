@@ -34,8 +34,8 @@ import yaml
 from huggingface_hub import constants, get_session, get_token, try_to_load_from_cache
 
 from bookkit import places
+from bookkit.build import workflow
 from bookkit.build.execute import machine
-from bookkit.build.workflow import OPTIONS, take_lock
 from successor_heads.errors import UserError
 from successor_heads.files import write_json
 
@@ -48,7 +48,10 @@ MINUTES_TO_SET_UP = 20
 
 
 def read_models(path, *, device=""):
-    """The entries of models.yml, defaults and, for a GPU, what differs there filled in. Raises ValueError for a key unknown."""
+    """The entries of models.yml, defaults and, for a GPU, what differs there filled in.
+
+    Raises UserError for a key unknown, and for a setting that YAML takes for a number.
+    """
     text = yaml.safe_load(path.read_text(encoding="utf8"))
     entries = []
     for entry in text["models"]:
@@ -56,9 +59,14 @@ def read_models(path, *, device=""):
         on_gpu = entry.pop("gpu", {})
         unknown = (set(entry) | set(on_gpu)) - KEYS
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"{path} has no key {min(unknown)!r} ({entry['name']}): choose from {', '.join(sorted(KEYS))}."
             )
+        for name in ("revision", "dtype", "device"):
+            if not isinstance({**entry, **on_gpu}.get(name, ""), str):
+                raise UserError(
+                    f"{path} gives {entry['name']} a {name} that YAML takes for a number: put it in quotes."
+                )
         if device == "cuda" and on_gpu:
             entry |= on_gpu
             entry["device"] = "cuda" if entry["gpus"] == 1 else "auto"
@@ -169,15 +177,18 @@ def jobs_of(plan):
 
 def snakemake(*, cores, profile, cell_timeout, memory_gb, gpus, dry_run=False):
     """Run the Snakefile's sweep; returns its exit status. Where there is no cluster, memory and GPUs are shared out."""
-    command = [sys.executable, "-m", "snakemake", "sweep", *OPTIONS]
+    command = ["sweep", *workflow.OPTIONS]
     if dry_run:
-        command = [sys.executable, "-m", "snakemake", "sweep", "--dry-run", "--nolock", "--quiet", "host"]
+        command = ["sweep", "--dry-run", "--nolock", "--quiet", "host"]
     command += ["--config", f"plan={places.PLAN}", f"cell_timeout={cell_timeout}"]
     if profile:
         command += [f"threads={cores}", "--profile", profile]
     else:
         command += ["--cores", str(cores), "--resources", f"mem_mb={round(1000 * memory_gb)}", f"gpu={gpus}"]
-    return subprocess.run(command).returncode
+    ended = workflow.run(command)
+    if why := ended.why():
+        print(why, file=sys.stderr)
+    return ended.status
 
 
 def pending(*, cell_timeout):
@@ -280,6 +291,8 @@ def main():
     what.add_argument("--dry-run", action="store_true", help="show the jobs that are left to do, and end")
     arguments = parser.parse_args()
 
+    cores = workflow.whole_number("CORES", arguments.cores)
+    cell_timeout = workflow.whole_number("CELL_TIMEOUT", arguments.cell_timeout)
     existing = [*places.chapters(), places.SCORE]
     unknown = sorted(set(arguments.chapters) - set(existing))
     if unknown:
@@ -304,17 +317,15 @@ def main():
     if not any(described["gpus"] or "device" in described["settings"] for described in plan.values()):
         # A chapter takes the GPU that it finds, but what models.yml says of memory and minutes was for the CPU.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    lock = take_lock()
-    if lock is None:
-        sys.exit("Another build is running in this folder: wait for it to end, or stop it.")
-    how = {"cores": arguments.cores, "profile": arguments.profile, "cell_timeout": arguments.cell_timeout}
+    how = {"cores": cores, "profile": arguments.profile, "cell_timeout": cell_timeout}
     how |= {"memory_gb": memory_gb, "gpus": gpus}
-    if arguments.dry_run:
-        write_json(places.PLAN, plan)
-        sys.exit(snakemake(**how, dry_run=True))
-    status, report = sweep(plan, skipped, **how)
-    print(f"\n{table(report['results'])}")
-    write_json(places.SWEEP, report)
+    with workflow.take_lock():
+        if arguments.dry_run:
+            write_json(places.PLAN, plan)
+            sys.exit(snakemake(**how, dry_run=True))
+        status, report = sweep(plan, skipped, **how)
+        print(f"\n{table(report['results'])}")
+        write_json(places.SWEEP, report)
     if status:
         sys.exit("Not everything ran. What ran well is kept: the next call goes on from there.")
 
@@ -325,7 +336,10 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("The sweep was stopped. What was done is kept: the next call goes on from there.", file=sys.stderr)
         sys.exit(130)
-    except (OSError, UserError) as error:
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
         sys.exit(
             f"The sweep could not go on ({error}): see that its folder can be written to and has room, and call it again."
         )
