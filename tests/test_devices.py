@@ -56,12 +56,16 @@ def from_weights(parts, classes):
     yield "probe", probe.directions
     yield "transfer", features.transferred_residues(x, numbers.index, x, modulus=10)
     yield "spectrum", torch.tensor(features.fourier_spectrum(x, numbers.index, seed=0, n_permutations=3).to_numpy())
-    yield "waves", features.wave_directions(x, numbers.index, [10, 5])
+    trained = features.train_probes(x, numbers.index[None] % 10, [10], seed=0, n_epochs=2)
+    yield "probe by descent", trained
+    yield "read by it", features.read_by(trained, x, [10])
     yield "residues", features.residue_share(x, numbers.index, 10)
     saes = features.train_saes(x, seeds=[0, 1], width=12, sparsity=0.01, steps=5, batch_size=50)
     yield "autoencoders", saes.features
     yield "kept", saes.explained_on(x)
     yield "active", saes.active
+    says = parts.unembed(numbers.token_ids)
+    yield "most important", features.most_important(saes, x[numbers.source], says, numbers.target)
     yield "modal", features.modal_features(saes.encode(x).argmax(-1), numbers.index, 10)[1]
     yield "matched", features.matched_cosines(saes.features[0], probe.directions)[0]
     yield "matched to tokens", features.matched_cosines(x, probe.directions)[0]
@@ -84,7 +88,6 @@ def from_prompts(model, classes):
     yield "mlp0", prompts.mlp0_outputs(model, PROMPTS)
     axes = torch.eye(parts.d_model)[:2]
     yield "no directions", ablation.without_mlp0_directions(model, PROMPTS, axes, mean=torch.ones(parts.d_model))
-    yield "no neurons", ablation.without_mlp0_neurons(model, PROMPTS, torch.tensor([1, 3]), mean=torch.ones(40))
     means = prompts.mean_head_outputs(model, PROMPTS)
     yield "means", means
     pushes, held = torch.ones(len(PROMPTS), 1, parts.d_model), {(1, 0): means[1, 0].expand(len(PROMPTS), -1)}

@@ -151,21 +151,12 @@ def test_a_probe_reads_unseen_tens_where_the_directions_are_shared(decimal):
     assert probe.found and probe.accuracy >= 0.95
 
 
-def test_wave_directions_span_the_planted_residues_and_no_others(decimal):
-    x, residues = decimal
-    truth = residues - residues.mean(0)
-    of_ten = features.wave_directions(x, INDEX, [10.0, 5.0, 10 / 3, 2.5, 2.0])
-    assert of_ten.shape == (9, 128)
-    torch.testing.assert_close(of_ten @ of_ten.T, torch.eye(9), atol=1e-5, rtol=0)
-    held = lambda directions: ((truth @ directions.T).norm() / truth.norm()).item() ** 2  # noqa: E731
-    assert held(of_ten) > 0.9
-    assert held(features.wave_directions(x, INDEX, [11.0, 5.5, 11 / 3, 2.75, 2.2])) < 0.5
-
-
-def test_removing_one_period_takes_that_period_out_of_the_spectrum(decimal):
+def test_removing_a_waves_plane_takes_its_period_out_of_the_spectrum(decimal):
+    """The plane by least squares, independently of the library."""
     x, _ = decimal
-    directions = features.wave_directions(x, INDEX, [10.0])
-    left = x - (x - x.mean(0)) @ directions.T @ directions
+    wave = torch.stack([torch.cos(2 * torch.pi * INDEX / 10), torch.sin(2 * torch.pi * INDEX / 10)])
+    plane = torch.linalg.svd((wave - wave.mean(1, keepdim=True)) @ (x - x.mean(0)), full_matrices=False)[2]
+    left = x - (x - x.mean(0)) @ plane.T @ plane
     share = lambda x: features.fourier_spectrum(x, INDEX, seed=0, periods=[10.0, 5.0], n_permutations=2)["share"]  # noqa: E731
     assert share(x)[0] > 0.05 and share(left)[0] < 1e-10
     assert share(left)[1] > 0.8 * share(x)[1]
@@ -265,3 +256,111 @@ def test_nested_residues_of_noise_are_chance(decimal):
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     assert (features.nested_residues(noise, index, 10, seed=0) == index % 10).double().mean() < 0.2
     assert (features.nested_residues(x, index, 10, seed=0) == index % 10).double().mean() > 0.95
+
+
+def test_probes_by_descent_in_a_batch_are_those_trained_alone_and_are_torchs(decimal):
+    x, _ = decimal
+    labels = torch.stack([INDEX % 10, INDEX % 7])
+    together = features.train_probes(x, labels, [10, 7], seed=3, n_epochs=3)
+    alone = features.train_probes(x, labels[:1], [10], seed=3, n_epochs=3)
+    torch.testing.assert_close(together[0], alone[0], atol=1e-5, rtol=0)
+    assert (together[1, 7:] == 0).all()
+    # By PyTorch's own layer, loss and optimiser, from the same start and in the same order.
+    generator = torch.Generator().manual_seed(3)
+    layer = torch.nn.Linear(128, 10, bias=False)
+    layer.weight.data = torch.empty(10, 128).uniform_(-(128**-0.5), 128**-0.5, generator=generator)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=1e-3)
+    for _ in range(3):
+        for batch in torch.randperm(200, generator=generator).split(32):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(layer(x[batch]), labels[0, batch]).backward()
+            optimizer.step()
+    torch.testing.assert_close(alone[0], layer.weight.data, atol=1e-5, rtol=0)
+
+
+def test_a_probe_by_descent_reads_what_is_planted_and_no_other_modulus(decimal, septimal):
+    test, train = torch.randperm(200, generator=torch.Generator().manual_seed(8)).tensor_split([40])
+    moduli = [7, 9, 10, 11]
+    for x, own in ((decimal[0], 10), (septimal[0], 7)):
+        rows = features.train_probes(x[train], torch.stack([INDEX[train] % m for m in moduli]), moduli, seed=0)
+        read = features.read_by(rows, x[test], moduli)
+        right = {m: (read[place] == INDEX[test] % m).double().mean().item() for place, m in enumerate(moduli)}
+        assert right.pop(own) >= 0.95 and max(right.values()) < 0.5
+
+
+def test_the_most_important_feature_is_the_one_without_which_the_successor_is_least_probable(decimal):
+    x, _ = decimal
+    saes = features.train_saes(x, seeds=(0, 1), width=20, sparsity=0.05, steps=60)
+    says = torch.randn(128, 30, generator=torch.Generator().manual_seed(9))
+    right = INDEX % 30
+    best = features.most_important(saes, x, says, right)
+    codes = saes.encode(x)
+    for run, token in ((0, 3), (1, 50), (1, 199)):
+        found = []
+        for feature in range(20):
+            code = codes[run, token].clone()
+            code[feature] = 0
+            whole = saes.mean + saes.scale * (code @ saes.features[run] + saes.decoder_bias[run, 0])
+            found.append((whole @ says).double().softmax(0)[right[token]].item())
+        on = codes[run, token] > 0
+        assert best[run, token] == min(np.flatnonzero(on), key=lambda feature: found[feature])
+
+
+def test_passes_over_tokens_show_each_token_as_often(monkeypatch):
+    """Every pass has every token once, in an order of its own for each seed."""
+    seen = []
+    real = features._activations
+    monkeypatch.setattr(features, "_activations", lambda x, *parts: seen.append(x.detach().clone()) or real(x, *parts))
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    steps = features.steps_of(50, n_epochs=2, batch_size=16)
+    features.train_saes(x, seeds=(0, 1), width=4, steps=steps, batch_size=16)
+    assert steps == 8 and [len(batch[0]) for batch in seen[:4]] == [16, 16, 16, 2]
+    passes = [torch.cat([batch[run] for batch in seen[start : start + 4]]) for run in (0, 1) for start in (0, 4)]
+    for one in passes:
+        torch.testing.assert_close(one.sort(0).values, passes[0].sort(0).values)
+    assert not torch.equal(passes[0], passes[1]) and not torch.equal(passes[0], passes[2])
+
+
+def test_a_numeric_part_recombines_tokens_it_never_saw_and_not_if_lists_are_shuffled():
+    """Vectors that are a list plus a place, exactly: held-out tokens are met; with places dealt out they are not."""
+    generator = torch.Generator().manual_seed(10)
+    lists, places = torch.randn(4, 64, generator=generator), torch.randn(12, 64, generator=generator)
+    own_list, own_place = torch.arange(48) // 12, torch.arange(48) % 12
+    x = (lists[own_list] + places[own_place]) / 128**0.5
+    unembed = torch.randn(64, 48, generator=generator)
+
+    def shares(place):
+        trios = torch.tensor([
+            (i, j, t) for i in range(48) for j in range(48) for t in range(48)
+            if own_list[i] != own_list[j] and own_list[t] == own_list[j] and place[t] == place[i]
+        ])  # fmt: skip
+        held = torch.tensor([5, 20, 33, 47])
+        train, test = (
+            trios[~torch.isin(trios, held).any(1)],
+            trios[torch.isin(trios[:, 2], held) & ~torch.isin(trios[:, :2], held).any(1)],
+        )
+        numeric = features.fit_numeric_part(
+            x, train, decodes=unembed, own=torch.arange(48), says=unembed, seed=0, n_epochs=40
+        )
+        mixed = features.recombined(x, numeric, test[:, 0], test[:, 1])
+        return (torch.cdist(mixed, x).argmin(1) == test[:, 2]).double().mean().item()
+
+    shuffled = torch.cat([torch.randperm(12, generator=generator) for _ in range(4)])
+    assert shares(own_place) >= 0.95 and shares(shuffled) < 0.3
+
+
+def test_an_output_map_decodes_what_has_a_linear_map():
+    generator = torch.Generator().manual_seed(11)
+    x = torch.nn.functional.normalize(torch.randn(300, 48, generator=generator), dim=1)
+    rotation = torch.linalg.qr(torch.randn(48, 48, generator=generator))[0]
+    unembed = 5 * (x @ rotation).T  # what a map that turns the space would meet
+    aside, train = torch.randperm(300, generator=generator).tensor_split([60])
+    fitted = features.fit_output_map(x[train], unembed, train, seed=0)
+    assert ((x[aside] @ fitted @ unembed).argmax(1) == aside).double().mean() >= 0.95
+    assert ((x[aside] @ unembed).argmax(1) == aside).double().mean() < 0.2  # without the map
+
+
+def test_max_cosine_is_one_for_a_dictionary_with_itself_in_any_order():
+    rows = torch.randn(20, 8, generator=torch.Generator().manual_seed(12))
+    assert features.max_cosine(rows, rows.flip(0) * 3) == pytest.approx(1, abs=1e-5)
+    assert features.max_cosine(torch.eye(4), -torch.eye(4)) == 0

@@ -245,23 +245,6 @@ def without_mlp0_directions(
     return logits.float().cpu()
 
 
-def without_mlp0_neurons(
-    model: TransformersModel,
-    prompts: Sequence[str],
-    neurons: Int[Tensor, " ablated"],
-    *,
-    mean: Float[Tensor, " neuron"],
-) -> Float[Tensor, "prompt d_vocab"]:
-    """Next-token logits when these neurons of MLP0 have their `mean` activation at every position."""
-    parts = anatomy.of(model)
-    last_map = model.get(f"{parts.blocks_path}.0.{parts.mlp_out_path}")
-    fixed = mean[neurons].to(model._module.device, model._module.dtype)
-    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
-        last_map.input[..., neurons] = fixed
-        logits = model.output.logits[:, -1].save()
-    return logits.float().cpu()
-
-
 class Begun(NamedTuple):
     """Prompts of which all but the last positions have been run, for runs that differ at the last positions only."""
 

@@ -1,4 +1,4 @@
-"""What lies in MLP0's outputs: residues by linear probe, periods by Fourier, features by sparse autoencoder.
+"""What lies in MLP0's outputs: residues by probe, periods by Fourier, features by autoencoder, places in a list.
 
 ::
 
@@ -6,8 +6,9 @@
     probe_modulus(x, numbers.index, 10, seed=0).accuracy     # on tokens held out, with interval and null
     fourier_spectrum(x, numbers.index, seed=0)               # share of the variance by period, with null
     saes = train_saes(x, seeds=range(100), width=64, sparsity=0.1)
+    fit_numeric_part(x, trios, ...)                          # the part of a vector that is a place in a list
 
-All three are blind to a rotation of the space: they look for directions, not for neurons. Tensors may lie on any
+All are blind to a rotation of the space: they look for directions, not for neurons. Tensors may lie on any
 device; what is found comes back on the CPU.
 """
 
@@ -113,6 +114,50 @@ def probe_modulus(
     )
 
 
+def train_probes(
+    x: Float[Tensor, "token d_model"],
+    labels: Int[Tensor, "probe token"],
+    n_labels: Sequence[int],
+    *,
+    seed: int,
+    n_epochs: int = 100,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+) -> Float[Tensor, "probe label d_model"]:
+    """Linear probes without a bias, each for labels of its own, by gradient descent (paper, section 3.3).
+
+    The paper's settings are the defaults. It names no optimiser and no loss; here they are Adam and cross-entropy. All
+    probes start from the same rows, see the same batches and take nothing from one another. `n_labels` says how many
+    rows of a probe are its own; the others are zero. Read with `read_by`.
+    """
+    x, generator = x.cpu().float(), torch.Generator().manual_seed(seed)
+    most, bound = max(n_labels), x.shape[1] ** -0.5
+    rows = torch.empty(most, x.shape[1]).uniform_(-bound, bound, generator=generator)  # as PyTorch starts a linear map
+    own = torch.arange(most) < torch.tensor(n_labels)[:, None]  # [probe, label]
+    weight = (rows * own[..., None]).requires_grad_()
+    closed = torch.where(own, 0.0, -torch.inf)[:, None]
+    optimizer = torch.optim.Adam([weight], lr=learning_rate, fused=True)
+    for _ in progress.bar(range(n_epochs), name="passes of probes"):
+        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            logits = x[batch] @ weight.mT + closed  # [probe, token, label]
+            losses = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), labels[:, batch].flatten(), reduction="none"
+            )
+            optimizer.zero_grad()
+            (losses.sum() / len(batch)).backward()  # summed over probes, so that each one's gradient is its own
+            optimizer.step()
+    return weight.detach()
+
+
+def read_by(
+    probes: Float[Tensor, "probe label d_model"], x: Float[Tensor, "token d_model"], n_labels: Sequence[int]
+) -> Int[Tensor, "probe token"]:
+    """The label that each probe reads from each token."""
+    logits = x.cpu().float() @ probes.mT
+    closed = torch.arange(probes.shape[1]) >= torch.tensor(n_labels)[:, None]
+    return logits.masked_fill(closed[:, None], -torch.inf).argmax(-1)
+
+
 PENALTIES = tuple(10.0**power for power in range(-5, 2))
 
 
@@ -209,19 +254,6 @@ def fourier_spectrum(
     )
 
 
-def wave_directions(
-    x: Float[Tensor, "token d_model"], index: Int[Tensor, " token"], periods: Sequence[float]
-) -> Float[Tensor, "direction d_model"]:
-    """Orthonormal directions in which x swings with these periods over `index`: two a period, one for 2.
-
-    The least-squares cosine and sine parts of x. Each token's own noise is in the fit, so what they hold
-    of x is to be judged on tokens that were not in it.
-    """
-    waves = np.concatenate([_wave(index.numpy(), period) for period in periods], axis=1)
-    swings = waves.T @ _unit_scale(x)
-    return torch.from_numpy(np.linalg.svd(swings, full_matrices=False)[2]).to(x.dtype)
-
-
 def residue_share(
     values: Float[Tensor, "token value"], index: Int[Tensor, " token"], modulus: int
 ) -> Float[Tensor, " value"]:
@@ -298,7 +330,8 @@ def train_saes(
 
     Each minimises `|x - x'|² + sparsity · Σ activations`, averaged over tokens, for tokens of mean squared
     length 1. With `top_k` and no sparsity it is a TopK autoencoder. All tokens are in every step, or
-    `batch_size` of them drawn by the seed. Nothing passes from one seed to another: a seed's result is
+    `batch_size` of them: each seed goes through the tokens in an order of its own, a new one each time, so that
+    `steps_of` says how many steps so many passes are. Nothing passes from one seed to another: a seed's result is
     the same alone and in company, up to rounding.
     """
     x = x.cpu()
@@ -311,11 +344,14 @@ def train_saes(
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
-
+    size, start = batch_size or len(centred), 0
     for _ in progress.bar(range(steps), name="steps of autoencoders"):
         batch = centred
         if batch_size is not None:
-            batch = centred[torch.stack([torch.randint(len(centred), (batch_size,), generator=g) for g in draws])]
+            if start == 0:
+                order = torch.stack([torch.randperm(len(centred), generator=g) for g in draws])  # [seed, token]
+            batch = centred[order[:, start : start + size]]
+            start = start + size if start + size < len(centred) else 0
         activations = _activations(batch, encoder, encoder_bias, decoder_bias, top_k)
         rebuilt = activations @ decoder + decoder_bias
         loss = (batch - rebuilt).square().sum(-1).mean(-1) + sparsity * activations.sum(-1).mean(-1)
@@ -351,6 +387,119 @@ def _activations(x: Tensor, encoder: Tensor, encoder_bias: Tensor, decoder_bias:
         return activations
     kept = activations.topk(top_k, dim=-1)
     return torch.zeros_like(activations).scatter(-1, kept.indices, kept.values)
+
+
+def steps_of(n_tokens: int, *, n_epochs: int, batch_size: int) -> int:
+    """How many steps of `train_saes` so many passes over the tokens are."""
+    return n_epochs * -(-n_tokens // batch_size)
+
+
+def most_important(
+    saes: SparseAutoencoders,
+    x: Float[Tensor, "token d_model"],
+    says: Float[Tensor, "d_model candidate"],
+    right: Int[Tensor, " token"],
+) -> Int[Tensor, "seed token"]:
+    """Of each token the feature whose ablation lowers the probability of the successor most (paper, section 3.2).
+
+    A feature is taken out of the autoencoder's reconstruction of the token; `says` are the logits that a head writes on
+    reading a vector, W_V W_O W_U, and `right` is the successor's place among the candidates.
+    """
+    codes = saes.encode(x)
+    says, best = says.cpu().float(), torch.zeros(codes.shape[:2], dtype=torch.long)
+    for run, activations in enumerate(codes):
+        used = activations.any(0).nonzero()[:, 0]
+        moves = saes.scale * saes.features[run, used] @ says  # [used feature, candidate]
+        constant = (saes.mean + saes.scale * saes.decoder_bias[run]) @ says
+        logits = activations[:, used] @ moves + constant
+        for token, (own, of_all) in enumerate(zip(activations[:, used], logits)):
+            on = own.nonzero()[:, 0]
+            if not len(on):
+                continue  # nothing to take out: feature 0 stands for none
+            without = of_all - own[on, None] * moves[on]  # [feature that is on, candidate]
+            # In logarithms, for where the head is sure the probabilities themselves are 0 or 1 to rounding.
+            best[run, token] = used[on[without.log_softmax(-1)[:, right[token]].argmin()]]
+    return best
+
+
+def max_cosine(one: Float[Tensor, "feature d_model"], other: Float[Tensor, "feature d_model"]) -> float:
+    """Mean over the features of one dictionary of the highest cosine with any of another's (paper, appendix B).
+
+    By it the paper chooses width and penalty: features that come back in a second run are no accident of the first.
+    """
+    normalize = torch.nn.functional.normalize
+    return (normalize(one, dim=-1) @ normalize(other, dim=-1).T).amax(1).mean().item()
+
+
+def fit_output_map(
+    x: Float[Tensor, "token d_model"],
+    unembed: Float[Tensor, "d_model candidate"],
+    own: Int[Tensor, " token"],
+    *,
+    seed: int,
+    n_epochs: int = 15,
+    batch_size: int = 128,
+    learning_rate: float = 1e-2,
+) -> Float[Tensor, "d_model d_model"]:
+    """π_O, a map from what MLP0 writes to where the token is unembedded, by cross-entropy (paper, section 3.1).
+
+    `own` is each token's place among the candidates: `x @ π_O @ unembed` is to be highest there. Scale x to a mean
+    squared length of 1 first; optimiser and rate are ours, for the paper names none.
+    """
+    generator, n = torch.Generator().manual_seed(seed), x.shape[1]
+    output_map = torch.eye(n).requires_grad_()
+    optimizer = torch.optim.Adam([output_map], lr=learning_rate, fused=True)
+    for _ in progress.bar(range(n_epochs), name="passes of the output map"):
+        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
+            loss = torch.nn.functional.cross_entropy(x[batch] @ output_map @ unembed, own[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return output_map.detach()
+
+
+def fit_numeric_part(
+    x: Float[Tensor, "token d_model"],
+    trios: Int[Tensor, "trio 3"],
+    *,
+    decodes: Float[Tensor, "d_model candidate"],
+    own: Int[Tensor, " token"],
+    says: Float[Tensor, "d_model candidate"],
+    seed: int,
+    n_epochs: int = 10,
+    batch_size: int = 64,
+    learning_rate: float = 3e-3,
+) -> Float[Tensor, "d_model d_model"]:
+    """π_N, the map that picks a token's place in its list; what it leaves, 1 - π_N, is the list (paper, section 3.1).
+
+    A trio (i, j, t) is a token, a token of another list, and the one of that list that stands where i stands in its
+    own. `x_i π_N + x_j (1 - π_N)` is to be x_t, by the paper's three losses: squared distance; cross-entropy of its
+    decoding by `decodes`, π_O W_U, against t; and cross-entropy between what the head `says` of it and of x_t.
+    """
+    generator, n = torch.Generator().manual_seed(seed), x.shape[1]
+    numeric = (torch.eye(n) / 2).requires_grad_()
+    optimizer = torch.optim.Adam([numeric], lr=learning_rate, fused=True)
+    cross_entropy = torch.nn.functional.cross_entropy
+    for _ in progress.bar(range(n_epochs), name="passes of the numeric part"):
+        for batch in torch.randperm(len(trios), generator=generator).split(batch_size):
+            i, j, t = trios[batch].T
+            mixed = recombined(x, numeric, i, j)
+            loss = (mixed - x[t]).square().sum(1).mean() + cross_entropy(mixed @ decodes, own[t])
+            loss = loss + cross_entropy(mixed @ says, (x[t] @ says).softmax(-1))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return numeric.detach()
+
+
+def recombined(
+    x: Float[Tensor, "token d_model"],
+    numeric: Float[Tensor, "d_model d_model"],
+    i: Int[Tensor, " trio"],
+    j: Int[Tensor, " trio"],
+) -> Float[Tensor, "trio d_model"]:
+    """The place of i in the list of j: `x_i π_N + x_j (1 - π_N)`."""
+    return (x[i] - x[j]) @ numeric + x[j]
 
 
 def modal_features(

@@ -1,0 +1,357 @@
+"""Chapter 3's study: every verdict from made-up findings, drawings without faults, and its protocols on plants of known make-up."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from successor_heads import anatomy, features, figures, models, ordinals, reported
+from successor_heads.planted.plant import Plan, plant
+from successor_heads.planted.shapes import Shape
+from successor_heads.planted.words import word_tokenizer
+from successor_heads.studies import mod10_features as study
+from successor_heads.studies.mod10_features import (
+    TESTS,
+    WHOLE,
+    Autoencoders,
+    Carried,
+    Found,
+    Needed,
+    Neurons,
+    Probes,
+    Reader,
+    Subspace,
+)
+
+LISTS = {"number_words": range(1, 20), "months": range(1, 13), "days": range(1, 8)}
+
+
+def probes(*, right=30, tens=95, coprime=0.1, n_numbers=100) -> Probes:
+    """Of 38 words of lists never seen this many are read rightly; of 100 numbers of unseen tens so many."""
+    words = pd.DataFrame(
+        [(task, f" w{i}", i) for task, members in LISTS.items() for i in members], columns=["list", "word", "index"]
+    )
+    words["read"] = [index % 10 if place < right else (index + 5) % 10 for place, index in enumerate(words["index"])]
+    moduli = pd.DataFrame({"modulus": study.MODULI})
+    moduli["validation"] = [1.0 if m == 10 else coprime if m == 7 else 0.1 for m in study.MODULI]
+    moduli["unseen"] = [right / 38 if m == 10 else 0.1 for m in study.MODULI]
+    moduli["validation_by_ten"] = moduli["unseen_by_ten"] = 0.1
+    moduli["n_validation"] = n_numbers // 10
+    return Probes(
+        by_modulus=moduli, words=words, tens=(tens, 100, tens / 100 - 0.05, min(1.0, tens / 100 + 0.05)), beyond=(20, 200),
+        shuffled=np.full(5, 0.12), dealt=np.linspace(0.05, 0.15, 50), rows=torch.eye(10), n_numbers=n_numbers, last=200,
+    )  # fmt: skip  # what is made up, by field
+
+
+def saes(*, share=0.6, null=0.2) -> Autoencoders:
+    runs = np.linspace(-0.02, 0.02, 5)
+    noise = np.random.default_rng(0).random((100, 100))
+    return Autoencoders(
+        share=share + runs, null=null - runs, distinct=np.full(5, 9), cosine=0.7 + runs, cosine_null=0.1 + runs,
+        average=torch.eye(10), fires=noise, writes=noise - 0.5, explained=0.9, held_out=0.8, active=5.0, dead=0.3,
+        choices=pd.DataFrame({"width": [512, 128], "penalty": ["λ = 0.3", "λ = 0.1"], "max cosine": [0.7, 0.6], "modal share": [0.5, 0.4], "shuffled": [0.2, 0.2]}),
+    )  # fmt: skip
+
+
+def carried(n_on: int) -> Carried:
+    """The first `n_on` residues raise the next digit, the others their own."""
+    matrix = np.stack([np.eye(10)[(r + 1) % 10 if r < n_on else r] for r in range(10)])
+    return Carried(features=matrix, means=matrix)
+
+
+def subspace(*, own=0.9, shuffled=0.1) -> Subspace:
+    shares = pd.DataFrame(
+        {
+            "model": [0.95, own, own, own],
+            "shuffled": [0.8, *[shuffled] * 3],
+            "untrained": [0.7, 0, 0, 0],
+            "planted": 1.0,
+        },
+        index=pd.Index(TESTS),
+    )
+    roman = pd.DataFrame(
+        [("I", "days", "Monday", True), ("II", "days", "$x$", False), ("I", "months", "January", True)],
+        columns=["numeral", "list", "read", "right"],
+    )
+    informal = pd.DataFrame({"word": ["week", "pair"], "expected": [7, 2], "read": [7, 3]})
+    return Subspace(shares, shares * 0 + 200, pd.Series(dict.fromkeys(TESTS, 1.0)), 0.5, roman, informal)
+
+
+def neurons(*, of_ten=10, random=2, commonest=10) -> Neurons:
+    rest = 7 if commonest == 10 else commonest
+    periods = [10] * of_ten + [rest] * (16 - of_ten)
+    return Neurons(
+        list(range(16)),
+        periods,
+        np.full(100, random),
+        64,
+        np.random.default_rng(0).random((3, 100)),
+        np.random.default_rng(1).random((3, 10)),
+    )
+
+
+def needed(*, ten=0.2, others=0.8, intact=0.9) -> Needed:
+    rows = [
+        (change, which, value, value - 0.05, value + 0.05, value)
+        for change in ("removed", "kept alone", WHOLE)
+        for which, value in (("nothing", intact), ("of the ten", ten), ("at random", others))
+        if change == WHOLE or which != "nothing"
+    ]
+    return Needed(
+        pd.DataFrame(rows, columns=["change", "directions", "digit", "low", "high", "successor"]), (intact, intact), 199
+    )
+
+
+def made(**changed) -> Found:
+    grown = pd.DataFrame(
+        [("with decimals", 0, 0.6, 0.98), ("without decimals", 0, 0.06, 0.99)],
+        columns=["text", "seed", "probe", "macro"],
+    )
+    sources = pd.DataFrame(
+        [
+            (source, m, 0.9 if m == 10 else 0.14, 0.85, 0.95, 200)
+            for source in ("mlp0", "embedding", "unembedding", "random mlp")
+            for m in (7, 10)
+        ],
+        columns=["source", "modulus", "accuracy", "low", "high", "n"],
+    )
+    found = Found(
+        model="made/up", best=(1, 2), macro=0.9, tasks=["numbers", "days"], last=200, n_numbers=100, probes=probes(), sources=sources,
+        saes=saes(), carried=carried(10), subspace=subspace(), neurons=neurons(), needed=needed(), grown=grown, roman_score=(15, 19),
+    )  # fmt: skip
+    return replace(found, **changed)
+
+
+FEW = {"saes": None, "carried": None, "neurons": None, "needed": None, "sources": pd.DataFrame()}
+
+
+@pytest.mark.parametrize(
+    ("question", "key", "changed"),
+    [
+        ("tens", "shared", {"probes": probes(right=37)}),
+        ("tens", "in_part", {"probes": probes(right=20)}),
+        ("tens", "numbers_only", {"probes": probes(right=3)}),
+        ("tens", "not_shown", {"probes": probes(tens=12)}),
+        ("tens", "another", {"probes": probes(coprime=0.9)}),
+        ("tens", "too_few", {"probes": probes(n_numbers=10)} | FEW),
+        ("tens", "too_few", {"probes": None} | FEW),
+        ("probe", "read", {}),
+        ("lists", "not_asked", {"probes": None}),
+        ("saes", "not_asked", {"saes": None}),
+        ("saes", "found", {}),
+        ("saes", "hardly", {"saes": saes(share=0.3)}),
+        ("saes", "not_shown", {"saes": saes(share=0.2)}),
+        ("carried", "not_asked", {"carried": None}),
+        ("carried", "carried", {}),
+        ("carried", "in_part", {"carried": carried(5)}),
+        ("carried", "not_shown", {"carried": carried(1)}),
+        ("subspace", "shared", {}),
+        ("subspace", "in_part", {"subspace": subspace(own=0.5)}),
+        ("subspace", "not_shown", {"subspace": subspace(own=0.12)}),
+        ("neurons", "not_asked", {"neurons": None}),
+        ("neurons", "ten", {}),
+        ("neurons", "not_shown", {"neurons": neurons(of_ten=9, random=9)}),
+        ("neurons", "not_shown", {"neurons": neurons(of_ten=3, commonest=2)}),
+        ("needed", "not_asked", {"needed": None}),
+        ("needed", "no_digit", {"needed": needed(intact=0.1)}),
+        ("needed", "needed", {}),
+        ("needed", "not_needed", {"needed": needed(ten=0.8)}),
+    ],
+)
+def test_every_verdict_is_reached(question, key, changed):
+    said = study.ABOUT[question](made(**changed))
+    assert said.key == key and said.sentence.endswith(".") and "nan" not in said.sentence
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"probes": probes(n_numbers=10)} | FEW, {"probes": None} | FEW], ids=["numbers", "digits", "none"]
+)
+def test_drawings_fit_the_page_and_can_be_heard(changed):
+    figures.use_style()
+    found = made(**changed)
+    draws = [getattr(study, name) for name in dir(study) if name.startswith("draw_") and name != "draw_pipeline"]
+    shown = [draw(found) for draw in draws]
+    for drawing in [each for each in shown if isinstance(each, figures.Drawing)]:
+        panels = drawing.panels if isinstance(drawing.panels, list) else [drawing.panels]
+        assert [fault for fig in panels for fault in figures.faults(fig)] == [], drawing.caption
+        assert drawing.alt and drawing.caption.endswith(".") and drawing.caption.count(". ") == 0
+    for table in (each for each in shown if isinstance(each, figures.Table)):
+        assert table.caption.endswith(".") and "<table" in table._repr_html_()
+    plt.close("all")
+
+
+def test_the_record_says_what_the_drawings_say_and_leaves_out_what_was_not_asked():
+    whole, few = study.record(made()), study.record(made(probes=None, **FEW))
+    assert whole["findings"]["lists_unseen"]["value"] == 30 / 38 and whole["findings"]["sae_share"][
+        "value"
+    ] == pytest.approx(0.6)
+    assert (
+        whole["findings"]["removed_ten_digit"]["value"] == 0.2
+        and whole["findings"]["model_intact_digit"]["value"] == 0.9
+    )
+    assert (
+        "probe_ten" not in few["findings"]
+        and "sae_share" not in few["findings"]
+        and "subspace_tokens" in few["findings"]
+    )
+    assert dict(whole["tables"]["verdict"].itertuples(index=False))["tens"] == "in_part"
+
+
+def test_reported_cells_come_from_the_data_file():
+    table = study.draw_compared(made()).frame
+    probe = reported.read()["probe"]
+    assert table.loc[0, "as reported"].startswith(f"{probe['right']} of {probe['of']}")
+    assert table["as reported"].str.contains(r"\d|not reported").all()
+
+
+def test_numbers_and_unseen_lists_are_those_of_the_tokenizer():
+    tokenizer = word_tokenizer()
+    numbers, unseen = study.numbers(tokenizer, last=500), study.unseen_lists(tokenizer)
+    assert len(numbers) == 1002 and numbers["word"].tolist()[:2] == [" 0", " 1"] and numbers["index"].max() == 500
+    assert len(study.numbers(tokenizer, last=200)) == 402
+    assert not set(numbers["token"]) & set(unseen["token"]) and unseen["token"].is_unique
+    words = unseen.set_index("word")["index"]
+    assert (
+        words[" March"] == 3 and words[" seventh"] == 7 and unseen.query("list == 'number_words'")["index"].max() == 19
+    )
+
+
+def test_permuted_numbers_keep_the_first_hundred_apart():
+    shuffle = study.shuffled_numbers(200, seed=0)
+    assert sorted(shuffle.tolist()) == list(range(201)) and max(shuffle[:100]) == 99
+    assert (shuffle[:100] == torch.arange(100)).sum() < 10
+
+
+def test_trios_are_of_two_lists_and_one_place():
+    task, index = ["a"] * 3 + ["b"] * 2, [1, 2, 3, 1, 2]
+    trios = study.trios_of(task, index)
+    for i, j, t in trios.tolist():
+        assert task[i] != task[j] == task[t] and index[i] == index[t]
+    # Places 1 and 2 of either list go into the two tokens of b or the three of a; place 3 has none in b.
+    assert len(trios) == 2 * 2 + 2 * 3
+
+
+def test_period_is_the_modulus_that_explains_most_beyond_chance():
+    index = torch.arange(100)
+    noise = 0.3 * torch.randn(100, 1, generator=torch.Generator().manual_seed(0))
+    values = torch.cat([(index % m == 3).float()[:, None] + noise for m in (7, 10, 12)], 1)
+    assert study.period_of(values, index).tolist() == [7, 10, 12]
+
+
+def on_plant(modulus, *, seed=0):
+    """A plant whose numbers are a sum of their list, their ten or seven, and their residue; its reader and lists."""
+    planted = plant(Plan("gpt_neox", seed, Shape(2, 6, 384), modulus=modulus), word_tokenizer())
+    parts = anatomy.of(planted.module)
+    return (
+        planted,
+        Reader.of(parts, planted.place("successor"), torch.tensor([0]), seed=seed),
+        ordinals.resolve(planted.tokenizer),
+    )
+
+
+@pytest.fixture(scope="module", params=[10, 7])
+def subject(request):
+    return request.param, *on_plant(request.param)
+
+
+def known_of(planted, classes):
+    """The numbers and the words of unseen lists that have a make-up: those of one form, and no Roman numerals."""
+    made_up = {int(token) for resolved in classes.values() for token in resolved.token_ids}
+    numbers, unseen = study.numbers(planted.tokenizer, last=200), study.unseen_lists(planted.tokenizer)
+    return numbers[numbers["token"].isin(made_up)], unseen[
+        unseen["token"].isin(made_up) & (unseen["list"] != "roman_numerals")
+    ]
+
+
+def test_probe_reads_the_planted_modulus_on_numbers_and_on_lists_never_seen(subject):
+    modulus, planted, head, classes = subject
+    numbers, unseen = known_of(planted, classes)
+    found = study.probe(head, planted.tokenizer, numbers, unseen, last=200, seed=0)
+    right, asked, _, _ = found.tens
+    if modulus == 10:
+        assert found.at(10, "validation") >= 0.95 and found.right.mean() >= 0.95 and right / asked >= 0.95
+        assert found.neighbour[1] < 0.7 and found.shuffled.max() < 0.35
+    else:
+        assert found.at(7, "validation") >= 0.95 and found.at(7, "unseen") >= 0.95 and right / asked < 0.3
+        assert study.about_probe(made(probes=found)).key in ("another", "not_read")
+
+
+def test_autoencoders_find_the_planted_residues_and_no_ten_in_the_twin_of_seven(subject):
+    """Matched features, and the modal share through a head that reads residues alone and through the plant's own."""
+    modulus, planted, head, classes = subject
+    numbers = classes["numbers"]
+    x, index = head.x(numbers.token_ids), numbers.index[numbers.source]
+    trained = features.train_saes(x, seeds=range(3), width=48, sparsity=0.1, steps=400)
+    truth = planted.directions["residue"] - planted.directions["residue"].mean(0)
+    cosines = torch.stack([features.matched_cosines(found, truth)[0] for found in trained.features])
+    assert cosines.mean() >= 0.9
+    # It raises every number that ends in the next residue, and nothing else: index 1 is at place 0.
+    after = torch.nn.functional.one_hot((numbers.index - 1) % modulus, modulus).float()
+    alone = planted.directions["residue"].T @ after.T
+
+    def share(says, m):
+        best = features.most_important(trained, x[numbers.source], says, numbers.target)
+        return features.modal_features(best, index, m)[1].nanmean().item()
+
+    assert share(alone, modulus) >= 0.9
+    # The plant's own head reads tens as well, and on many numbers they matter as much.
+    own = head.w_ov @ head.parts.unembed(numbers.token_ids).detach()
+    permuted = index[torch.randperm(len(index), generator=torch.Generator().manual_seed(0))]
+    best = features.most_important(trained, x[numbers.source], own, numbers.target)
+    by_chance = features.modal_features(best, permuted, modulus)[1].nanmean().item()
+    assert share(own, modulus) > 1.5 * by_chance
+    if modulus == 7:
+        assert share(alone, 10) < 0.5
+
+
+def test_places_are_parted_on_a_plant_and_not_where_lists_are_shuffled(subject):
+    _, _, head, classes = subject
+    own, shuffled = (
+        study.fit_places(head, classes, seed=0, shuffled=mixed, most=1500).shares for mixed in (False, True)
+    )
+    assert own[TESTS[2]][0] >= 0.95 and own[TESTS[3]][0] >= 0.95
+    assert shuffled[TESTS[2]][0] < 0.1 and shuffled[TESTS[1]][0] < 0.1
+    assert shuffled[TESTS[0]][0] > 0.3  # pairs of known tokens are learned by heart
+
+
+def test_the_head_carries_planted_residues_and_needs_them():
+    planted, head, classes = on_plant(10)
+    numbers = classes["numbers"]
+    directions = planted.directions["residue"]
+    assert Carried.counts_on(study.carry(head, numbers, directions).features) == 10
+    found = study.need(head, planted.open(), numbers, seed=0)
+    assert found.intact[0] >= 0.95 and found.row("removed", "of the ten")["digit"] < 0.3
+    assert found.row("removed", "of the ten")["high"] < found.row("removed", "at random")["low"]
+    assert study.about_needed(made(needed=found)).key == "needed"
+
+
+def test_an_untrained_model_shows_none_of_it():
+    twin = models.untrained_twin(models.load("grown/pythia"), seed=3)
+    parts, tokenizer = anatomy.of(twin), twin.tokenizer
+    classes = ordinals.resolve(tokenizer)
+    numbers, unseen = study.numbers(tokenizer, last=200), study.unseen_lists(tokenizer)
+    head = Reader.of(parts, (1, 0), torch.tensor([0]), seed=0)
+    found = study.probe(head, tokenizer, numbers, unseen, last=200, seed=0)
+    assert (
+        study.about_probe(made(probes=found)).key == "not_read"
+        and study.about_lists(made(probes=found)).key == "not_shown"
+    )
+    assert Carried.counts_on(study.carry(head, classes["numbers"], torch.eye(parts.d_model)[:10]).means) <= 4
+    assert study.about_neurons(made(neurons=study.rank_neurons(head, classes["numbers"], seed=0))).key == "not_shown"
+
+
+def test_where_numbers_are_few_all_lists_are_sampled_around_their_own_means():
+    parts, classes = anatomy.of(models.load("grown/pythia")), ordinals.resolve(models.load("grown/pythia").tokenizer)
+    numbers = study.sample(parts, classes)
+    assert numbers.index.tolist() == list(range(1, 201)) and numbers.words[numbers.target[6]] == "8"
+    few = study.sample(parts, {task: resolved for task, resolved in classes.items() if task != "numbers"})
+    assert (
+        len(few.index) == sum(len(c.words) for task, c in classes.items() if task != "numbers")
+        and len(set(few.groups)) == 7
+    )
+    for group in set(few.groups):
+        assert few.x[few.groups == group].mean(0).abs().max() < 1e-4
+    assert (few.index[few.target] == few.index[few.source] % 26 + 1)[few.groups[few.source] == 6].all()
