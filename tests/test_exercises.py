@@ -18,15 +18,25 @@ import torch
 
 from successor_heads import anatomy, exercises, intervals, ordinals
 from successor_heads.direct_effects import TextEffects
-from successor_heads.exercises import Exercise, ch01, ch02, ch05, ch06
+from successor_heads.exercises import Exercise, ch01, ch02, ch03, ch05, ch06
 from successor_heads.growing import announced, corpus
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
 
 ROOT = Path(__file__).parent.parent
-CHAPTERS = ["01-find-heads", "02-ov-circuit", "05-natural-language", "06-growing"]
+CHAPTERS = ["01-find-heads", "02-ov-circuit", "03-mod-10-features", "05-natural-language", "06-growing"]
 MATRIX_OF = {"copies": 0, "counts": 1, "counts backwards": -1}
+
+
+NUMBERS = torch.arange(1, 201)
+DIGIT = torch.nn.functional.one_hot(NUMBERS % 10, 10).float()
+NOISE = torch.randn(200, 44, generator=torch.Generator().manual_seed(0))
+# Neurons of five, of ten, of nothing but loud, and of nothing.
+NEURONS = torch.stack(
+    [(NUMBERS % 5 == 2) + 0.1 * NOISE[:, 3], (NUMBERS % 10 == 3) + 0.01 * NOISE[:, 0], 9 * NOISE[:, 1], NOISE[:, 2]], 1
+)
+ONE_TEN = torch.cat([DIGIT, 0.1 * NOISE], 1)  # the last digit in ten of the dimensions, once
 
 
 @dataclass(frozen=True)
@@ -159,6 +169,46 @@ def cases(planted) -> dict[str, Case]:
                     (torch.eye(7).roll(1, dims=1), "It counts, but its rank is above 2"),
                     # Flat rows have no highest cell, and a tie is no success.
                     (torch.ones(7, 7), "You gave"),
+                ],
+            ),
+            "ex-multiples": Case(
+                ch03.multiples(),
+                right=[1 / 6, np.gcd(10, 12) / 12],
+                wrong=[
+                    (1 / 12, "That is somebody who knows nothing"),
+                    (1 / 2, "They know one bit"),
+                    (10 / 12, "Knowing one of ten things"),
+                    (0.4, "You gave 0.4"),
+                ],
+            ),
+            "ex-five": Case(
+                ch03.neuron_of_five(NEURONS, NUMBERS),
+                right=[0, torch.tensor(0)],
+                wrong=[
+                    (1, "That is the neuron of ten"),
+                    (2, "That is the neuron that varies most"),
+                    (4, "There is no neuron of that number"),
+                    (3, "You gave 3"),
+                ],
+            ),
+            "ex-rounds": Case(
+                ch03.rounds(ONE_TEN, NUMBERS, (NUMBERS // 10).numpy(), seed=0),
+                right=[1, torch.tensor(1)],
+                wrong=[
+                    (2, "One too many"),
+                    (0, "One too few"),
+                    (9, "Do you take the directions out of"),
+                    (-3, "You gave"),
+                ],
+            ),
+            "ex-sevens": Case(
+                ch03.sevens(),
+                right=[7],
+                wrong=[
+                    (10, "There is no ten in this plant"),
+                    (2, "A small modulus has a high share by chance"),
+                    (14, "Look at moduli from 2 to 13"),
+                    (8, "You gave 8"),
                 ],
             ),
         }

@@ -1,37 +1,11 @@
-"""Plausible wrong answers to the exercises of chapters 3, 4 and 7: code that sets `answer`, and how the check's message begins.
+"""Plausible wrong answers to the exercises of chapters 4 and 7: code that sets `answer`, and how the check's message begins.
 
 The checks of these chapters still stand in their notebooks, so the code runs there and may use what the notebook
-holds, the check's cell included. Those of chapters 1, 2, 5 and 6 are functions of `successor_heads.exercises`, which
+holds, the check's cell included. Those of chapters 1, 2, 3, 5 and 6 are functions of `successor_heads.exercises`, which
 test_exercises.py calls with wrong answers of their own; the other chapters follow as they are rewritten.
 """
 
 WRONG = {
-    # Chapter 3
-    "ex-multiples": [
-        ("answer = 1 / 12", "That is somebody who knows nothing"),
-        ("answer = 1 / 2", "They know one bit"),
-        ("answer = 10 / 12", "Knowing one of ten things"),
-    ],
-    "ex-five": [
-        ("answer = int(overall[10].argmax())", "That is the neuron of ten"),
-        ("answer = int(neurons.var(0).argmax())", "That is the neuron that varies most"),
-        ("answer = neurons.shape[1]", "There is no neuron of that number"),
-    ],
-    "ex-noise": [
-        ("answer = circle_of_noise()[::-1]", "Right numbers, wrong order"),
-        ("answer = (circle_of_noise()[0], circle_of_noise()[0])", "The first is right"),
-        ("answer = (17.0, 0.01)", "A share is between 0 and 1"),
-    ],
-    "ex-rounds": [
-        ("answer = rounds_of_ten() + 1", "One too many"),
-        ("answer = rounds_of_ten() - 1", "One too few"),
-        ("answer = rounds_of_ten() + 2", "Do you take the directions out of what the *previous* round left?"),
-    ],
-    "ex-sevens": [
-        ("answer = 10", "There is no ten in this plant"),
-        ("answer = 2", "A small modulus has a high share by chance"),
-        ("answer = 14", "Look at moduli from 2 to 13"),
-    ],
     # Chapter 4
     "ex-crossing": [
         ("answer = -crossing(by_hand[0])", "The sign is wrong"),

@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 
 from bookkit.night import contribute
 from bookkit.site import results
-from successor_heads import ordinals
+from successor_heads import ordinals, reported
 from successor_heads.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -131,7 +131,7 @@ def test_the_page_has_a_row_for_each_model_and_says_what_is_missing(record, tmp_
     write(record, folder, "01-find-heads")
     probe = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 94}
     write(
-        record | {"chapter": "03-mod-10-features", "findings": {"classes_held_out": probe}},
+        record | {"chapter": "03-mod-10-features", "findings": {"lists_unseen": probe}},
         folder,
         "03-mod-10-features",
     )
@@ -171,8 +171,10 @@ def test_the_page_has_a_row_for_each_model_and_says_what_is_missing(record, tmp_
     row = waiting["meta-llama/Llama-2-7b-hf"].text
     assert "not yet measured" in row and "make contribute MODEL=meta-llama/Llama-2-7b-hf" in row
     assert f"there are 2, with macro from 0.54 to {macro}" in quoted["summary"]
+    words = reported.cell("probe", "{right} of {of}")
     assert (
-        f"{name}, 1." in quoted["paper"] and "| 94 of 102 | not known to us | 0.50 (0.40 to 0.60) |" in quoted["paper"]
+        f"{name}, 1." in quoted["paper"]
+        and f"| {words} | Pythia-1.4B, inferred | 0.50 (0.40 to 0.60) |" in quoted["paper"]
     )
 
 

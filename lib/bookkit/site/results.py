@@ -29,7 +29,8 @@ SHOWN_VERSIONS = ("successor-heads", "torch", "transformers")
 NOTHING = {"value": None, "low": None, "high": None, "n": None}
 PAPER_SIZES = (31e6, 12e9)  # of the models in the paper, from its abstract
 # Of single models; what was reported of all, or of no model by name, stands in the page's own table.
-REPORTED = {"EleutherAI/pythia-1.4b": "best head L12H0, its score eight times the runner-up's"}
+NAMED = "{head}, {times_the_runner_up} times the runner-up"
+REPORTED = {"EleutherAI/pythia-1.4b": reported.cell("named_head", NAMED)}
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Column:
 
 
 COLUMNS = (
-    Column("probe_numbers", "mod-10 probe, numbers", "share of unseen numbers whose last digit a linear {term}`probe` reads from the output of {term}`MLP0`; a guess is 0.10", "03-mod-10-features", "probe_ten", "probe_ten_null"),
-    Column("probe_words", "mod-10 probe, classes held out", "the same for the words of a class that the probe never saw, as in the paper; its control is the best of neighbouring moduli", "03-mod-10-features", "classes_held_out", "classes_held_out_neighbour"),
-    Column("spectrum_ten", "spectrum at ten", "share of the variance of the numbers' vectors at the periods 10, 5, 10/3, 5/2 and 2", "03-mod-10-features", "periods_of_ten"),
+    Column("probe_numbers", "mod-10 probe, numbers", "share of numbers whose last digit a linear {term}`probe` reads from the output of {term}`MLP0`, whole tens held out; a guess is 0.10", "03-mod-10-features", "probe_tens_held_out"),
+    Column("probe_words", "mod-10 probe, unseen lists", "the same probe, trained on numbers, on words of lists that it never saw, as in the paper; its control is the best of neighbouring moduli", "03-mod-10-features", "lists_unseen", "lists_unseen_neighbour"),
+    Column("place_and_list", "place and list parted", "share of tokens held out that a place from one list and another list make, by one linear map; its control are shuffled lists", "03-mod-10-features", "subspace_nearest", "subspace_nearest_shuffled"),
     Column("edits_head", "arithmetic, head", "share of edits of a token's vector after which the head names the wanted word, mean over the classes; its control is permuted directions", "04-vector-arithmetic", "exact_macro_class_means", "exact_macro_permuted"),
     Column("edits_model", "arithmetic, whole model", "the same edits inside the running model, of which its next token is judged", "04-vector-arithmetic", "model_exact", "model_exact_permuted"),
     Column("won", "in text: won", "share of all places in natural text at which taking this head away costs the right token most, of all heads", "05-natural-language", "natural_won"),
@@ -60,28 +61,67 @@ COLUMNS = (
     ),
 )  # fmt: skip
 # What the paper reports, of which model as far as we know, and the finding of ours that stands beside it.
-UNKNOWN = "not known to us"
+INFERRED = "Pythia-1.4B, inferred"  # the only head that the paper names, and the model of its section 4
 PAPER = (
     (
-        "Index and class recombined: the paper on pairs left out, we on tokens left out",
-        "1.00",
-        UNKNOWN,
+        "Place and list recombined, pairs held out",
+        reported.cell("subspace", "{output_decoding_heldout_pairs:.2f}"),
+        INFERRED,
         "03-mod-10-features",
-        "subspace_nearest",
+        "subspace_pairs",
     ),
     (
-        "Index mod 10 of words, probed with their class held out",
-        "94 of 102",
-        UNKNOWN,
+        "Words of lists never seen, index mod 10",
+        reported.cell("probe", "{right} of {of}"),
+        INFERRED,
         "03-mod-10-features",
-        "classes_held_out",
+        "lists_unseen",
     ),
-    ("Modal feature's share of its residue class", "0.585", UNKNOWN, "03-mod-10-features", "sae_share"),
-    ("Cosine of modal features and probe", "0.708", UNKNOWN, "03-mod-10-features", "sae_cosine_probe"),
-    ("Edits that succeed: numbers 20 to 29", "about 0.89", UNKNOWN, "04-vector-arithmetic", "exact_20_to_29"),
-    ("Edits that succeed: months", "about 0.53", UNKNOWN, "04-vector-arithmetic", "exact_months"),
-    ("Edits that succeed: days", "fail", UNKNOWN, "04-vector-arithmetic", "exact_days"),
-    ("Edits that succeed: letters", "fail", UNKNOWN, "04-vector-arithmetic", "exact_letters"),
+    (
+        "Modal feature's share of its residue class",
+        reported.cell("sae", "{modal_share}"),
+        INFERRED,
+        "03-mod-10-features",
+        "sae_share",
+    ),
+    (
+        "Cosine of modal features and probe",
+        reported.cell("sae", "{probe_cosine:.3f}"),
+        INFERRED,
+        "03-mod-10-features",
+        "sae_cosine_probe",
+    ),
+    (
+        "Roman numerals in the tokens of every list",
+        reported.cell("table_2", "all but {n_wrong} of {numerals} numerals"),
+        INFERRED,
+        "03-mod-10-features",
+        "subspace_roman",
+    ),
+    (
+        "Edits that succeed: numbers 20 to 29",
+        reported.cell("arithmetic", "{text_rates[20-29]}"),
+        INFERRED,
+        "04-vector-arithmetic",
+        "exact_20_to_29",
+    ),
+    (
+        "Edits that succeed: months",
+        reported.cell("arithmetic", "{text_rates[months]}"),
+        INFERRED,
+        "04-vector-arithmetic",
+        "exact_months",
+    ),
+    *(
+        (
+            f"Edits that succeed: {task}",
+            reported.cell("arithmetic", "none to speak of"),
+            INFERRED,
+            "04-vector-arithmetic",
+            f"exact_{task}",
+        )
+        for task in reported.read()["arithmetic"]["cannot_be_steered"]
+    ),
     *(
         (
             f"Winning cases that are {what}",
@@ -546,11 +586,11 @@ def paper_table(subject, chapters):
     name = Path(subject).name if Path(subject).is_absolute() else subject
     lines = [f"| | As the paper reports | Which model | Here, `{name}` | |", "|---|---|---|---|---|"]
     lines += [
-        f"| Best head, and its score against the runner-up's | L12H0, 8 times | Pythia-1.4B | {ratio} | {chapter_link('01-find-heads')} |"
+        f"| Best head, and its score against the runner-up's | {reported.cell('named_head', NAMED)} | Pythia-1.4B | {ratio} | {chapter_link('01-find-heads')} |"
     ]
     lines += [
-        f"| {what} | {reported} | {model} | {shown(chapters, chapter, finding)} | {chapter_link(chapter)} |"
-        for what, reported, model, chapter, finding in PAPER
+        f"| {what} | {as_reported} | {model} | {shown(chapters, chapter, finding)} | {chapter_link(chapter)} |"
+        for what, as_reported, model, chapter, finding in PAPER
     ]
     return "\n".join(lines)
 
