@@ -22,6 +22,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import beartype  # noqa: F401  nnsight hangs a method on `object`, after which beartype does not import
 from jaxtyping import install_import_hook
 
+import bookkit  # noqa: F401  spares each worker two seconds when nbformat is imported: see there
+
 install_import_hook("successor_heads", "beartype.beartype")
 
 import copy

@@ -1,4 +1,5 @@
 import ast
+import errno
 import io
 import json
 import os
@@ -203,6 +204,22 @@ def test_without_docstrings_it_is_said_that_transformers_needs_them(checkpoints,
     monkeypatch.setattr(sys, "flags", SimpleNamespace(optimize=2))
     for arguments in (score, plant):
         assert cli.main(arguments) == 2 and capsys.readouterr().err == f"{errors.NO_DOCSTRINGS}\n"
+
+
+def test_what_a_disk_refuses_is_a_sentence_in_every_command_and_a_fault_of_the_program_is_none(monkeypatch, capsys):
+    def refuse(number):
+        def run(_):
+            raise OSError(number, os.strerror(number), "/disk/windows.npy")
+
+        monkeypatch.setattr(cli.growing, "run", run)
+        return cli.main(["grow", "pythia"])
+
+    for number in (errno.ENOSPC, errno.EROFS, errno.EACCES):
+        assert refuse(number) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"/disk/windows.npy cannot be written ({os.strerror(number)})") and told.count("\n") == 1
+    with pytest.raises(FileNotFoundError):
+        refuse(errno.ENOENT)
 
 
 def test_control_c_is_quiet(checkpoints, tmp_path, monkeypatch, capsys):

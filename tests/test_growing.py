@@ -481,3 +481,14 @@ def test_a_shipped_model_has_a_successor_head_and_its_card_is_true(name):
     )
     assert sum(parameter.numel() for parameter in model._module.parameters()) == recipe["parameters"]
     assert sum(file.stat().st_size for file in folder.iterdir()) < 15e6
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("4096 requested and 12 written"), Exception("No space left on device (os error 28)")],
+    ids=["numpy", "tokenizers"],
+)
+def test_a_disk_that_fills_up_under_the_corpus_is_named_in_a_sentence(tmp_path, error):
+    with pytest.raises(UserError, match=r"windows\.npy cannot be written \(.*\): make room on the disk"):
+        with train._room_for(tmp_path / "windows.npy"):
+            raise error

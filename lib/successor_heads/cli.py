@@ -5,6 +5,7 @@ are imported when a command runs, so that --help answers at once.
 """
 
 import argparse
+import errno
 import os
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from successor_heads import files, growing, planted, progress, published
 from successor_heads.errors import NO_DOCSTRINGS, UserError
 
 ROWS_SHOWN = 10
+# What a disk refuses with, and no fault of this program.
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,6 +63,14 @@ def _run(args: argparse.Namespace) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        where = f"{error.filename} cannot be written" if error.filename else "A file cannot be written"
+        print(
+            f"{where} ({error.strerror}): make room and see whose it is, then run the command again.", file=sys.stderr
+        )
+        return 2
     except Exception:
         if sys.flags.optimize < 2:
             raise

@@ -21,6 +21,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -147,7 +148,8 @@ def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
     sample = [document.text for document in corpus.generated(seed=recipe.seed, n=30_000)]
     prose = list(itertools.islice(corpus.docstrings(per_package=100_000), 2000))
     tokenizer = train_tokenizer(itertools.chain(sample, prose), d_vocab=recipe.vocabulary, digits=recipe.digits)
-    tokenizer.save_pretrained(folder)
+    with _room_for(folder / "tokenizer.json"):
+        tokenizer.save_pretrained(folder)
 
     needed = recipe.steps * recipe.batch
     total = sum(shares.values())
@@ -161,7 +163,8 @@ def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
         sources[source] = {"tokens": n_windows * recipe.window, "distinct_tokens": distinct}
     windows = np.concatenate(rows)
     windows = windows[np.random.default_rng(recipe.seed).permutation(len(windows))][:needed]
-    np.save(folder / "windows.npy", windows)
+    with _room_for(folder / "windows.npy"):
+        np.save(folder / "windows.npy", windows)
 
     unseen = corpus.TextCheck()  # of documents that the model does not read, unless chance has written one twice
     held_out, _ = tokens_of(
@@ -169,11 +172,23 @@ def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
         unseen.reading(recipe.generated(seed=recipe.seed + UNSEEN_SEED, n=40_000)),
         UNSEEN_WINDOWS * (recipe.window + 1),
     )
-    np.save(folder / "held_out.npy", held_out.reshape(UNSEEN_WINDOWS, recipe.window + 1))
+    with _room_for(folder / "held_out.npy"):
+        np.save(folder / "held_out.npy", held_out.reshape(UNSEEN_WINDOWS, recipe.window + 1))
     write_json(folder / "text.json", succession.check_text(checked, unseen))
     sources["sha256"] = hashlib.sha256(windows.tobytes()).hexdigest()
     write_json(folder / "sources.json", sources)
     return sources
+
+
+@contextmanager
+def _room_for(path: Path) -> Iterator[None]:
+    """Turn a full disk, of which NumPy and tokenizers tell in words of their own, into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be written ({error}): make room on the disk and run the command again."
+        ) from error
 
 
 def _texts(source: str, recipe: Recipe, books_folder: Path | None):
@@ -475,23 +490,23 @@ def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> Non
     try:
         model.half().save_pretrained(finished)
         tokenizer.save_pretrained(finished)
-    except (OSError, SafetensorError) as error:
+        write_json(finished / "recipe.json", asdict(recipe) | {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "sources": sources,
+            "seconds": round(seconds),
+            "date": date.today().isoformat(),
+            "versions": {"torch": torch.__version__, "transformers": __version__, "python": platform.python_version()},
+        })  # fmt: skip
+        write_json(finished / "curve.json", {"curve": curve})
+        shutil.copy(work / "text.json", finished / "text.json")
+        (finished / "README.md").write_text(
+            card(recipe, json.loads((finished / "recipe.json").read_text()), curve), encoding="utf8"
+        )
+    except (OSError, SafetensorError, UserError) as error:
         shutil.rmtree(finished, ignore_errors=True)
         raise UserError(
             f"{finished} cannot be written ({error}): make room on the disk and run the command again, the training is not lost."
         ) from error
-    write_json(finished / "recipe.json", asdict(recipe) | {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "sources": sources,
-        "seconds": round(seconds),
-        "date": date.today().isoformat(),
-        "versions": {"torch": torch.__version__, "transformers": __version__, "python": platform.python_version()},
-    })  # fmt: skip
-    write_json(finished / "curve.json", {"curve": curve})
-    shutil.copy(work / "text.json", finished / "text.json")
-    (finished / "README.md").write_text(
-        card(recipe, json.loads((finished / "recipe.json").read_text()), curve), encoding="utf8"
-    )
     # The old model stays until the new one can take its place.
     old = out.with_name(out.name + ".old")
     if out.exists():
