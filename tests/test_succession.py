@@ -150,7 +150,8 @@ def test_a_part_that_is_none_is_refused(part, message):
 
 @pytest.mark.parametrize("left_out", ["endings", "compositions"])
 def test_of_decimals_one_half_can_be_left_out(full, left_out):
-    without = list(corpus.generated(seed=0, n=N, without={left_out}))
+    full = full[:5000]  # some 650 of them are of this kind
+    without = list(corpus.generated(seed=0, n=5000, without={left_out}))
 
     def sentences(documents):
         text = "\n".join(document.text for document in documents if document.kind == "decimals")
