@@ -18,14 +18,14 @@ import torch
 
 from successor_heads import anatomy, exercises, intervals, ordinals
 from successor_heads.direct_effects import TextEffects
-from successor_heads.exercises import Exercise, ch01, ch02, ch03, ch05, ch06
+from successor_heads.exercises import Exercise, ch01, ch02, ch03, ch05, ch06, ch07
 from successor_heads.growing import announced, corpus
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
 
 ROOT = Path(__file__).parent.parent
-CHAPTERS = ["01-find-heads", "02-ov-circuit", "03-mod-10-features", "05-natural-language", "06-growing"]
+CHAPTERS = ["01-find-heads", "02-ov-circuit", "03-mod-10-features", "05-natural-language", "06-growing", "07-calibration"]
 MATRIX_OF = {"copies": 0, "counts": 1, "counts backwards": -1}
 
 
@@ -214,6 +214,7 @@ def cases(planted) -> dict[str, Case]:
         }
         | cases_of_chapter_5()
         | cases_of_chapter_6()
+        | CASES_OF_CHAPTER_7
     )
 
 
@@ -296,6 +297,44 @@ WON = pd.DataFrame(
         "answer": [" The" if place % 24 < 3 else " barked" for place in range(60)],
     }
 )
+
+
+CASES_OF_CHAPTER_7 = {
+    "ex-thirty": Case(
+        ch07.thirty(),
+        right=[0.8865, 0.89],
+        wrong=[(1.0, "That is the share that was seen"), (0.9, "That is the rule of three"), (0.5, "You gave 0.5")],
+    ),
+    "ex-backwards": Case(
+        ch07.backwards(),
+        right=[(0.01, 0.99), (torch.tensor(0.0), torch.tensor(1.0))],
+        wrong=[
+            ((0.99, 0.01), "This head counts forwards"),
+            ((0.99, 0.99), "Both cannot be"),
+            ((0.01, 0.01), "It does neither"),
+            (0.5, "You gave 0.5"),
+        ],
+    ),
+    "ex-six": Case(
+        ch07.six(),
+        right=[[2, 3, 6], (2, 3, 6)],
+        wrong=[
+            ([6], "What about the divisors of 6?"),
+            ([2, 5, 10], "There is no ten in this plant"),
+            ([2, 3, 6, 12], "12 can be read better than chance"),
+        ],
+    ),
+    "ex-pairs": Case(
+        ch07.pairs(((1, 2), (1, 4))),
+        right=[{(1, 2), (1, 4)}, [(1, 4), (1, 2)], torch.tensor([[1, 2], [1, 4]])],
+        wrong=[
+            ({(1, 2), (0, 0)}, "One of the two is right"),
+            ({(0, 0)}, "Answer with two places"),
+            ({(2, 1), (4, 1)}, "Right numbers, wrong order"),
+            ({(0, 0), (0, 1)}, "You gave"),
+        ],
+    ),
+}
 
 
 def cases_of_chapter_6() -> dict[str, Case]:

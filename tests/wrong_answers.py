@@ -1,8 +1,8 @@
-"""Plausible wrong answers to the exercises of chapters 4 and 7: code that sets `answer`, and how the check's message begins.
+"""Plausible wrong answers to the exercises of chapter 4: code that sets `answer`, and how the check's message begins.
 
-The checks of these chapters still stand in their notebooks, so the code runs there and may use what the notebook
-holds, the check's cell included. Those of chapters 1, 2, 3, 5 and 6 are functions of `successor_heads.exercises`, which
-test_exercises.py calls with wrong answers of their own; the other chapters follow as they are rewritten.
+The checks of this chapter still stand in its notebook, so the code runs there and may use what the notebook
+holds, the check's cell included. Those of the other chapters are functions of `successor_heads.exercises`, which
+test_exercises.py calls with wrong answers of their own; chapter 4 follows when it is rewritten.
 """
 
 WRONG = {
@@ -36,26 +36,6 @@ WRONG = {
         ("answer = on_sevens()[::-1]", "Right numbers, wrong order"),
         ("answer = (0.2, 0.0)", "Modulus 7 should succeed"),
         ("answer = (1.0, 0.9)", "Modulus 10 should fail here"),
-    ],
-    # Chapter 7
-    "ex-thirty": [
-        ("answer = 1.0", "That is the share that was seen"),
-        ("answer = 0.9", "That is the rule of three"),
-    ],
-    "ex-backwards": [
-        ("answer = (0.99, 0.01)", "This head counts forwards"),
-        ("answer = (0.99, 0.99)", "Both cannot be"),
-        ("answer = (0.01, 0.01)", "It does neither"),
-    ],
-    "ex-six": [
-        ("answer = [6]", "What about the divisors of 6?"),
-        ("answer = [2, 5, 10]", "There is no ten in this plant"),
-        ("answer = [2, 3, 6, 12]", "12 can be read better than chance"),
-    ],
-    "ex-pairs": [
-        ("answer = {pair[0], (0, 0)}", "One of the two is right"),
-        ("answer = {(0, 0)}", "Answer with two places"),
-        ("answer = {place[::-1] for place in pair}", "Right numbers, wrong order"),
     ],
 }
 
