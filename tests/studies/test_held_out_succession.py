@@ -98,6 +98,16 @@ def test_every_verdict_is_reached(key, made):
         assert "Not settled: July to December (head)." in verdict.sentence
 
 
+def test_what_has_all_its_seeds_is_said_while_the_rest_waits():
+    made = runs(parts={"held": 0.0})
+    waiting = growing.verdict(growing.measure({name: run for name, run in made.items() if name != "full-seed4"}))
+    assert waiting.key == "waiting" and "seeds are missing of “everything”" in waiting.sentence
+    assert "Settled already, table: numbers 130 to 149 (head), numbers 130 to 149 (list), July" in waiting.sentence
+    assert "letters" not in waiting.sentence.partition("Settled already")[2]
+    early = growing.verdict(growing.measure(runs(seeds=range(3), parts={})))
+    assert "Settled" not in early.sentence
+
+
 def test_a_part_of_few_pairs_is_left_open_where_numbers_are_settled():
     """Half right in every seed: of 19 numbers that is in part, of five months it may be anything."""
     rows = growing.measure(runs(parts={"held": 0.5})).generalisation.set_index(["part", "by"])

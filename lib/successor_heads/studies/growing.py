@@ -674,7 +674,7 @@ def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
             "waiting",
             f"**Rule or table? Not all of what was announced has been run.** In {n} of {found.seeds_announced} seeds, of "
             f"successors that the text never gives in order at most {largest} is right so far; "
-            f"missing are seeds of {' and '.join(f'`{arm}`' for arm in lacking)}.{tens}",
+            f"seeds are missing of {' and '.join(f'“{ARM_NAMES[arm]}”' for arm in lacking)}.{_settled_so_far(rows)}{tens}",
         )
     settled = rows[~rows["verdict"].isin(["open", "not_learned"])]
     caveat = _listed(" Not settled", rows[rows["verdict"] == "open"])
@@ -693,6 +693,13 @@ def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
             "rule", f"**A rule:** of successors never shown in order, at least {least:.2f} are right.{caveat}{tens}"
         )
     return Verdict("mixed", f"**Neither a table nor a rule in every part:** at most {largest} is right.{caveat}{tens}")
+
+
+def _settled_so_far(rows: pd.DataFrame) -> str:
+    """Parts of which all seeds are there already, by what they came to."""
+    settled = rows[~rows["verdict"].isin(["waiting", "not_learned", "open"])]
+    by_verdict = [(VERDICTS[key], its) for key, its in settled.groupby("verdict")]
+    return "".join(_listed(f" Settled already, {said}", its) for said, its in by_verdict)
 
 
 def _named(row: pd.Series) -> str:
