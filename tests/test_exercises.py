@@ -25,7 +25,14 @@ from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
 
 ROOT = Path(__file__).parent.parent
-CHAPTERS = ["01-find-heads", "02-ov-circuit", "03-mod-10-features", "05-natural-language", "06-growing", "07-calibration"]
+CHAPTERS = [
+    "01-find-heads",
+    "02-ov-circuit",
+    "03-mod-10-features",
+    "05-natural-language",
+    "06-growing",
+    "07-calibration",
+]
 MATRIX_OF = {"copies": 0, "counts": 1, "counts backwards": -1}
 
 
