@@ -75,7 +75,7 @@ def folder(grown, classes, drawing, tmp_path_factory):
             # What the theme brings: ground and ink of the page.
             "<style>html { --pst-color-background: #fff } body { margin: 0 1rem; color: var(--pst-color-text-base); background: var(--pst-color-background) }</style>"
             f'<link rel="stylesheet" href="book.css"><link rel="stylesheet" href="live/live.css">{scripts}'
-            f'<body><main class="bd-article"><h1>Living</h1>{body}</main></body></html>',
+            f'<body><main class="bd-article"><h1>Living</h1><div class="cell_output">{body}</div></main></body></html>',
             encoding="utf8",
         )
     return place

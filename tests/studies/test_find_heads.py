@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from successor_heads import ablation, figures, models, ndif, ordinals, prompts, reported
+from successor_heads import ablation, anatomy, figures, models, ndif, ordinals, ov_circuit, prompts, reported
 from successor_heads.scores import HeadScores, PaperScores
 from successor_heads.studies import find_heads
 from successor_heads.studies.find_heads import Ablated, Controls, Found
@@ -102,6 +102,67 @@ def test_lists_that_stood_in_the_training_text_are_counted_where_it_is_known():
     assert find_heads.lists_seen("published/smollm2", classes) is None
     assert "45 stand word for word in its training text" in find_heads.verdict(replace(made(), seen=45)).sentence
     assert "training text" not in find_heads.verdict(made()).sentence
+
+
+def circuit(**changed) -> find_heads.Circuit:
+    """A circuit of three heads over a list of numbers."""
+    tokens, heads = [" 7", ",", " 8", ",", " 9", ","], [(1, 0), (1, 2), (2, 3)]
+    made_up = dict(tokens=tokens, last=4, answer="10", lead=9.0, heads=dict(zip(heads, (1.5, -0.4, 1.0))),
+                   attention=dict.fromkeys(heads, 0.95), mlps=6.0, mlps_without=0.5)  # fmt: skip  # as a table
+    return find_heads.Circuit(**(made_up | changed))
+
+
+def test_the_circuit_is_drawn_from_its_shares():
+    figures.use_style()
+    drawing = find_heads.draw_circuit(circuit())
+    assert figures.faults(drawing.panels) == []
+    assert (
+        "three heads add 2.1 of the 9.0 logits" in drawing.caption
+        and "or 0.5 with these heads ablated" in drawing.caption
+    )
+    assert "biases) adds +0.9." in drawing.details and "95% to 95%" in drawing.details
+    assert "L1H2 -0.4" in drawing.alt
+    long = circuit(
+        tokens=[" September", ",", " November", ","],
+        last=2,
+        answer="December",
+        heads={(12, 11): 3.0},
+        attention={(12, 11): 0.2},
+    )
+    assert figures.faults(find_heads.draw_circuit(long).panels) == []
+    assert "not drawn" in find_heads.draw_circuit(None).data
+    plt.close("all")
+
+
+def test_the_circuit_of_the_default_model_adds_up_and_needs_its_heads():
+    model = models.load("grown/pythia")
+    parts, classes = anatomy.of(model), ordinals.resolve(model.tokenizer)
+    found = replace(
+        made(), classes=classes, ablated=find_heads.ablate(model, parts, classes, (1, 0), seed=0, n_groups=2)
+    )
+    traced = find_heads.trace_circuit(model, parts, found)
+    resolved = classes["day_prefixes"]
+    logits = prompts.next_token_logits(model, ["".join(traced.tokens)])[0, resolved.token_ids]
+    right = resolved.words.index(traced.answer)
+    assert logits.argmax() == right
+    others = torch.cat([logits[:right], logits[right + 1 :]])
+    assert traced.lead == pytest.approx(float(logits[right] - others.mean()), abs=1e-3)
+    assert traced.tokens[traced.last].strip() == resolved.words[right - 1]
+    assert traced.mlps_without < traced.mlps - 1, "what the MLPs add depends on these heads"
+
+
+def test_a_reading_holds_what_the_head_writes():
+    figures.use_style()
+    model = models.load("grown/pythia")
+    parts, classes = anatomy.of(model), ordinals.resolve(model.tokenizer)
+    found = replace(made(), classes=classes)
+    shown = find_heads.draw_reading(found, parts, "days", "Wednesday")
+    expected = ov_circuit.head_matrix(parts, classes["days"].token_ids, layer=1, head=2)[2]
+    assert shown.table.frame["L1H2"].tolist() == pytest.approx(expected.tolist())
+    assert shown.options["head"] == [1, 2] and len(shown.still.panels) == len(shown.table.frame.columns) == 2
+    assert f"promotes “{classes['days'].words[int(expected.argmax())]}” most" in shown.still.caption
+    assert [fault for fig in shown.still.panels for fault in figures.faults(fig)] == []
+    plt.close("all")
 
 
 def test_the_record_has_what_the_drawings_say():

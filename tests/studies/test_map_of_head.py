@@ -161,6 +161,15 @@ def test_drawings_fit_the_page_and_can_be_heard(found):
         assert table.caption.endswith(".") and "<table" in table._repr_html_()
 
 
+def test_the_maps_of_short_lists_say_what_each_member_promotes(found):
+    shown = map_of_head.draw_maps(found, ["days", "no such list"])
+    days, table = found.of("days"), shown.table.frame
+    assert table["promoted most"].tolist() == [found.classes["days"].words[k] for k in days.argmax(1)]
+    assert (table["leads by"] >= 0).all() and len(shown.still.panels) == 1 and shown.options["list"] == "days"
+    assert shown.options["head"] == list(found.best)
+    plt.close("all")
+
+
 def test_what_cannot_be_drawn_is_said():
     found = made(sizes={"numbers": 4})
     bare = replace(found, looks=Looks(np.zeros((0, 0, 0)), (NAN, NAN), None, (NAN, NAN), (NAN, NAN), 0, NAN))

@@ -135,7 +135,7 @@ Object.assign(window.SuccessorHeads, (function () {
      `.show({rows, words, row, groups})`; a press on a cell calls `onchoose(row, column)`. */
   function matrix({ onchoose, label }) {
     const canvas = element("canvas", { role: "img" }), left = element("div", { class: "read" }), below = element("div", { class: "promoted" });
-    const frame = element("div", { class: "row" });
+    const frame = element("div", { class: "chosen-row" });
     const box = element("div", { class: "sh-live-matrix" }, element("span", { class: "axis-read" }, "read"), left, element("div", { class: "cells" }, canvas, frame), below, element("span", { class: "axis-promoted" }, "promoted"));
     let shown = null;
     const at = (event) => {

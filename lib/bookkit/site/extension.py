@@ -26,7 +26,8 @@ def choose_scripts(app, page, template, context, doctree):
         app.add_js_file("workbench.js", priority=100)
     if "sh-live" in context.get("body", ""):
         app.add_css_file("live/live.css")
-        for place, name in enumerate(("model", "parts", "play", "figures")):
+        kind = "play" if 'data-live="play"' in context["body"] else "figures"
+        for place, name in enumerate(("model", "parts", kind)):
             app.add_js_file(f"live/{name}.js", priority=100 + place, loading_method="defer")
     context["script_files"] = [
         script

@@ -20,12 +20,15 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from nnsight import TransformersModel
+from torch import Tensor
 
 from successor_heads import (
     ablation,
     anatomy,
+    direct_effects,
     figures,
     intervals,
     models,
@@ -40,12 +43,16 @@ from successor_heads.anatomy import Anatomy
 from successor_heads.errors import UserError
 from successor_heads.figures import PALETTE, Attention, Drawing, Table
 from successor_heads.growing import observe, succession
+from successor_heads.live import Living
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.scores import HeadScores, PaperScores
 from successor_heads.studies import Verdict
 
 CHAPTER = "01-find-heads"
 MOST_ABLATED = 5  # heads taken away together, at most
+MOST_WORDS = 14  # of a list that are drawn one by one
+IN_CIRCUIT = 3  # heads that the drawing of the circuit names
+AWAY = 1.7  # how far from the others it puts the last token
 Place = tuple[int, int]
 
 
@@ -348,6 +355,71 @@ def example(classes: Mapping[str, ResolvedClass]) -> tuple[str, str]:
     return task, classes[task].words[sources[(len(sources) - 1) // 3]]
 
 
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """Who makes the right answer to one list: each part's share of the lead, in logits, of the answer over its class.
+
+    `heads` are those whose ablation costs most over all lists: their attention from the last token to the last member, and
+    what they add directly. `mlps` add theirs behind the first of these heads, `mlps_without` in a run with these heads
+    ablated. The shares of heads, MLPs and all else sum to `lead`.
+    """
+
+    tokens: list[str]
+    last: int  # the position of the last member
+    answer: str
+    lead: float
+    heads: dict[Place, float]
+    attention: dict[Place, float]
+    mlps: float
+    mlps_without: float
+
+    @property
+    def rest(self) -> float:
+        """What everything else adds: other heads, the embedding, earlier MLPs, biases."""
+        return self.lead - self.mlps - sum(self.heads.values())
+
+
+def trace_circuit(model: TransformersModel, parts: Anatomy, found: Found) -> Circuit | None:
+    """The circuit on one list, short days where the tokenizer has them; None for a model on NDIF, which keeps no patterns."""
+    if model.remote is True:
+        return None
+    asked = {task: prompts.counting_lists(resolved) for task, resolved in found.classes.items()}
+    task = next(task for task in ("day_prefixes", "days", "months", *asked) if asked.get(task, ([], None))[0])
+    every = [text for lists, _ in asked.values() for text in lists]
+    mean = prompts.mean_head_outputs(model, every)
+    resolved, text, answer = found.classes[task], asked[task][0][0], int(asked[task][1][0])
+    heads = _ranked(found.ablated.fall)[:IN_CIRCUIT]
+    intact, ablated = (_leads(model, text, answer, resolved, heads=off, mean=mean) for off in ([], heads))
+    tokens, patterns = prompts.attention_patterns(model, text)
+    behind = [f"MLP{layer}" for layer in range(min(layer for layer, _ in heads), parts.n_layers)]
+    return Circuit(
+        tokens=tokens,
+        last=len(tokens) - 2,
+        answer=resolved.words[resolved.token_ids.tolist().index(answer)],
+        lead=sum(intact.values()),
+        heads={place: intact[name(place)] for place in heads},
+        attention={place: float(patterns[*place, -1, -2]) for place in heads},
+        mlps=sum(intact[mlp] for mlp in behind),
+        mlps_without=sum(ablated[mlp] for mlp in behind),
+    )
+
+
+def _leads(
+    model: TransformersModel,
+    text: str,
+    answer: int,
+    resolved: ResolvedClass,
+    *,
+    heads: Sequence[Place],
+    mean: Float[Tensor, "layer head d_head"],
+) -> dict[str, float]:
+    """What each part adds to the answer's logit, less the mean of what it adds to those of the other members."""
+    members = resolved.token_ids
+    shares = direct_effects.logit_parts(model, [text] * len(members), members, heads=heads, mean=mean)
+    own = members == answer
+    return {part: float(values[own].mean() - values[~own].mean()) for part, values in shares.items()}
+
+
 # --- what it comes to -------------------------------------------------------------------------------
 
 
@@ -459,36 +531,46 @@ def draw_map(found: Found) -> Drawing:
     )
 
 
-def draw_reading(found: Found, parts: Anatomy, task: str, word: str) -> Drawing:
-    """What the best head and the one of its layer that counts worst write over a list when they read a word."""
+def draw_reading(found: Found, parts: Anatomy, task: str, word: str) -> Living:
+    """What the best head and the one of its layer that counts worst write over a list when they read a word; on the page, every head."""
     resolved = found.classes[task]
     row = resolved.words.index(word)
     successor = resolved.words[int(resolved.target[resolved.source.tolist().index(row)])]
-    layer, _head = found.best
-    worst = (layer, int(found.scores.macro[layer].argmin()))
-    shown = slice(max(0, min(row - 6, len(resolved.words) - 14)), None) if len(resolved.words) > 14 else slice(None)
-    words = resolved.words[shown][:14]
-    figs, axes = figures.panels(2, height=0.24 * len(words) + 0.8)
-    said = []
-    for ax, place in zip(axes, (found.best, worst)):
-        matrix = parts.compute(ov_circuit.head_matrix, resolved.token_ids, layer=place[0], head=place[1]).cpu()
-        logits = matrix[row]
-        said.append(resolved.words[int(logits.argmax())])
-        colors = [PALETTE["orange"] if each == successor else PALETTE["blue"] for each in words]
-        ax.barh(range(len(words)), logits[shown][:14], color=colors)
-        ax.set(yticks=range(len(words)), yticklabels=words, xlabel="logit", title=f"{name(place)} reads “{word}”")
+    logits = _written(found, parts, resolved, row)
+    start = max(0, min(row - 6, len(resolved.words) - MOST_WORDS))
+    shown = logits.iloc[start : start + MOST_WORDS]
+    figs, axes = figures.panels(len(shown.columns), height=0.24 * len(shown) + 0.8)
+    colors = [PALETTE["orange"] if each == successor else PALETTE["blue"] for each in shown.index]
+    for ax, reader in zip(axes, shown):
+        ax.barh(range(len(shown)), shown[reader], color=colors)
+        ax.set(yticks=range(len(shown)), yticklabels=shown.index, xlabel="logit", title=f"{reader} reads “{word}”")
         ax.axvline(0, color=figures.INK, linewidth=0.8)
         ax.invert_yaxis()
-    return Drawing(
+    said = logits.idxmax()
+    best, worst = said.index[0], said.index[-1]
+    still = Drawing(
         figs,
-        alt=[
-            f"Bars: reading {word}, {name(place)} writes its highest logit for {best}."
-            for place, best in zip((found.best, worst), said)
-        ],
-        caption=f"Reading “{word}”, {found.name} promotes “{said[0]}” most and {name(worst)} “{said[1]}”; the successor is orange.",
+        alt=[f"Bars: reading {word}, {reader} writes its highest logit for {top}." for reader, top in said.items()],
+        caption=f"Reading “{word}”, {best} promotes “{said[best]}” most and {worst} “{said[worst]}”; the successor is orange.",
         details=f"Logits that each head writes over the list when it attends to “{word}” alone, by equation (1). "
-        f"{name(worst)} is the head of the same layer with the lowest macro."
-        + (" A part of the list is shown." if len(words) < len(resolved.words) else ""),
+        f"{worst} is the head of the same layer with the lowest macro."
+        + (" A part of the list is shown." if len(shown) < len(logits) else ""),
+    )
+    options = {"list": task, "word": word, "head": list(found.best), "macro": found.scores.macro.tolist()}
+    table = Table(shown, caption=f"Logits over the list on reading “{word}”.")
+    return Living("reading", still, model=found.model, table=table, options=options)
+
+
+def _written(found: Found, parts: Anatomy, resolved: ResolvedClass, row: int) -> pd.DataFrame:
+    """Logits over a list that the best head, and the one of its layer with the lowest macro, write on reading its member `row`."""
+    layer = found.best[0]
+    places = (found.best, (layer, int(found.scores.macro[layer].argmin())))
+    rows = {
+        name(place): parts.compute(ov_circuit.head_matrix, resolved.token_ids, layer=place[0], head=place[1])[row].cpu()
+        for place in places
+    }
+    return pd.DataFrame(
+        {reader: logits.numpy() for reader, logits in rows.items()}, index=pd.Index(resolved.words, name="word")
     )
 
 
@@ -567,6 +649,84 @@ def draw_attention(model: TransformersModel, found: Found, lists: Sequence[str])
         f"lists {found.name} gives {mean:.0%} to the last ordinal, number {rank} of {ablated.attention.size} heads; the median head "
         f"{np.median(ablated.attention):.0%}.",
     )
+
+
+def draw_circuit(circuit: Circuit | None) -> Drawing | Markdown:
+    """Positions, attention, MLP0, the heads that matter most, and what they add to the answer, over one list."""
+    if circuit is None:
+        return Markdown("NDIF keeps no attention patterns, so the circuit is not drawn here.")
+    heads = list(circuit.heads)
+    fig, ax = figures.panel(height=3.4, width=figures.WIDTH)
+    ends = np.cumsum([0.45 + 0.16 * len(token.strip()) for token in circuit.tokens])
+    centres = ends - np.diff(ends, prepend=0) / 2
+    centres[circuit.last + 1 :] += AWAY  # room for the arrows
+    levels = 1.0 + 0.85 * np.arange(len(heads))
+    read, asks, middle, top = centres[circuit.last], centres[-1], levels.mean(), levels[-1] + 0.95
+    answer = (asks + 3.0, middle + 0.45)
+    for position, (x, token) in enumerate(zip(centres, circuit.tokens)):
+        color = PALETTE["blue"] if position == circuit.last else figures.INK
+        ax.text(x, 0, token.strip(), ha="center", va="center", fontsize=12, color=color)
+    _box(ax, (read, middle), "MLP0", color=PALETTE["blue"])
+    ax.annotate("", (read, middle - 0.24), (read, 0.2), arrowprops=_arrow(PALETTE["blue"], 1.6))
+    ax.annotate("", (asks, levels[0] - 0.24), (asks, 0.2), arrowprops=_arrow(PALETTE["grey"], 1.2))
+    ax.annotate("", (asks, top - 0.24), (asks, levels[-1] + 0.24), arrowprops=_arrow(PALETTE["grey"], 1.2))
+    for place, y in zip(heads, levels):
+        share, below = circuit.attention[place], -1 if y < middle else 1
+        ax.annotate("", (asks - 0.5, y), (read + 0.45, middle), arrowprops=_arrow(PALETTE["blue"], 0.4 + 2.2 * share))
+        ax.text(
+            asks - 0.6, y + 0.2 * below, f"{share:.0%}", ha="right", va="center", fontsize=9.5, color=PALETTE["blue"]
+        )
+        _box(ax, (asks, y), name(place), color=PALETTE["orange"])
+        _adds(ax, (asks + 0.5, y), answer, circuit.heads[place])
+    _box(ax, (asks, top), "later MLPs", color=figures.INK)
+    _adds(ax, (asks + 0.8, top), answer, circuit.mlps)
+    ax.text(answer[0] + 0.1, answer[1], circuit.answer, ha="left", va="center", fontsize=14, color=PALETTE["orange"])
+    ax.text(answer[0] + 0.1, answer[1] - 0.42, f"leads by {circuit.lead:.1f}", ha="left", va="center", fontsize=10)
+    ax.set(xlim=(-0.1, answer[0] + 1.7), ylim=(-0.3, top + 0.35))
+    ax.axis("off")
+    text, direct = "".join(circuit.tokens).strip(), sum(circuit.heads.values())
+    looks = [circuit.attention[place] for place in heads]
+    member = circuit.tokens[circuit.last].strip()
+    return Drawing(
+        fig,
+        alt=f"The tokens of {text} An arrow leads from {member} by way of MLP0 to the heads {', '.join(map(name, heads))} at the last token; from these, and from "
+        f"the MLPs behind them, arrows lead to {circuit.answer}, with what each adds: "
+        + ", ".join(f"{name(place)} {share:+.1f}" for place, share in circuit.heads.items())
+        + f", later MLPs {circuit.mlps:+.1f}.",
+        caption=f"After “{text}” {_word(len(heads))} heads add {direct:.1f} of the {circuit.lead:.1f} logits by which “{circuit.answer}” leads, and later MLPs "
+        f"{circuit.mlps:.1f}, or {circuit.mlps_without:.1f} with these heads ablated.",
+        details=f"The heads are the {len(heads)} whose ablation costs most over all lists; shown is one list. Numbers are shares of the lead of “{circuit.answer}” over the mean of its list, each part put "
+        f"through the final norm with the run's own divisor; all else (other heads, embedding, earlier MLPs, biases) adds {circuit.rest:+.1f}. Blue: these heads give {min(looks):.0%} to {max(looks):.0%} of their attention to “{member}”.",
+    )
+
+
+def _box(ax: Axes, place: tuple[float, float], text: str, *, color: str) -> None:
+    box = {"boxstyle": "round,pad=0.35", "facecolor": "none", "edgecolor": color, "linewidth": 1.4}
+    ax.text(*place, text, ha="center", va="center", fontsize=10.5, color=color, bbox=box)
+
+
+def _adds(ax: Axes, start: tuple[float, float], end: tuple[float, float], share: float) -> None:
+    """An arrow to the answer, and on the side that it leaves free how much goes that way."""
+    ax.annotate("", end, start, arrowprops=_arrow(PALETTE["orange"], 0.5 + 0.5 * min(6.0, abs(share))))
+    ax.text(
+        start[0] + 0.15,
+        start[1] + (0.22 if end[1] < start[1] else -0.22),
+        f"{share:+.1f}",
+        ha="left",
+        va="center",
+        fontsize=9.5,
+        color=PALETTE["orange"],
+    )
+
+
+def _arrow(color: str, width: float) -> dict[str, Any]:
+    return {
+        "arrowstyle": "-|>,head_width=0.22,head_length=0.4",
+        "color": color,
+        "linewidth": width,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
 
 
 def draw_falls(found: Found) -> Drawing:

@@ -42,6 +42,7 @@ from successor_heads import (
 )
 from successor_heads.anatomy import Anatomy
 from successor_heads.figures import PALETTE, Drawing, Table
+from successor_heads.live import Living
 from successor_heads.maps import PATTERNS, Spectrum
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.planted import words
@@ -741,6 +742,25 @@ def draw_lists(found: Found, tasks: Sequence[str] | None = None) -> Drawing:
         f"its row; in that of {head_name(found.middle)}, a head of median score, {found.middle_lead:.1f}.",
         details="A row is the token read, a column the token promoted. Blue is promoted, orange held back; each picture's scale ends at the logits "
         "in its title, beyond which one cell in 200 lies. The mean of each row is taken out. The lead is a mean over pairs, then over all lists.",
+    )
+
+
+def draw_maps(found: Found, tasks: Sequence[str]) -> Living:
+    """The same within some lists; on the page, that of every head over every list under every convention."""
+    tasks = [task for task in tasks if task in found.classes] or list(found.classes)[:1]
+    rows = []
+    for task in tasks:
+        words, logits = found.classes[task].words, found.of(task)
+        highest = logits.topk(2, dim=1)
+        for word, (first, second), (value, next_value) in zip(words, highest.indices, highest.values):
+            rows.append((list_name(task), word, words[first], float(value - next_value), words[second]))
+    columns = ["list", "read", "promoted most", "leads by", "over"]
+    return Living(
+        "conventions",
+        draw_lists(found, tasks),
+        model=found.model,
+        table=Table(pd.DataFrame(rows, columns=columns), caption=f"What {found.name} promotes most, in logits."),
+        options={"list": tasks[0], "head": list(found.best)},
     )
 
 
