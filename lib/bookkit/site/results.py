@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from bookkit import places
+from bookkit.site import paper
 from successor_heads import figures, intervals, ordinals, records, reported
 from successor_heads.growing import observe
 
@@ -631,6 +632,7 @@ def write(site, folders, *, subject):
         "growth": growth_figure(benchmark),
     }.items():
         (parts / f"{name}.html").write_text(text, encoding="utf8")
+    paper.write(site, found)
     (site / "book/_static/results.csv").write_text(as_csv(lines), encoding="utf8")
     return {
         "summary": summary(lines),

@@ -38,6 +38,7 @@ from successor_heads import (
     ov_circuit,
     prompts,
     records,
+    reported,
     scores,
 )
 from successor_heads.anatomy import Anatomy
@@ -1106,12 +1107,13 @@ def draw_compared(found: Found) -> Table:
     across_low, across_high = found.across.null_range
     copier, copies = found.copier
     joint, (joint_low, joint_high) = float(found.joint.macro[found.best]), found.joint_interval
+    cell = reported.cell
     rows = [
-        ("what the head reads", "MLP0's output", f"macro {found.macro:.2f}; {found.without_mlp0:.2f} from the bare embedding"),
-        ("larger members", "preferred, in the head and not in the features", f"win {wins:.2f} ({low:.2f} to {high:.2f})"),
-        ("all ordinals compete", "three heads matter (Circuits Updates)", f"macro {joint:.2f} ({joint_low:.2f} to {joint_high:.2f})"),
-        ("across lists", "a shared part of MLP0's output", f"{found.across.mean:.2f} (chance {across_low:.2f} to {across_high:.2f})"),
-        ("a copying head beside it", "GPT-2 small: 10.3, beside 9.1", f"{head_name(copier)}, copying score {copies:.2f}; in {found.name} copying explains {means['copying']:.2f}"),
+        ("what the head reads", cell("lens", "MLP0's output; a lens behind it finds under {right_percent_below}% of successors"), f"macro {found.macro:.2f}; {found.without_mlp0:.2f} from the bare embedding"),
+        ("larger members", cell("figure_8", "the head {head}, the features {features}"), f"win {wins:.2f} ({low:.2f} to {high:.2f})"),
+        ("all ordinals compete", cell("later", "{heads_that_matter} heads matter"), f"macro {joint:.2f} ({joint_low:.2f} to {joint_high:.2f})"),
+        ("across lists", "a shared part of MLP0's output (section 3)", f"{found.across.mean:.2f} (chance {across_low:.2f} to {across_high:.2f})"),
+        ("a copying head beside it", cell("gpt2_small", "GPT-2 small: {copying_head}, beside {head}"), f"{head_name(copier)}, copying score {copies:.2f}; in {found.name} copying explains {means['copying']:.2f}"),
     ]  # fmt: skip  # one row a line
     return Table(
         pd.DataFrame(rows, columns=["", "as reported", found.model]),
