@@ -60,7 +60,7 @@ NEIGHBOURS = (7, 8, 9, 11, 12, 13)  # of ten
 LEAST_NUMBERS = 40  # to look for a ten among
 LAST_READ = 200  # the text of the book's own models has no larger number but in runs
 WIDTH, PENALTY, BATCH, EPOCHS = 512, 0.3, 64, 100  # of the paper's autoencoders
-MOST_CANDIDATES = 8192  # of the vocabulary, where it is larger
+MOST_CANDIDATES = 4096  # of the vocabulary, where it is larger
 N_SHUFFLES = 20
 WHOLE = "removed, whole model"
 # What some words have to do with a number. Written down before any was asked; the first two are the paper's.
