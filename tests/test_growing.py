@@ -403,6 +403,8 @@ def test_transfer_is_whole_where_classes_share_residues_and_chance_where_they_sh
     for modulus, low, high in ((10, 0.95, 1), (7, 0, 0.35)):
         planted = plant(Plan("gpt_neox", 3, Shape(2, 6, 384), modulus=modulus), tokens)
         table = observe.transfer(anatomy.of(planted.module), classes)
+        own = observe.transfer(anatomy.of(planted.module), classes, modulus=modulus)
+        assert np.average(own["accuracy"], weights=own["n"]) >= 0.95
         assert set(table["task"]) == set(ordinals.TASKS) - {"numbers"}
         assert low <= np.average(table["accuracy"], weights=table["n"]) <= high, modulus
         assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()

@@ -350,10 +350,9 @@ LIVE = [
 
 
 @pytest.mark.parametrize("made", [{}, runs(parts={}), runs(seeds=range(2), parts={"held": 0.1}), as_expected()], ids=["nothing", "two arms", "two seeds", "all"])  # fmt: skip
-@pytest.mark.parametrize("made_before", [{}, before(**TENS)], ids=["nothing before", "before"])
-def test_drawings_fit_the_page_and_say_what_is_missing(made, made_before):
+def test_drawings_fit_the_page_and_say_what_is_missing(made):
     figures.use_style()
-    found, earlier = growing.measure(made), growing.earlier(made_before)
+    found, earlier = growing.measure(made), growing.earlier(before(**TENS) if made else {})
     shown = [
         growing.draw_generalisation(found), growing.draw_outcomes(found), growing.draw_arms(found), growing.draw_arms(found, "list"),
         growing.draw_shapes(found), growing.draw_last_digit(found), growing.draw_along(found), growing.draw_dose(found, earlier),

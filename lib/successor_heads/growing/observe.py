@@ -102,17 +102,18 @@ def follows_its_predecessor(windows: Tensor, classes: dict[str, ResolvedClass]) 
     return marked
 
 
-def transfer(parts: anatomy.Anatomy, classes: dict[str, ResolvedClass]) -> pd.DataFrame:
+def transfer(parts: anatomy.Anatomy, classes: dict[str, ResolvedClass], *, modulus: int = 10) -> pd.DataFrame:
     """How well a probe for the index mod 10, fitted on the numbers alone, reads the other classes.
 
+    By another `modulus`, such as 7, it is the control: what is read where nothing in the text counts that way.
     One row a class: `task`, `accuracy`, its 95% interval `low` to `high`, and `n` tokens.
     """
     numbers, rows = classes["numbers"], []
     x = head_input(parts, numbers.token_ids)
     for task, other in classes.items():
         if task != "numbers" and len(other.words) > 1:
-            read = features.transferred_residues(x, numbers.index, head_input(parts, other.token_ids), modulus=10)
-            right, n = int((read == other.index % 10).sum()), len(other.words)
+            read = features.transferred_residues(x, numbers.index, head_input(parts, other.token_ids), modulus=modulus)
+            right, n = int((read == other.index % modulus).sum()), len(other.words)
             low, high = intervals.wilson(right, n)
             rows.append({"task": task, "accuracy": right / n, "low": low, "high": high, "n": n})
     return pd.DataFrame(rows)

@@ -1125,10 +1125,12 @@ def draw_residues(table: pd.DataFrame | None, name: str, runs: Runs) -> Drawing 
     ax.set(xlim=(0, 1.02), ylim=(len(sources) - 0.5, -0.5), xlabel="numbers whose residue is read")
     ax.legend(loc="lower right")
     ten = rows.loc[10]["accuracy"]
-    others = "; ".join(
-        f"{sources[source].replace(chr(10), ' ')} {np.mean([of.set_index(['source', 'modulus'])['accuracy'][source, 10] for of in recorded]):.2f}"
-        for source in sources
-    )
+    others = ""
+    if recorded:
+        means = pd.concat(recorded).groupby(["source", "modulus"])["accuracy"].mean()
+        others = "; ".join(
+            f"{label.replace(chr(10), ' ')} {means[source, 10]:.2f}" for source, label in sources.items()
+        )
     return Drawing(
         fig,
         alt=f"Bars: {name}, mod 10: " + "; ".join(f"{sources[source]} {ten[source]:.2f}" for source in sources).replace("\n", " "),
