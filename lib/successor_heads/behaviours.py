@@ -420,9 +420,9 @@ def case_rows(read: Sequence[tuple[str, bool, Sequence[Sequence[str]]]], cases: 
 
 
 def blind_cases() -> pd.DataFrame:
-    """Fifty winning cases with two labels each: "rules", and "hand", given by a reader who had not seen the rules'.
+    """A hundred winning cases with the label, "hand", of a reader who had not seen the rules'.
 
-    `attrs` says of which model they are and how they were drawn.
+    `attrs` says of which model they are, how they were drawn, and who read them.
     """
     stored = json.loads((EVIDENCE / "blind-cases.json").read_text(encoding="utf8"))
     table = pd.DataFrame(stored["cases"])

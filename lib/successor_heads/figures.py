@@ -450,16 +450,22 @@ def head_map(
     ax.tick_params(length=0, rotation=0)
 
 
-def cells(table: pd.DataFrame, *, ax: Axes, label: str, fmt: str = ".2f", signed: bool = False) -> None:
-    """Heat map of a table with the number in each cell: shares from 0 to 1, or signed numbers around zero; NaN stays empty."""
+def cells(
+    table: pd.DataFrame, *, ax: Axes, label: str, fmt: str = ".2f", signed: bool = False, highest: float = 1.0
+) -> None:
+    """Heat map of a table with the number in each cell; NaN stays empty.
+
+    Shares, coloured from 0 to `highest`, or signed numbers around zero. Without a `label` there is no colour scale.
+    """
     limit = float(np.nanmax(np.abs(table.to_numpy(dtype=float)))) or 1.0
-    scale = {"cmap": SIGNED, "vmin": -limit, "vmax": limit} if signed else {"cmap": SHARES, "vmin": 0, "vmax": 1}
+    scale = {"cmap": SIGNED, "vmin": -limit, "vmax": limit} if signed else {"cmap": SHARES, "vmin": 0, "vmax": highest}
     sns.heatmap(
         table,
         ax=ax,
         annot=True,
         fmt=fmt,
         annot_kws={"size": 9.5},
+        cbar=bool(label),
         cbar_kws={"label": label},
         linewidths=1.5,
         linecolor="none",
@@ -610,7 +616,7 @@ class Attention:
 # The look of a view where the book's style sheet is not: JupyterLab, Colab, slides. Shades are see-through, so that the
 # ink of the page stays legible on them, on light and dark pages alike.
 VIEW_STYLE = (
-    ".sh-heads{display:flex;flex-wrap:wrap;gap:.3rem}.sh-heads label{cursor:pointer}.sh-heads input{position:absolute;opacity:0}"
+    ".sh-heads{display:flex;flex-wrap:wrap;gap:.3rem}.sh-heads label{cursor:pointer;position:relative}.sh-heads input{position:absolute;opacity:0}"
     ".sh-heads span{display:inline-block;min-width:3rem;padding:.35rem .5rem;border:1px solid;border-radius:6px;text-align:center;font-size:.9rem}"
     ".sh-heads input:checked+span{outline:2px solid #d9772b;font-weight:700}.sh-heads input:focus-visible+span{outline:3px solid #3a86c8}"
     ".sh-words{margin:.7rem 0 .3rem;line-height:2;text-align:left;overflow-wrap:anywhere;white-space:pre-wrap}"

@@ -645,7 +645,8 @@ def draw_attention(model: TransformersModel, found: Found, lists: Sequence[str])
         names=[name((layer, other)) for other in range(patterns.shape[1])],
         alt=f"Attention of the heads of layer {layer} on{lists[0]} From the last comma {found.name} gives {last:.0%} to {tokens[-2].strip()}.",
         caption=f"From the last comma {found.name} gives {last:.0%} of its attention to “{tokens[-2].strip()}”, from which it should count on.",
-        details=f"Choose a head to enlarge it; a row is a token, and shows where the head looks from there. Over all {len(ablated.task)} "
+        chosen=head,
+        details=f"The first of {len(ablated.task)} lists, shaded by where the chosen head looks from its last comma. Over all "
         f"lists {found.name} gives {mean:.0%} to the last ordinal, number {rank} of {ablated.attention.size} heads; the median head "
         f"{np.median(ablated.attention):.0%}.",
     )

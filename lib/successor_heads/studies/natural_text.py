@@ -28,7 +28,6 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 from jaxtyping import Float, Int
-from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from nnsight import TransformersModel
 
@@ -744,11 +743,10 @@ def verdict(found: Found) -> Verdict:
     rest = f" {left:.0%} of its cases have no name. Not shown: that the model needs it there."
     if "successorship" in clear:
         if unrelated:
-            where = " on text that holds all three on purpose" if not any(of.natural for of in found.texts) else ""
             return Verdict(
                 "several",
-                f"**{found.name} counts in text{where}, and has other work as well:** {told}. Beyond chance, in some text or on "
-                f"prompts made for it, there is {_and([_noun(behaviour) for behaviour in unrelated])} too.{rest}",
+                f"**{found.name} counts in text, and has other work as well:** {told}. Beyond chance it also "
+                f"{_and([DOES[behaviour] for behaviour in unrelated])}, in some text or on prompts made for it.{rest}",
             )
         return Verdict(
             "counts", f"**{found.name} counts in text:** {told}. No other behaviour is clear of chance.{rest}"
@@ -769,13 +767,24 @@ def _told(found: Found, of: InText) -> str:
     """Succession among the winning cases of one text: the count, and the share where it is not tiny."""
     cases = of.cases_of("successorship")
     chance = of.chance["paper"]["successorship"]
-    share = f" ({_percent(cases)}; {chance:.0%} with answers shuffled)" if cases.n >= 10 else ""
+    share = (
+        f" ({100 * cases.low:.0f} to {100 * cases.high:.0f}%, with answers shuffled {chance:.0%})"
+        if cases.n >= 10
+        else ""
+    )
     return f"in {of.label} {cases.n} of its {cases.of:,} winning cases are succession{share}"
 
 
 def _percent(share: Share) -> str:
     """A share and its interval, as 20% (15 to 25); a dash where there is nothing to share."""
     return "–" if np.isnan(share.share) else f"{share.share:.0%} ({100 * share.low:.0f} to {100 * share.high:.0f})"
+
+
+DOES = {"acronym": "writes acronyms", "copying": "copies"}
+
+
+def _whole(share: Share) -> str:
+    return "–" if np.isnan(share.share) else f"{share.share:.0%}"
 
 
 def _noun(behaviour: str) -> str:
@@ -806,7 +815,7 @@ def draw_behaviours(found: Found) -> Drawing:
         ax.hlines(places, [s.low for s in shares], [s.high for s in shares], color=figures.INK, linewidth=1.3)
         chance = [of.chance["paper"][behaviour] for behaviour in NAMED]
         ax.plot(chance, places, "|", color=PALETTE["red"], markersize=13, markeredgewidth=2, label="shuffled")
-        ax.plot([paper[b] for b in NAMED], places, "D", color=PALETTE["orange"], markersize=6, label="the paper's head")
+        ax.plot([paper[b] for b in NAMED], places, "D", color=PALETTE["orange"], markersize=6, label="reported")
         ax.set(
             yticks=places,
             yticklabels=NAMED,
@@ -817,7 +826,7 @@ def draw_behaviours(found: Found) -> Drawing:
         )
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.tick_params(axis="y", length=0)
-    axes[-1].legend(loc="lower right")
+    axes[-1].legend(loc="lower right", handlelength=1.2, borderaxespad=0)
     first = "; ".join(f"{of.cases_of('successorship').n} of {len(of.cases):,} in {of.name}" for of in read)
     return Drawing(
         figs,
@@ -969,7 +978,7 @@ def draw_losses(found: Found) -> Drawing:
         ax.tick_params(axis="y", length=0)
     axes[-1].legend(loc="lower right")
     ways = [
-        f"{of.loss_share('successorship').share:.0%} by the direct path and {of.loss_share('successorship', 'indirect').share:.0%} "
+        f"{_whole(of.loss_share('successorship'))} by the direct path and {_whole(of.loss_share('successorship', 'indirect'))} "
         f"by the indirect one in {of.name}"
         for of in found.texts
     ]
@@ -986,7 +995,7 @@ def draw_losses(found: Found) -> Drawing:
             + "."
             for of in found.texts
         ],
-        caption=f"Succession has {_and(ways)} of all the loss that {found.name} reduces.",
+        caption=f"Of all the loss that {found.name} reduces, succession has {_and(ways)}.",
         details=f"Mean ablation. Lines: 95% bootstrap intervals, documents resampled. Orange: as reported. Over all prefixes, those "
         f"included where the loss falls, it rises without {found.name} on average by: {rises}.",
     )
@@ -1057,12 +1066,6 @@ def draw_together(found: Found) -> Drawing | Markdown:
     )
 
 
-def _drop_scale(ax: Axes) -> None:
-    """Take the colour scale off a heat map whose numbers stand in its cells."""
-    if ax.collections[0].colorbar is not None:
-        ax.collections[0].colorbar.remove()
-
-
 def draw_by_head(found: Found) -> Drawing:
     """What the heads of the layer and the busiest others do where they win."""
     figs, axes = figures.panels(len(found.texts), height=0.3 * max(len(of.by_head) for of in found.texts) + 1.5)
@@ -1070,14 +1073,10 @@ def draw_by_head(found: Found) -> Drawing:
     for ax, of in zip(axes, found.texts):
         shares = of.by_head[list(NAMED)].div(of.by_head.sum(axis=1).replace(0, np.nan), axis=0)
         short = {"successorship": "success.", "greater-than": "greater"}
-        figures.cells(shares.rename(columns=short), ax=ax, label="of the head's cases")
-        ax.collections[0].set_clim(
-            0, max(0.05, float(np.nanmax(shares.to_numpy())) if shares.notna().any(axis=None) else 1)
-        )
-        _drop_scale(ax)
+        highest = float(np.nanmax(shares.to_numpy())) if shares.notna().any(axis=None) else 1.0
+        figures.cells(shares.rename(columns=short), ax=ax, label="", highest=max(0.05, highest))
         ax.set_title(of.name)
-        plt_labels = ax.get_xticklabels()
-        ax.set_xticks(ax.get_xticks(), [label.get_text() for label in plt_labels], rotation=40, ha="right")
+        ax.set_xticks(ax.get_xticks(), [short.get(name, name) for name in NAMED], rotation=40, ha="right")
         best = of.by_head["successorship"].idxmax()
         told.append(
             f"{best} in {of.name} ({of.by_head.loc[best, 'successorship']} of its {of.by_head.loc[best].sum()} cases)"
@@ -1086,7 +1085,7 @@ def draw_by_head(found: Found) -> Drawing:
     return Drawing(
         figs,
         alt=alts,
-        caption=f"Most winning cases of succession has {_and(told)}.",
+        caption=f"The most winning cases of succession are those of {_and(told)}.",
         details="Shares of each head's own winning cases, by the paper's rules; the heads of the layer and those that win most.",
     )
 
@@ -1117,7 +1116,7 @@ def draw_cases(found: Found) -> Table:
     }
     for of in found.texts[:3]:
         counts = [of.cases_of(behaviour) for behaviour in BEHAVIOURS]
-        columns[of.name] = [f"{c.n} of {c.of:,}" + (f", {_percent(c)}" if c.of else "") for c in counts]
+        columns[of.name] = [f"{c.n:,} of {c.of:,}" + (f", {_percent(c)}" if c.of else "") for c in counts]
     table = pd.DataFrame(columns, index=list(BEHAVIOURS))
     won = int(lists.wins[found.place])
     right, of_paper = reported.wild()["numbered_lists"]
@@ -1162,8 +1161,11 @@ def draw_strict(found: Found) -> Table:
     columns = {}
     for of in found.texts[:2]:
         counts = [of.cases_of(behaviour, rules="strict") for behaviour in NAMED]
-        columns[of.name] = [f"{c.n} of {c.of:,}" + (f", {_percent(c)}" if c.of else "") for c in counts]
-        columns[f"{of.name}, shuffled"] = [f"{of.chance['strict'][behaviour]:.1%}" for behaviour in NAMED]
+        chance = [of.chance["strict"][behaviour] for behaviour in NAMED]
+        columns[f"{of.name}; shuffled"] = [
+            f"{c.n} of {c.of:,}, {_percent(c)}; {by_chance:.1%}" if c.of else "–"
+            for c, by_chance in zip(counts, chance)
+        ]
     both = {of.name: int((of.cases["paper"] == of.cases["strict"]).sum()) for of in found.texts}
     return Table(
         pd.DataFrame(columns, index=list(NAMED)).rename_axis("stricter rules"),
@@ -1233,6 +1235,11 @@ def draw_elsewhere(runs: Sequence[Mapping[str, Any]]) -> Table:
         caption="The same on text that people wrote, models that nobody made for this among them; succession and copying are of the winning cases.",
         details=f"Measured once and stored: {contexts}. Heads: "
         + "; ".join(f"{run['model']} {run['head']}, {why[run['why']]}" for run in runs)
+        + ". Numbered lists that we made and the model can do: "
+        + "; ".join(
+            f"{run['head']} of {run['model']} wins {run['lists']['won']} of {run['lists']['asked']}, {run['lists']['most']} {run['lists']['its']}"
+            for run in runs
+        )
         + ". Books: eleven of the public domain that no grown model has read; their text is not part of this project.",
     )
 
@@ -1245,14 +1252,13 @@ def draw_blind(blind: pd.DataFrame) -> Drawing:
     )  # fmt: skip  # a row a rule
     table = pd.crosstab(labelled["hand"], labelled["paper"]).reindex(index=BEHAVIOURS, columns=BEHAVIOURS, fill_value=0)
     fig, ax = figures.panel(height=2.9, width=figures.NARROW)
-    figures.cells(table / len(blind), ax=ax, label="")
-    _drop_scale(ax)
-    for text, count in zip(ax.texts, table.to_numpy().ravel()):
-        text.set_text(str(count))
-    ax.collections[0].set_clim(0, float((table / len(blind)).max().max()))
+    figures.cells(table, ax=ax, label="", fmt="d", highest=float(table.to_numpy().max()))
     ax.set_xticks(ax.get_xticks(), list(BEHAVIOURS), rotation=25, ha="right")
     ax.set(xlabel="the paper's rules", ylabel="the reader")
     n = len(blind)
+    same = "; ".join(
+        f"{behaviour} {table.loc[behaviour, behaviour]} of {table[behaviour].sum()}" for behaviour in NAMED
+    )
     told = {}
     for rules in RULES:
         agree = int((labelled[rules] == labelled["hand"]).sum())
@@ -1265,7 +1271,8 @@ def draw_blind(blind: pd.DataFrame) -> Drawing:
         alt=f"Table of {n} cases by the reader's label and the label of the paper's rules.",
         caption=f"A reader and the paper's rules agree on {told['paper']}, the reader and our stricter rules on {told['strict']}.",
         details=f"Cases of {blind.attrs['model']} {blind.attrs['head']}. {blind.attrs['drawn']} {blind.attrs['reader']} Intervals: 95% Wilson. "
-        "Kappa is Cohen's: 0 is what chance would give, 1 full agreement. Drawn by behaviour, so this is not the agreement on all cases.",
+        "Kappa is Cohen's: 0 is what chance would give, 1 full agreement. Drawn by behaviour, so this is not the agreement on all cases. "
+        f"Of what the paper's rules name the reader calls the same: {same}.",
     )
 
 
