@@ -59,7 +59,7 @@ def measure(
         raise UserError(
             f"The model reads {window} tokens at once and a context has {contexts.shape[1]}: choose shorter contexts."
         )
-    batch_size = batch_size or _batch_size(model, contexts)
+    batch_size = batch_size or contexts_at_once(model, contexts)
     of_model = _digest_of(model)
     generator = torch.Generator().manual_seed(seed)
     draws = torch.randint(N_DRAWN, (len(contexts), contexts.shape[1] - 1), generator=generator)
@@ -118,13 +118,17 @@ def loss_rises(
     found: dict[tuple[str, str], np.ndarray] = {}
     for kind, replacement in replacements.items():
         losses: PathLosses = direct_effects.losses_by_path(
-            model, reading.contexts, place, replacement=replacement, batch_size=_batch_size(model, reading.contexts)
+            model,
+            reading.contexts,
+            place,
+            replacement=replacement,
+            batch_size=contexts_at_once(model, reading.contexts),
         )
         found |= {(path, kind): (loss - reading.effects.loss).numpy() for path, loss in losses._asdict().items()}
     return found
 
 
-def _batch_size(model: TransformersModel, contexts: Tensor) -> int:
+def contexts_at_once(model: TransformersModel, contexts: Tensor) -> int:
     """As many contexts as have about 30 million logits, at most 16."""
     return max(1, min(16, 30_000_000 // (contexts.shape[1] * model._module.config.get_text_config().vocab_size)))
 

@@ -201,10 +201,11 @@ def losses_by_path(
             parts.output_projection(layer).input[..., columns] = instead
             without = final_norm.input.save()
             tracer.stop()
-        removed = (own - instead).float() @ parts.w_o(layer)[head]
+        removed = (own.float() - instead.float()) @ parts.w_o(layer)[head]
         if summed:
             removed = frozen_post_norm(parts, layer, summed[0])(removed)
-        streams = torch.stack([intact - removed, without + removed, without])[:, :, :-1].float()
+        intact, without = intact.float(), without.float()
+        streams = torch.stack([intact - removed, without + removed, without])[:, :, :-1]
         found.append(_losses(parts, streams, batch[:, 1:].expand(streams.shape[:-1])).cpu())
     return PathLosses(*torch.cat(found, 1))
 

@@ -679,6 +679,8 @@ def compare_kinds(
     model: TransformersModel, parts: Anatomy, reading: Reading, place: Place, *, seed: int, n_contexts: int = 4
 ) -> Kinds:
     """Direct effects and one backward pass beside total effects, on a few contexts; in a large model of some heads."""
+    # A backward pass keeps the logits of all positions, which a large vocabulary makes many; two contexts can be resampled.
+    n_contexts = max(2, min(n_contexts, behaviours.contexts_at_once(model, reading.contexts)))
     contexts, length = reading.contexts[:n_contexts], reading.contexts.shape[1]
     every = [(layer, head) for layer in range(parts.n_layers) for head in range(parts.n_heads)]
     n = prompts.affordable(model, len(every) * len(contexts), tokens=4 * length) // len(contexts)
