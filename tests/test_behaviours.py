@@ -333,7 +333,7 @@ def test_blind_cases_are_a_hundred_and_drawn_as_they_say():
 
 def test_stored_runs_add_up_and_hold_no_book():
     runs = {run["model"]: run for run in behaviours.stored_runs()}
-    assert {"grown/pythia"} <= set(runs)
+    assert {"grown/pythia", "published/smollm2", "published/gemma3-270m"} <= set(runs)
     for run in runs.values():
         assert [text["name"] for text in run["texts"]] == ["documentation", "books"]
         for text in run["texts"]:

@@ -50,7 +50,7 @@ def test_data_arrives_whole_whatever_stands_in_the_text(tmp_path):
     own, *others = json.loads(text.removeprefix("window.SH_CASES = ").rstrip(";\n"))["runs"]
     assert own == data
     # What comes with the library has the form of the chapter's, and is of other models.
-    assert {"grown/pythia"} <= {run["model"] for run in others}
+    assert {"published/smollm2", "published/gemma3-270m"} <= {run["model"] for run in others}
     for run in others:
         assert set(run) == set(own) and set(run["cases"][0]) == set(own["cases"][0])
         assert set(run["texts"][0]) == set(own["texts"][0])

@@ -1230,18 +1230,18 @@ def draw_elsewhere(runs: Sequence[Mapping[str, Any]]) -> Table:
         for run in runs
     )
     why = {"score": "highest successor score", "lists": "largest effect on lists that count"}
+    lists = ", ".join(
+        f"{run['head']} of {run['model']} wins {run['lists']['won']} of {run['lists']['asked']}" for run in runs
+    )
     return Table(
         pd.DataFrame(
             rows, columns=["head, text", "prefixes won", "succession", "copying", "ΔL %, succession / copying"]
         ),
-        caption="The same on text that people wrote, models that nobody made for this among them; succession and copying are of the winning cases.",
-        details=f"Measured once and stored: {contexts}. Heads: "
+        caption=f"Heads of several models in text that people wrote; of numbered lists that the model can do {lists}.",
+        details=f"Succession and copying are of the winning cases, ΔL is of the direct path under mean ablation. Measured once and stored: {contexts}. Heads: "
         + "; ".join(f"{run['model']} {run['head']}, {why[run['why']]}" for run in runs)
-        + ". Numbered lists that we made and the model can do: "
-        + "; ".join(
-            f"{run['head']} of {run['model']} wins {run['lists']['won']} of {run['lists']['asked']}, {run['lists']['most']} {run['lists']['its']}"
-            for run in runs
-        )
+        + ". Most numbered lists are won by "
+        + ", ".join(f"{run['lists']['most']} of {run['model']} ({run['lists']['its']})" for run in runs)
         + ". Books: eleven of the public domain that no grown model has read; their text is not part of this project.",
     )
 
