@@ -21,31 +21,6 @@ def with_mlp0(model, prompt, *, at, edit):
     return logits
 
 
-def pushed_by_hand(model, lists, pushes, layer, held):
-    """Logits of the plain module with the pushes added by a hook on the block, and heads replaced by another."""
-    parts = anatomy.of(model._module)
-
-    def push(_, args, kwargs):
-        stream = (args[0] if args else kwargs["hidden_states"]).clone()
-        stream[:, -pushes.shape[1] :] += pushes
-        return ((stream, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": stream})
-
-    handles = [parts.block(layer).register_forward_pre_hook(push, with_kwargs=True)]
-    for (of, head), value in held.items():
-
-        def hold(_, args, head=head, value=value):
-            edited = args[0].clone()
-            edited[:, -1, head * parts.d_head : (head + 1) * parts.d_head] = value
-            return (edited,)
-
-        handles.append(parts.output_projection(of).register_forward_pre_hook(hold))
-    with torch.no_grad():
-        logits = model._module(**prompts.encode(model, lists)).logits[:, -1]
-    for handle in handles:
-        handle.remove()
-    return logits
-
-
 def test_ablation_in_text_is_at_every_position_and_gradients_agree_where_it_is_small(model, contexts):
     parts, reference = anatomy.of(model), reference_of(model, contexts)
     heads = [(1, 1), (0, 2)]
@@ -200,45 +175,3 @@ def test_mlp0_is_made_of_what_its_neurons_write(any_model):
         torch.testing.assert_close(written, parts.mlp0(x), atol=1e-5, rtol=1e-4)
     if parts.is_parallel:  # there the MLP reads the bare embedding in a prompt, too
         torch.testing.assert_close(neurons, seen[0], atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("layer", [0, 1])
-def test_an_edit_inside_the_model_equals_the_forward_pass_with_the_edited_activation(model, layer):
-    parts = anatomy.of(model)
-    pushes = torch.randn(len(PROMPTS), 2, parts.d_model, generator=torch.Generator().manual_seed(0))
-    held = {(1, 1): torch.randn(len(PROMPTS), parts.d_head, generator=torch.Generator().manual_seed(1))}
-    clean = prompts.next_token_logits(model, PROMPTS)
-    for hold in ({}, held):
-        steered = ablation.steered(
-            model, PROMPTS, pushes, layer=layer, held=hold, token_ids=torch.arange(parts.d_vocab)
-        )
-        by_hand = pushed_by_hand(model, PROMPTS, pushes, layer, hold)
-        torch.testing.assert_close(steered.logits, by_hand, atol=1e-5, rtol=1e-5)
-        assert not torch.allclose(steered.logits, clean, atol=0.1)
-    torch.testing.assert_close(steered.heads[1, :, 1], held[1, 1])
-
-
-def test_pushes_of_nothing_and_heads_held_at_what_they_wrote_change_nothing(model):
-    parts = anatomy.of(model)
-    nothing = torch.zeros(len(PROMPTS), 1, parts.d_model)
-    clean = prompts.next_token_logits(model, PROMPTS)
-    some = torch.tensor([5, 3, parts.d_vocab - 1])
-    first = ablation.steered(model, PROMPTS, nothing, layer=1, token_ids=some)
-    torch.testing.assert_close(first.logits, clean[:, some], atol=1e-5, rtol=1e-5)
-    hold = {(0, 2): first.heads[0, :, 2]}
-    again = ablation.steered(model, PROMPTS, nothing, layer=1, held=hold, token_ids=some)
-    torch.testing.assert_close(again.logits, clean[:, some], atol=1e-5, rtol=1e-5)
-
-
-def test_prompts_that_are_begun_once_are_steered_as_if_from_their_start(any_model):
-    """In every family, with prompts of several lengths; a run leaves nothing behind for the next."""
-    parts, some = anatomy.of(any_model), torch.arange(20)
-    pushes = torch.randn(3, len(PROMPTS), 2, parts.d_model, generator=torch.Generator().manual_seed(0))
-    begun = ablation.begin(any_model, PROMPTS, n_left=2)
-    for push in (*pushes, pushes[0]):
-        from_there = ablation.steered(any_model, begun, push, layer=1, token_ids=some).logits
-        by_hand = pushed_by_hand(any_model, PROMPTS, push, 1, {})[:, some]
-        torch.testing.assert_close(from_there, by_hand, atol=2e-5, rtol=1e-4)
-    assert (from_there - pushed_by_hand(any_model, PROMPTS, pushes[1], 1, {})[:, some]).abs().max() > 1e-2
-    with pytest.raises(ValueError, match="2 positions were left to run, and 1 are pushed"):
-        ablation.steered(any_model, begun, pushes[0, :, 1:], layer=1, token_ids=some)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from successor_heads import anatomy, arithmetic, ordinals
+from successor_heads import anatomy, arithmetic, ordinals, ov_circuit
 from successor_heads.intervals import wilson
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
@@ -121,6 +121,54 @@ def test_what_else_an_outcome_tells(classes):
     assert not outcome.right_residue[ties].any() and not outcome.unmoved[ties].any()
     assert outcome.lead[edits.source == 199].isnan().all(), "200 has no successor here"
     assert edits.is_down[(edits.source == 24) & (edits.residue == 3)].all() and not edits.is_down[edit]
+
+
+@pytest.mark.parametrize("task", ["numbers", "months", "letters", "ordinal_words", "days"])
+def test_under_the_paper_s_length_true_directions_succeed_and_random_ones_do_not(planted, classes, task):
+    """k = λ (x · f), at λ = 1: a planted token's share of its direction is what was planted."""
+    parts, resolved, (layer, head) = anatomy.of(planted.module), classes[task], planted.place("successor")
+    true = torch.nn.functional.normalize(planted.directions["residue"], dim=-1)
+    x, edits = ov_circuit.head_input(parts, resolved.token_ids), arithmetic.all_edits(resolved)
+    share = arithmetic.own_share(x, true, edits)
+    length = planted.truth["direction_length"]
+    assert share.mean() == pytest.approx(length, rel=0.2) and share.std() > 0, "each token has its own"
+    moved = arithmetic.pushes(true, edits, scale=share)
+    asked = dict(layer=layer, head=head)
+    outcome = arithmetic.pushed_outcome(parts, resolved, edits, moved, **asked)
+    assert outcome.rate >= 0.95 and outcome.success[~edits.moves].all()
+    for seed in range(3):
+        random = arithmetic.as_long_as(
+            arithmetic.pushes(arithmetic.random_directions(true, seed=seed), edits, scale=1.0), moved
+        )
+        torch.testing.assert_close(random.norm(dim=1), moved.norm(dim=1), atol=1e-4, rtol=1e-4)
+        assert arithmetic.pushed_outcome(parts, resolved, edits, random, **asked).rate < 0.2
+
+
+def test_tens_that_are_counted_from_one(classes):
+    months = in_words(classes["months"], arithmetic.all_edits(classes["months"], first=1))
+    assert months["September", 0] == ("October", "November") and months["October", 3] == ("March", "April")
+    assert months["November", 2] == ("December", "January") and ("November", 5) not in months
+
+
+def test_some_of_the_edits(classes):
+    edits = arithmetic.all_edits(classes["days"])
+    up = edits[edits.is_up]
+    assert len(up.source) == 21 and up.is_up.all() and len(edits[edits.is_down].source) == 21
+    assert in_words(classes["days"], up).items() <= in_words(classes["days"], edits).items()
+
+
+def test_a_turn_moves_every_token_along_its_waves():
+    """On vectors that are waves and nothing else a turn by n steps is the token n further on."""
+    index, periods = torch.arange(40), (10.0, 5.0, 2.0)
+    angle = 2 * torch.pi * index[:, None] / torch.tensor(periods)
+    mix = torch.randn(6, 12, generator=torch.Generator().manual_seed(0))
+    x = torch.cat([angle.cos(), angle.sin()], 1) @ mix
+    parts = arithmetic.wave_parts(x, index, periods)
+    steps = torch.full((30,), 3)
+    turned = (x - x.mean(0))[:30] + arithmetic.turns((x - x.mean(0))[:30], steps, parts, periods)
+    torch.testing.assert_close(turned, (x - x.mean(0))[3:33], atol=1e-3, rtol=1e-3)
+    other = (x - x.mean(0))[:30] + arithmetic.turns((x - x.mean(0))[:30], steps + 1, parts, periods)
+    assert (other - turned).abs().max() > 0.1
 
 
 def test_random_directions_from_the_span_of_tokens_stay_in_it():

@@ -271,15 +271,11 @@ def test_what_scrolls_sideways_is_reached_with_the_keyboard(visits):
     assert not found(visits, "unreachable")
 
 
-# Chapters whose figures are still drawn in the notebook: each leaves this list when its study is written.
-UNFURNISHED = tuple(f"notebooks/0{number}-" for number in (4,))
-
-
 @pytest.mark.parametrize("fault", ["small", "overlapping", "cut", "stretched"])
 def test_letters_in_figures_are_large_enough_clear_of_each_other_and_of_the_typeface_they_were_laid_out_in(
     visits, fault
 ):
-    assert not [where for where in found(visits, fault) if not where.startswith(UNFURNISHED)]
+    assert not found(visits, fault)
 
 
 def test_a_fold_opens_with_the_keyboard_and_shows_on_paper_what_it_hides(chrome, visits):

@@ -7,7 +7,32 @@ from transformers import MistralConfig
 from by_hooks import PROMPTS, hooked_forward
 from conftest import GROUPED, random_module
 from successor_heads import ablation, anatomy, cached, models, ordinals, prompts
-from successor_heads.cached import Edit
+from successor_heads.cached import Edit, Push
+
+
+def pushed_by_hand(model, lists, pushes, layer, held):
+    """Logits of the plain module with the pushes added by a hook on the block, and heads replaced by another."""
+    parts = anatomy.of(model._module)
+
+    def push(_, args, kwargs):
+        stream = (args[0] if args else kwargs["hidden_states"]).clone()
+        stream[:, -pushes.shape[1] :] += pushes
+        return ((stream, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": stream})
+
+    handles = [parts.block(layer).register_forward_pre_hook(push, with_kwargs=True)]
+    for (of, head), value in held.items():
+
+        def hold(_, args, head=head, value=value):
+            edited = args[0].clone()
+            edited[:, -1, head * parts.d_head : (head + 1) * parts.d_head] = value
+            return (edited,)
+
+        handles.append(parts.output_projection(of).register_forward_pre_hook(hold))
+    with torch.no_grad():
+        logits = model._module(**prompts.encode(model, lists)).logits[:, -1]
+    for handle in handles:
+        handle.remove()
+    return logits
 
 
 def largest_difference(model, lists, variants, token_ids):
@@ -86,3 +111,37 @@ def test_attention_without_a_mask_is_refused(neox, checkpoints):
     model._module.set_attn_implementation("sdpa")
     with pytest.raises(ValueError, match="eager"):
         cached.run(model, ["one two"])
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_steered_run_equals_the_forward_pass_with_the_pushed_stream(any_model, layer):
+    """In every family, with prompts of several lengths, also where a head is held at something else."""
+    parts = anatomy.of(any_model)
+    value = torch.randn(len(PROMPTS), 2, parts.d_model, generator=torch.Generator().manual_seed(0))
+    held = torch.randn(len(PROMPTS), parts.d_head, generator=torch.Generator().manual_seed(1))
+    variants, every = [[], [Edit(1, 1, held)]], torch.arange(20)
+    steered = cached.logits_of_variants(any_model, PROMPTS, variants, every, push=Push(layer, value))
+    for found, hold in zip(steered, ({}, {(1, 1): held})):
+        by_hand = pushed_by_hand(any_model, PROMPTS, value, layer, hold)[:, every]
+        torch.testing.assert_close(found, by_hand, atol=1e-5, rtol=1e-4)
+        elsewhere = pushed_by_hand(any_model, PROMPTS, value.roll(1, 0), layer, hold)[:, every]
+        assert (found - elsewhere).abs().max() > 1e-2
+
+
+def test_pushes_of_nothing_and_heads_held_at_what_they_wrote_change_nothing(neox):
+    parts, some = anatomy.of(neox), torch.arange(9)
+    clean, own = prompts.next_token_logits(neox, PROMPTS)[:, some], prompts.head_outputs(neox, PROMPTS)
+    nothing = Push(1, torch.zeros(len(PROMPTS), 1, parts.d_model))
+    for found in cached.logits_of_variants(neox, PROMPTS, [[], [Edit(0, 2, own[0, 2])]], some, push=nothing):
+        torch.testing.assert_close(found, clean, atol=1e-5, rtol=1e-5)
+
+
+def test_behind_the_last_block_a_push_reaches_its_own_position_only(neox):
+    parts, some = anatomy.of(neox), torch.arange(9)
+    push = torch.randn(len(PROMPTS), 2, parts.d_model, generator=torch.Generator().manual_seed(0))
+    push[:, 1] = 0  # the last position is left alone
+    clean = prompts.next_token_logits(neox, PROMPTS)[:, some]
+    behind = cached.logits_of_variants(neox, PROMPTS, [[]], some, push=Push(parts.n_layers, push))[0]
+    torch.testing.assert_close(behind, clean, atol=1e-5, rtol=1e-5)
+    before = cached.logits_of_variants(neox, PROMPTS, [[]], some, push=Push(1, push))[0]
+    assert (before - clean).abs().max() > 1e-2

@@ -19,6 +19,7 @@ from successor_heads import (
     anatomy,
     arithmetic,
     behaviours,
+    cached,
     direct_effects,
     features,
     models,
@@ -28,6 +29,7 @@ from successor_heads import (
     scores,
     streaming,
 )
+from successor_heads.cached import Edit, Push
 from successor_heads.growing import train
 
 PROMPTS = ["Monday Tuesday", " one two three", " March"]
@@ -90,10 +92,8 @@ def from_prompts(model, classes):
     yield "no directions", ablation.without_mlp0_directions(model, PROMPTS, axes, mean=torch.ones(parts.d_model))
     means = prompts.mean_head_outputs(model, PROMPTS)
     yield "means", means
-    pushes, held = torch.ones(len(PROMPTS), 1, parts.d_model), {(1, 0): means[1, 0].expand(len(PROMPTS), -1)}
-    steered = ablation.steered(model, PROMPTS, pushes, layer=1, held=held, token_ids=days.token_ids)
-    for name, values in steered._asdict().items():
-        yield f"steered, {name}", values
+    push, held = Push(1, torch.ones(len(PROMPTS), 1, parts.d_model)), [Edit(1, 0, means[1, 0])]
+    yield "steered", cached.logits_of_variants(model, PROMPTS, [held], days.token_ids, push=push)
     for name, values in zip(("tokens", "inputs"), prompts.head_inputs(model, PROMPTS, layer=1)):
         yield name, values
     yield "total effects", ablation.mean_ablation_effects(model, PROMPTS, answers, **asked).difference_fall

@@ -1,4 +1,4 @@
-"""What a model answers when a part of it is ablated or steered: total effects.
+"""What a model answers when a part of it is ablated: total effects.
 
 ::
 
@@ -9,7 +9,7 @@ A head is edited at the *input* of the output projection, where it owns d_head e
 heads are mixed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
-from transformers import DynamicCache
 
 from successor_heads import anatomy
 from successor_heads.anatomy import Anatomy
@@ -243,81 +242,6 @@ def without_mlp0_directions(
         written.output = written.output - along @ directions
         logits = model.output.logits[:, -1].save()
     return logits.float().cpu()
-
-
-class Begun(NamedTuple):
-    """Prompts of which all but the last positions have been run, for runs that differ at the last positions only."""
-
-    rest: dict[str, Tensor]  # inputs of the last positions; the mask is that of all
-    keys_and_values: list[tuple[Tensor, Tensor]]  # of the earlier positions, by layer
-    n_left: int
-
-    def cache(self) -> DynamicCache:
-        """A cache of its own for each run, which adds to it."""
-        cache = DynamicCache()
-        for layer, (keys, values) in enumerate(self.keys_and_values):
-            cache.update(keys, values, layer)
-        return cache
-
-
-def begin(model: TransformersModel, prompts: Sequence[Prompt], *, n_left: int) -> Begun:
-    """Run the prompts up to their last `n_left` positions, once for all the runs that `steered` makes from there."""
-    inputs, cache = encode(model, prompts), DynamicCache()
-    rest = {name: ids if name == "attention_mask" else ids[:, -n_left:] for name, ids in inputs.items()}
-    if inputs["input_ids"].shape[1] > n_left:
-        start = {name: ids[:, :-n_left] for name, ids in inputs.items()}
-        with torch.no_grad():
-            model._module(**start, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return Begun(rest, [(layer.keys, layer.values) for layer in cache.layers], n_left)
-
-
-class Steered(NamedTuple):
-    """Next-token logits of a steered run, and what every head handed to its output projection at the last token."""
-
-    logits: Float[Tensor, "prompt token"]
-    heads: Float[Tensor, "layer prompt head d_head"]
-
-
-def steered(
-    model: TransformersModel,
-    prompts: Sequence[Prompt] | Begun,
-    pushes: Float[Tensor, "prompt position d_model"],
-    *,
-    layer: int,
-    token_ids: Int[Tensor, " token"],
-    held: Mapping[tuple[int, int], Float[Tensor, "prompt d_head"]] | None = None,
-) -> Steered:
-    """A run in which `pushes` are added to the residual stream before a layer, at the last positions.
-
-    The last push is that of the last token. `held` says what the heads (layer, head) named in it write at
-    the last token, whatever they read: what a head wrote in another run, or its mean. Only `token_ids` get logits.
-    Where the same prompts are steered several times, `begin` them once, with as many positions left as have pushes.
-    """
-    begun = prompts if isinstance(prompts, Begun) else begin(model, prompts, n_left=pushes.shape[1])
-    if begun.n_left != pushes.shape[1]:
-        raise ValueError(f"{begun.n_left} positions were left to run, and {pushes.shape[1]} are pushed")
-    parts, held = anatomy.of(model), held or {}
-    device, dtype = model._module.device, model._module.dtype
-    pushes = pushes.to(device, dtype)
-    final_norm = model.get(parts.final_norm_path)
-    with (
-        torch.no_grad(),
-        model.trace(begun.rest, past_key_values=begun.cache(), use_cache=True, logits_to_keep=1) as tracer,
-    ):
-        heads = nnsight.save([])
-        for place in range(parts.n_layers):
-            if place == layer:
-                stream = parts.block(place).input
-                stream[:, -pushes.shape[1] :] += pushes
-            written = parts.output_projection(place).input
-            for (of, head), value in held.items():
-                if of == place:
-                    written[:, -1, head_columns(parts, head)] = value.to(device, dtype)
-            heads.append(written[:, -1].clone())
-        final = final_norm.input[:, -1].save()
-        tracer.stop()  # the whole vocabulary is not asked for
-    heads = torch.stack(heads).unflatten(-1, (parts.n_heads, parts.d_head))
-    return Steered(parts.logits(final.float(), token_ids).cpu(), heads.float().cpu())
 
 
 def ablated_in_text(

@@ -2,13 +2,17 @@
 
 ::
 
-    outcome = edit_outcome(parts, numbers, directions, layer=1, head=6, scale=3.0)
+    edits = all_edits(ordinal_words)
+    k = own_share(x, directions, edits)                      # of each edit, as in the paper
+    moved = pushes(directions, edits, scale=2 * k)
+    outcome = pushed_outcome(parts, ordinal_words, edits, moved, layer=1, head=6)
     outcome.rate, outcome.interval
 
-On reading x('fifth') - k f5 + k f7 the head should answer as for 'seventh': 'eighth' (paper, section 4).
+On reading x('fifth') - k f5 + k f7 the head should answer as for 'seventh': 'eighth' (paper, section 3.4).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -51,6 +55,16 @@ class Edits:
     def is_down(self) -> Bool[Tensor, " edit"]:
         """Whether the target comes before the source."""
         return self.index[self.target] < self.index[self.source]
+
+    @property
+    def is_up(self) -> Bool[Tensor, " edit"]:
+        """Whether the target comes after the source."""
+        return self.index[self.target] > self.index[self.source]
+
+    def __getitem__(self, chosen: Bool[Tensor, " edit"] | Int[Tensor, " chosen"]) -> "Edits":
+        """Some of the edits."""
+        fields = ("source", "source_residue", "residue", "target", "answer", "original")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in fields})
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,25 +114,44 @@ class EditOutcome:
         return clustered_wilson(self.success[moves].numpy(), self.edits.source[moves].numpy())
 
 
-def all_edits(resolved: ResolvedClass, *, modulus: int = 10) -> Edits:
-    """Every member with every residue, where the target and its successor are in the class."""
+def all_edits(resolved: ResolvedClass, *, modulus: int = 10, first: int = 0) -> Edits:
+    """Every member with every residue, where the target and its successor are in the class.
+
+    A ten begins at index `first` and every tenth one after it: 0 for 20 to 29. With 1 a ten is what is counted
+    from one, and residue 0 stands for its last member, such as October (paper, Figure 7).
+    """
     place = {int(index): member for member, index in enumerate(resolved.index)}
     successor = dict(zip(resolved.source.tolist(), resolved.target.tolist()))
     rows = []
     for index, member in place.items():
         for residue in range(modulus):
-            target = place.get(index - index % modulus + residue)
+            target = place.get(index + (residue - first) % modulus - (index - first) % modulus)
             if target in successor:
                 rows.append((member, index % modulus, residue, target, successor[target], successor.get(member, NONE)))
     source, own, residue, target, answer, original = torch.tensor(rows, dtype=torch.long).reshape(-1, 6).T
     return Edits(modulus, source, own, residue, target, answer, original, index=resolved.index)
 
 
+def own_share(
+    x: Float[Tensor, "member d_model"], directions: Float[Tensor, "residue d_model"], edits: Edits
+) -> Float[Tensor, " edit"]:
+    """How much of its own residue's direction, a unit vector, each edit's source has: x · f (paper, section 3.4)."""
+    return (x[edits.source] * directions[edits.source_residue]).sum(-1)
+
+
 def pushes(
-    directions: Float[Tensor, "residue d_model"], edits: Edits, *, scale: float
+    directions: Float[Tensor, "residue d_model"], edits: Edits, *, scale: float | Float[Tensor, " edit"]
 ) -> Float[Tensor, "edit d_model"]:
-    """What each edit adds to its source's vector: scale · (f_residue - f_source's)."""
-    return scale * (directions[edits.residue] - directions[edits.source_residue])
+    """What each edit adds to its source's vector: scale · (f_residue - f_source's), one scale for all or one for each."""
+    scale = torch.as_tensor(scale, dtype=directions.dtype, device=directions.device)
+    return scale[..., None] * (directions[edits.residue] - directions[edits.source_residue])
+
+
+def as_long_as(
+    pushed: Float[Tensor, "edit d_model"], like: Float[Tensor, "edit d_model"]
+) -> Float[Tensor, "edit d_model"]:
+    """Pushes of the same directions, each as long as the one in `like`: controls are to be no weaker and no stronger."""
+    return torch.nn.functional.normalize(pushed, dim=-1) * like.norm(dim=-1, keepdim=True)
 
 
 def pushed_outcome(
@@ -169,3 +202,32 @@ def random_directions(
     else:
         rows = torch.randn(len(like), len(span), generator=generator) @ (span - span.mean(0)).cpu()
     return rows * (like.norm(dim=1) / rows.norm(dim=1))[:, None]
+
+
+def wave_parts(
+    x: Float[Tensor, "token d_model"], index: Int[Tensor, " token"], periods: Sequence[float]
+) -> Float[Tensor, "period wave d_model"]:
+    """Least-squares cosine and sine parts of x around its mean, of waves of these periods over the index."""
+    angle = 2 * torch.pi * index[:, None] / torch.tensor(periods)
+    waves = torch.stack([angle.cos(), angle.sin()], 2).flatten(1)
+    waves = waves - waves.mean(0)
+    # Of period 2 there is no sine over whole numbers, only rounding.
+    found = torch.linalg.pinv(waves, rtol=1e-4) @ (x - x.mean(0))
+    return found.unflatten(0, (-1, 2))
+
+
+def turns(
+    x: Float[Tensor, "edit d_model"],
+    steps: Int[Tensor, " edit"],
+    parts: Float[Tensor, "period wave d_model"],
+    periods: Sequence[float],
+) -> Float[Tensor, "edit d_model"]:
+    """What turning each wave by `steps` adds to vectors around their list's mean: 2π · steps / period on each circle.
+
+    A turn moves what the token itself has on the circle, where a pair of directions moves what tokens have on average.
+    """
+    flat = parts.flatten(0, 1)
+    place = torch.view_as_complex((x @ torch.linalg.pinv(flat, rtol=1e-4)).unflatten(1, (-1, 2)).contiguous())
+    angle = 2 * torch.pi * steps[:, None] / torch.tensor(periods)
+    moved = place * torch.polar(torch.ones_like(angle), angle) - place
+    return torch.view_as_real(moved).flatten(1) @ flat

@@ -6,7 +6,8 @@
     streams = run.edited([[Edit(1, 6, mean[1, 6])], [Edit(1, 7, mean[1, 7])]])       # [variant, prompt, d_model]
 
 What is replaced at the last position changes nothing at earlier positions: their keys and values are kept from one
-intact run. A variant starts at the block of its first edit, with the stream that the intact run had there.
+intact run. A variant starts at the block of its first edit, with the stream that the intact run had there. A run may be
+steered (`Push`): then the variants differ from the steered run, not from the model as it is.
 
 The variants of a prompt are fed to a block side by side, as if they were queries at consecutive places: all have
 the last position's place in the text, and the mask lets each see the prefix and itself. So keys and values of the
@@ -16,6 +17,7 @@ prefix are shared, and the model's own blocks do the rest: no family's attention
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +45,16 @@ class Edit(NamedTuple):
     layer: int
     head: int | None
     value: Float[Tensor, "*prompt d"]
+
+
+class Push(NamedTuple):
+    """What is added to the stream in front of a block, at the last positions: those of `value`, the last of them the last.
+
+    In front of block `n_layers` is behind the last block, where no head reads any more.
+    """
+
+    layer: int
+    value: Float[Tensor, "prompt position d_model"]
 
 
 class Prefix:
@@ -125,11 +137,16 @@ class CachedRun:
                 handle.remove()
 
 
-def run(model: TransformersModel, prompts: Sequence[Prompt]) -> CachedRun:
-    """One forward pass of the prompts, of which the last position's surroundings are kept."""
+def run(model: TransformersModel, prompts: Sequence[Prompt], *, push: Push | None = None) -> CachedRun:
+    """One forward pass of the prompts, steered by `push`, of which the last position's surroundings are kept."""
     parts, cache = anatomy.of(model._module), DynamicCache()
     calls: list[tuple[tuple, dict[str, Any]]] = []
     streams: list[Tensor] = []
+
+    def steer(_, args, kwargs, added):
+        stream = (args[0] if args else kwargs["hidden_states"]).clone()
+        stream[:, -added.shape[1] :] += added.to(stream)
+        return ((stream, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": stream})
 
     def keep(_, args, kwargs):
         stream = args[0] if args else kwargs["hidden_states"]
@@ -140,8 +157,12 @@ def run(model: TransformersModel, prompts: Sequence[Prompt]) -> CachedRun:
             raise ValueError("The variants need the mask of eager attention: models.load asks for it.")
 
     blocks = [parts.block(layer) for layer in range(parts.n_layers)]
-    handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
     final_norm = parts.module.get_submodule(parts.final_norm_path)
+    handles = []
+    if push is not None:  # before what is kept, which is then steered
+        hook = partial(steer, added=push.value)
+        handles.append([*blocks, final_norm][push.layer].register_forward_pre_hook(hook, with_kwargs=True))
+    handles += [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
     handles.append(final_norm.register_forward_pre_hook(lambda _, args: streams.append(args[0][:, -1])))
     try:
         with torch.no_grad():
@@ -157,8 +178,12 @@ def logits_of_variants(
     prompts: Sequence[Prompt],
     variants: Sequence[Sequence[Edit]],
     token_ids: Int[Tensor, " token"],
+    *,
+    push: Push | None = None,
 ) -> Float[Tensor, "variant prompt token"]:
-    """What each variant of each prompt gives these tokens as next-token logits; a variant without edits is intact.
+    """What each variant of each prompt gives these tokens as next-token logits; a variant without edits is the run itself.
+
+    With `push` all of them are steered, and differ from the steered run.
 
     In batches of prompts of about equal length and of variants that start at about the same block, so that memory
     stays bounded. Progress is shown where somebody waits for it.
@@ -174,7 +199,8 @@ def logits_of_variants(
     bar = progress.bar(total=logits[..., 0].numel(), name="ablated prompts")
     with bar, torch.no_grad():
         for some_prompts in by_length.split(n_prompts):
-            intact = run(model, [prompts[place] for place in some_prompts])
+            steered = push and push._replace(value=push.value[some_prompts])
+            intact = run(model, [prompts[place] for place in some_prompts], push=steered)
             for first in range(0, len(variants), n_variants):
                 places = by_start[first : first + n_variants]
                 stream = intact.edited([_of_prompts(variants[place], some_prompts) for place in places])
@@ -184,7 +210,7 @@ def logits_of_variants(
 
 
 def _start(variant: Sequence[Edit], parts: Anatomy) -> int:
-    """The block from which on a variant differs from the intact run."""
+    """The block from which on a variant differs from the run."""
     return min((edit.layer for edit in variant), default=parts.n_layers)
 
 

@@ -654,6 +654,36 @@ def _shaded(token: str, weight: float, *, marked: bool = False) -> str:
     return f'<span style="background:rgba(217,119,43,{0.7 * min(1.0, weight):.2f})" title="attention {weight:.0%}">{_visible(token)}</span>'
 
 
+@dataclass(frozen=True, repr=False)
+class Runs:
+    """Lists of words that a study shows, one a line: (heading, what is given, [(what follows, whether it is a hit)])."""
+
+    rows: Sequence[tuple[str, Sequence[str], Sequence[tuple[str, bool]]]]
+    caption: str
+    details: str = ""
+
+    def __repr__(self) -> str:
+        return f"Runs: {self.caption}"
+
+    def _repr_html_(self) -> str:
+        lines, above = [], None
+        for heading, given, said in self.rows:
+            if heading != above:
+                lines.append(f'<dt style="font-weight:600;margin-top:0.6rem">{html.escape(heading)}</dt>')
+            # A hit is coloured, and marked for those who do not see the colour.
+            words = (
+                f'<strong style="color:var(--sh-green, {PALETTE["green"]})">{html.escape(word)} ✓</strong>'
+                if hit
+                else html.escape(word)
+                for word, hit in said
+            )
+            lines.append(
+                f'<dd style="margin:0;text-align:left">{html.escape(", ".join(given))}, → {", ".join(words)}</dd>'
+            )
+            above = heading
+        return f'<figure class="sh-figure"><dl style="margin:0">{"".join(lines)}</dl>{_caption(self.caption, self.details)}</figure>'
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Passages:
     """Passages of text that a study shows, each token shaded by the attention it gets: (heading, tokens, weights, what follows).

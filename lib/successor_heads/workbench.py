@@ -1,13 +1,14 @@
-"""A workbench for edits: choose a token, a residue and a scale, and see the head's logits change.
+"""A workbench for edits: choose a token, a residue and a length, and see the head's logits change.
 
 ::
 
-    lists = {"days": EditableList(days, sources, clean, {"class means": rows}, scale=2.5)}
-    show(lists, caption="…")
+    bench = Workbench({"January to September": EditableList(...)}, presets=[Preset("January to September", 40, "class means")])
+    bench                                # as the last line of a cell it is shown
 
-A head is linear, so an edit's logits are those of the source plus k times the difference of two rows. These few
-rows are all that the workbench needs: the page of the book carries them and adds them up in the reader's
-browser (`book/_static/workbench.js`), and in a live notebook widgets do the same here.
+A head is linear, so an edit's logits are those of the source plus λ times a length times the difference of two rows.
+`Workbench.table` holds these rows, every wording and every preset. It is all that there is to know: the script
+(`workbench.js`) reads it and adds up in the reader's browser, on the book's page as in a live notebook, and `answer` reads
+the same table for readers without JavaScript.
 """
 
 from __future__ import annotations
@@ -18,204 +19,158 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
+from typing import Any, NamedTuple
 
-from IPython.display import HTML, display
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from successor_heads.arithmetic import NONE, Edits, all_edits
-from successor_heads.ordinals import ResolvedClass
+from successor_heads.arithmetic import Edits
 
+# Read by Python and by JavaScript. In braces stands what both fill in.
+WORDING = {
+    "right": "The head answers {now}, as it should.",
+    "old": "The head still answers {now}; it should give {wanted}.",
+    "wrong": "The head answers {now}; it should give {wanted}.",
+    "unedited": "Without the edit it answers {before}.",
+    "residue": "{residue}, as in {word}",
+    "preset": "{source} given a {residue}: should give {wanted}",
+    "preset_control": "the same with {directions}",
+    "wanted": "◆ should give {wanted}",
+    "original": "◇ the old answer, {old}",
+    "bars": "Logits, the list's mean at zero.",
+}
+MARKS = {"wanted": " ◆", "original": " ◇"}
+CONTROLS = {"list": "Table", "source": "Source", "residue": "Residue it gets", "directions": "Directions", "scale": "λ"}
 DIGITS = 2  # of a logit on the page
-MOST_BARS = 12  # members that are shown of a large class
-LARGEST_SCALE = 6.0
+MOST_BARS = 12  # members that are shown of a long list
+SCALE = {"min": 0, "max": 3, "step": 0.05}
+
+
+class Preset(NamedTuple):
+    """An edit to begin with: the list, the edit's place in it, and the directions; at the list's own λ."""
+
+    list: str
+    edit: int
+    directions: str
 
 
 @dataclass(frozen=True, eq=False)
 class EditableList:
-    """One class on the workbench: logits over its members, before any edit and of each residue's direction.
+    """The edits of some members of a list, with the logits that they are made of.
 
-    `sources` are the members that can be edited, `clean` their logits without an edit; `scale` is the k at which
-    the page opens.
+    `clean` are the logits of every member unedited, `directions` those of each residue's direction by what the directions
+    are, `lengths` how long each edit's push is at λ = 1, `scale` the λ at which the page opens.
     """
 
-    resolved: ResolvedClass
-    sources: Int[Tensor, " source"]
-    clean: Float[Tensor, "source member"]
-    directions: Mapping[str, Float[Tensor, "residue member"]]
+    words: Sequence[str]
+    edits: Edits
+    clean: Float[Tensor, "member candidate"]
+    directions: Mapping[str, Float[Tensor, "residue candidate"]]
+    lengths: Mapping[str, Float[Tensor, " edit"]]
     scale: float
 
-    @cached_property
-    def edits(self) -> dict[tuple[int, int], tuple[int, int, int]]:
-        """(source, residue) -> (target, answer, the source's own successor or NONE), for the edits that there are."""
-        e: Edits = all_edits(self.resolved)
-        keys = zip(e.source.tolist(), e.residue.tolist())
-        return dict(zip(keys, zip(e.target.tolist(), e.answer.tolist(), e.original.tolist())))
+    def place(self, source: str, residue: int) -> int | None:
+        """The place of an edit, or None."""
+        for place, (member, given) in enumerate(zip(self.edits.source.tolist(), self.edits.residue.tolist())):
+            if self.words[member] == source and given == residue:
+                return place
+        return None
 
-    def logits(self, source: int, residue: int, k: float, *, directions: str) -> Float[Tensor, " member"]:
-        """Logits of the members, mean 0, when `source` is given the residue at scale k."""
-        rows = self.directions[directions]
-        row = int((self.sources == source).nonzero())
-        own = int(self.resolved.index[source]) % len(rows)
-        logits = self.clean[row] + k * (rows[residue] - rows[own])
+    def logits(self, edit: int, scale: float, *, directions: str) -> Float[Tensor, " candidate"]:
+        """Logits of the members, mean 0, after an edit."""
+        rows, edits = self.directions[directions], self.edits
+        moved = rows[edits.residue[edit]] - rows[edits.source_residue[edit]]
+        logits = self.clean[edits.source[edit]] + scale * self.lengths[directions][edit] * moved
         return logits - logits.mean()
 
-
-def page(lists: Mapping[str, EditableList], *, caption: str) -> str:
-    """The workbench as HTML: its tables as JSON for the script, and every answer at the chosen scale as a table for readers without it."""
-    tables = "".join(
-        _answers(task, editable, is_open=place == 0) for place, (task, editable) in enumerate(lists.items())
-    )
-    payload = json.dumps({task: _plain(editable) for task, editable in lists.items()}, ensure_ascii=False).replace(
-        "<", "\\u003c"
-    )
-    return (
-        '<figure class="sh-figure sh-workbench">'
-        f'<script type="application/json">{payload}</script><div class="sh-bench"></div>'
-        f'<details class="sh-answers" open><summary>Every answer at the chosen scale, as tables</summary>{tables}</details>'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+    def succeeds(self, preset: Preset) -> bool:
+        """Whether the preset's answer is the wanted one."""
+        logits = self.logits(preset.edit, self.scale, directions=preset.directions)
+        return int(logits.argmax()) == int(self.edits.answer[preset.edit])
 
 
-def show(lists: Mapping[str, EditableList], *, caption: str) -> None:
-    """Display the workbench: the book's page, or widgets where a kernel answers."""
-    display(HTML(page(lists, caption=caption)) if os.environ.get("SUCCESSOR_HEADS_BOOK") else live(lists))
+@dataclass(frozen=True, eq=False, repr=False)
+class Workbench:
+    """Some lists and the edits to begin with, the first of which is open."""
+
+    lists: Mapping[str, EditableList]
+    presets: Sequence[Preset]
+
+    @cached_property
+    def table(self) -> dict[str, Any]:
+        """Everything that is shown, as plain values: what the page carries."""
+        return {
+            "wording": WORDING, "marks": MARKS, "controls": CONTROLS, "scale": SCALE, "most_bars": MOST_BARS,
+            "unit": 10**-DIGITS, "presets": [preset._asdict() for preset in self.presets],
+            "lists": {title: _plain(editable) for title, editable in self.lists.items()},
+        }  # fmt: skip  # one table
+
+    def __repr__(self) -> str:
+        return f"Workbench: {', '.join(self.lists)}"
+
+    def _repr_html_(self) -> str:
+        # "<" in a word would end the script early.
+        payload = json.dumps(self.table, ensure_ascii=False).replace("<", "\\u003c")
+        # The book's pages bring script and sheet once; a notebook's output brings its own.
+        own = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<style>{_file('css')}</style>"
+        script = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<script>{_file('js')}</script>"
+        tables = "".join(_answers(self.table, title, is_open=place == 0) for place, title in enumerate(self.lists))
+        return (
+            f'{own}<figure class="sh-figure sh-workbench">'
+            f'<script type="application/json">{payload}</script><div class="sh-bench"></div>'
+            f'<details class="sh-answers" open><summary>Every answer, as tables</summary>{tables}</details>'
+            f"<figcaption>Choose a token and the residue it gets. At λ = 1 an edit moves the token's own share of its direction, and the page opens "
+            f"at the λ that was chosen for the list.</figcaption></figure>{script}"
+        )
 
 
-def live(lists: Mapping[str, EditableList]):
-    """The workbench as ipywidgets, on the lists of this kernel."""
-    import ipywidgets as widgets  # here, because only a live notebook needs it
-
-    first = next(iter(lists))
-    task = widgets.Dropdown(options=[(_spaced(t), t) for t in lists], description="class")
-    source = widgets.Dropdown(description="source")
-    residue = widgets.Dropdown(description="residue")
-    directions = widgets.Dropdown(options=list(lists[first].directions), description="directions")
-    scale = widgets.FloatSlider(min=0, max=LARGEST_SCALE, step=0.1, description="scale k", continuous_update=True)
-    answer = widgets.HTML()
-
-    def choose(dropdown, options):
-        kept = dropdown.value
-        dropdown.options = options
-        values = [value for _, value in options]
-        dropdown.value = kept if kept in values else values[0]
-
-    def fill_sources(_=None):
-        editable = lists[task.value]
-        choose(source, [(editable.resolved.words[m], m) for m in sources_of(editable)])
-        scale.value = editable.scale
-        fill_residues()
-
-    def fill_residues(_=None):
-        if source.value is not None:  # between two sets of options
-            choose(residue, residues_of(lists[task.value], source.value))
-            answer_anew()
-
-    def answer_anew(_=None):
-        if (source.value, residue.value) in lists[task.value].edits:
-            answer.value = bars(
-                lists[task.value], source.value, residue.value, scale.value, directions=directions.value
-            )
-
-    task.observe(fill_sources, "value")
-    source.observe(fill_residues, "value")
-    for control in (residue, directions, scale):
-        control.observe(answer_anew, "value")
-    fill_sources()
-    return widgets.VBox([widgets.HBox([task, source, residue]), widgets.HBox([directions, scale]), answer])
+def answer(table: Mapping[str, Any], title: str, edit: int, scale: float, *, directions: str) -> int:
+    """The member that the head names, read from the table of the page."""
+    of = table["lists"][title]
+    source, residue, own, *_ = of["edits"][edit]
+    rows, length = of["directions"][directions], of["lengths"][directions][edit]
+    logits = [c + scale * length * (a - b) for c, a, b in zip(of["clean"][str(source)], rows[residue], rows[own])]
+    return logits.index(max(logits))
 
 
-def sources_of(editable: EditableList) -> list[int]:
-    """The members that can be edited at all."""
-    return [m for m in editable.sources.tolist() if residues_of(editable, m)]
+def _plain(editable: EditableList) -> dict[str, Any]:
+    """A list as plain values; logits in hundredths around each row's mean, of the members that can be edited."""
 
-
-def residues_of(editable: EditableList, source: int) -> list[tuple[str, int]]:
-    """What a source can be given, as (label, residue): "7, as in July"."""
-    return [
-        (f"{r}, as in {editable.resolved.words[e[0]]}", r)
-        for (m, r), e in editable.edits.items()
-        if m == source and e[0] != m
-    ]
-
-
-def answer_sentence(editable: EditableList, source: int, residue: int, k: float, *, directions: str) -> str:
-    """The answer in one sentence."""
-    words, (_, answer, original) = editable.resolved.words, editable.edits[source, residue]
-    now = int(editable.logits(source, residue, k, directions=directions).argmax())
-    before = int(editable.logits(source, residue, 0.0, directions=directions).argmax())
-    verdict = (
-        "as the edit says"
-        if now == answer
-        else "the old answer"
-        if now == original
-        else f"the edit says {words[answer]}"
-    )
-    return f"The head answers {words[now]} ({verdict}); without the edit it answers {words[before]}."
-
-
-def bars(editable: EditableList, source: int, residue: int, k: float, *, directions: str) -> str:
-    """The answer as a sentence and a table of bars, largest logits first where the class is large."""
-    logits = editable.logits(source, residue, k, directions=directions)
-    _, answer, original = editable.edits[source, residue]
-    low, high = float(logits.min()), float(logits.max())
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(editable.resolved.words[m])}{" ◀ edited" if m == answer else " ◁ before" if m == original else ""}</th>'
-        f'<td style="width:16rem"><div style="height:0.7rem;width:{100 * (float(logits[m]) - low) / ((high - low) or 1):.0f}%;background:'
-        f'{"#d9772b" if m == answer else "#3a86c8" if m == original else "#868e96"}"></div></td><td>{float(logits[m]):.2f}</td></tr>'
-        for m in _shown(logits, (answer, original))
-    )
-    return f"<p>{html.escape(answer_sentence(editable, source, residue, k, directions=directions))}</p><table>{rows}</table>"
-
-
-def _shown(logits: Tensor, always: Sequence[int]) -> list[int]:
-    """All members of a small class; of a large one those with the highest logits, and the two that matter, best first."""
-    if len(logits) <= MOST_BARS:
-        return list(range(len(logits)))
-    order = logits.argsort(descending=True).tolist()
-    shown = order[:MOST_BARS]
-    return shown + [m for m in always if m != NONE and m not in shown]
-
-
-def _answers(task: str, editable: EditableList, *, is_open: bool) -> str:
-    """What the head answers to every edit of a class at the chosen scale, a tick where it is what the edit says."""
-    name, words = next(iter(editable.directions)), editable.resolved.words
-    rows = []
-    for source in sources_of(editable):
-        cells = []
-        for residue in range(len(editable.directions[name])):
-            if (source, residue) not in editable.edits:
-                cells.append("<td></td>")
-                continue
-            won = int(editable.logits(source, residue, editable.scale, directions=name).argmax())
-            cells.append(
-                f"<td>{html.escape(words[won])}{' ✓' if won == editable.edits[source, residue][1] else ''}</td>"
-            )
-        rows.append(f'<tr><th scope="row">{html.escape(words[source])}</th>{"".join(cells)}</tr>')
-    head = "".join(f'<th scope="col">{residue}</th>' for residue in range(len(editable.directions[name])))
-    return (
-        f'<details{" open" if is_open else ""}><summary>{_spaced(task)}, k = {editable.scale:g}, {name}</summary><div class="sh-scroll"><table>'
-        f'<thead><tr><th scope="col">given</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div></details>'
-    )
-
-
-def _plain(editable: EditableList) -> dict:
-    """What the script needs, logits as whole hundredths around each row's mean."""
-
-    def whole(rows):
+    def whole(rows: Tensor) -> list[list[int]]:
         return ((rows - rows.mean(1, keepdim=True)) * 10**DIGITS).round().int().tolist()
 
+    edits, clean = editable.edits, whole(editable.clean)
+    fields = (edits.source, edits.residue, edits.source_residue, edits.target, edits.answer, edits.original)
     return {
-        "name": _spaced(editable.resolved.task),
-        "words": list(editable.resolved.words),
-        "index": editable.resolved.index.tolist(),
-        "sources": sources_of(editable),
-        "clean": dict(zip(editable.sources.tolist(), whole(editable.clean))),
+        "words": list(editable.words),
+        "edits": [list(row) for row in zip(*(field.tolist() for field in fields))],
+        "clean": {str(member): clean[member] for member in edits.source.unique().tolist()},
         "directions": {name: whole(rows) for name, rows in editable.directions.items()},
-        "edits": {f"{m} {r}": edit for (m, r), edit in editable.edits.items() if m in editable.sources.tolist()},
+        "lengths": {name: [round(v, 4) for v in values.tolist()] for name, values in editable.lengths.items()},
         "scale": editable.scale,
     }
 
 
-def _spaced(task: str) -> str:
-    return task.replace("_", " ")
+def _answers(table: Mapping[str, Any], title: str, *, is_open: bool) -> str:
+    """What the head answers to every edit of a list at its λ, a tick where it should."""
+    of = table["lists"][title]
+    name, words, cells = next(iter(of["directions"])), of["words"], {}
+    for place, (source, residue, _, target, wanted, _) in enumerate(of["edits"]):
+        if target != source:
+            won = answer(table, title, place, of["scale"], directions=name)
+            cells[source, residue] = f"{html.escape(words[won])}{' ✓' if won == wanted else ''}"
+    residues = range(len(of["directions"][name]))
+    rows = ""
+    for source in dict.fromkeys(edit[0] for edit in of["edits"]):
+        told = "".join(f"<td>{cells.get((source, residue), '')}</td>" for residue in residues)
+        rows += f'<tr><th scope="row">{html.escape(words[source])}</th>{told}</tr>'
+    head = "".join(f'<th scope="col">{residue}</th>' for residue in residues)
+    return (
+        f'<details{" open" if is_open else ""}><summary>{html.escape(title)}, λ = {of["scale"]:g}, {name}</summary><div class="sh-scroll"><table>'
+        f'<thead><tr><th scope="col">given</th>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>'
+    )
+
+
+def _file(kind: str) -> str:
+    return (files("successor_heads") / f"workbench.{kind}").read_text(encoding="utf8")

@@ -164,6 +164,10 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
     # One copy for all attention views. It is 1.3 MB, so it comes from the installed package rather than from git.
     shutil.copy(str(files("circuitsvis") / "dist" / "cdn" / "iife.js"), site / "book/_static/circuitsvis.js")
 
+    # These belong to the package, which shows the workbench in notebooks as well.
+    for name in ("workbench.js", "workbench.css"):
+        shutil.copy(str(files("successor_heads") / name), site / "book/_static" / name)
+
     settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository)
     published = settings.get("repository", {})
     editions.write(site / "book/_static/editions", **published, site=settings["html"].get("baseurl", ""))

@@ -24,6 +24,7 @@ def choose_scripts(app, page, template, context, doctree):
         app.add_js_file("circuitsvis.js", priority=100)
     if "sh-workbench" in context.get("body", ""):
         app.add_js_file("workbench.js", priority=100)
+        app.add_css_file("workbench.css", priority=900)  # behind the theme's tables
     if "sh-live" in context.get("body", ""):
         app.add_css_file("live/live.css")
         kind = "play" if 'data-live="play"' in context["body"] else "figures"

@@ -50,8 +50,8 @@ COLUMNS = (
     Column("probe_numbers", "mod-10 probe, numbers", "share of numbers whose last digit a linear {term}`probe` reads from the output of {term}`MLP0`, whole tens held out; a guess is 0.10", "03-mod-10-features", "probe_tens_held_out"),
     Column("probe_words", "mod-10 probe, unseen lists", "the same probe, trained on numbers, on words of lists that it never saw, as in the paper; its control is the best of neighbouring moduli", "03-mod-10-features", "lists_unseen", "lists_unseen_neighbour"),
     Column("place_and_list", "place and list parted", "share of tokens held out that a place from one list and another list make, by one linear map; its control are shuffled lists", "03-mod-10-features", "subspace_nearest", "subspace_nearest_shuffled"),
-    Column("edits_head", "arithmetic, head", "share of edits of a token's vector after which the head names the wanted word, mean over the classes; its control is permuted directions", "04-vector-arithmetic", "exact_macro_class_means", "exact_macro_permuted"),
-    Column("edits_model", "arithmetic, whole model", "the same edits inside the running model, of which its next token is judged", "04-vector-arithmetic", "model_exact", "model_exact_permuted"),
+    Column("edits_head", "arithmetic, head", "share of edits of a token's vector after which the head names the wanted word, mean over the classes; its control is shuffled directions", "04-vector-arithmetic", "exact_class_means", "exact_shuffled"),
+    Column("edits_model", "arithmetic, whole model", "the same edits inside the running model, of which its next token is judged", "04-vector-arithmetic", "model_edited", "model_random_in_the_span"),
     Column("won", "in text: won", "share of all places in natural text at which taking this head away costs the right token most, of all heads", "05-natural-language", "natural_won"),
     *(
         Column(f"won_{name}", f"in text: {title}", f"share of these winning cases that are {what}", "05-natural-language", f"natural_{name}")
@@ -104,14 +104,14 @@ PAPER = (
         reported.cell("arithmetic", "{text_rates[20-29]}"),
         INFERRED,
         "04-vector-arithmetic",
-        "exact_20_to_29",
+        "paper_20_to_29",
     ),
     (
         "Edits that succeed: months",
         reported.cell("arithmetic", "{text_rates[months]}"),
         INFERRED,
         "04-vector-arithmetic",
-        "exact_months",
+        "paper_january_to_september",
     ),
     *(
         (

@@ -47,11 +47,6 @@ class Exercise:
         print(self.reply(answer))
 
 
-def check(answer: Any, *, right: Test, diagnoses: Sequence[tuple[Test, str]] = ()) -> None:
-    """Print what there is to say about an answer, for chapters that keep their exercises in the notebook."""
-    Exercise(right, diagnoses).check(answer)
-
-
 def place(answer: Any) -> Place:
     """An answer as (layer, head), whether its numbers are Python's, numpy's or torch's."""
     layer, head = answer
