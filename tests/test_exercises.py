@@ -1,7 +1,7 @@
-"""Each check of a furnished chapter knows right from wrong, of chapters 1 and 2 on a model in which heads were planted.
+"""Each check knows right from wrong, of chapters 1 and 2 on a model in which heads were planted.
 
 The plant says which head copies and which counts backwards, so that the right answers are known without the code
-that is tested. Chapters whose checks still stand in the notebook are tried in test_solutions.py.
+that is tested. What the chapters' solutions say is tried in test_solutions.py.
 """
 
 import itertools

@@ -357,3 +357,12 @@ def test_passages_show_what_stands_in_the_text():
     assert [span.text for span in page.select("span")] == ["<b>", " x"]  # below a hundredth there is no shade
     assert page.select_one("small").text == "a < b" and page.select_one("strong").text == "</div>"
     assert "⏎" in page.text and page.select_one("[role=group]")["aria-label"] == 'a "quoted" word'
+
+
+def test_runs_are_a_line_each_under_their_heading_and_hits_are_marked():
+    rows = [("days", ["Mon", "Tue"], [("Thu", True), ("A < B", False)]), ("days", ["Tue", "Wed"], [("Thu", False)])]
+    page = BeautifulSoup(figures.Runs(rows, caption="c")._repr_html_(), "html.parser")
+    assert [heading.text for heading in page.find_all("dt")] == ["days"]
+    assert [line.text for line in page.find_all("dd")] == ["Mon, Tue, → Thu ✓, A < B", "Tue, Wed, → Thu"]
+    assert [hit.text for hit in page.find_all("strong")] == ["Thu ✓"] and page.figcaption.text == "c"
+    assert all("text-align:left" in part["style"] for part in page.find_all(["dt", "dd"]))

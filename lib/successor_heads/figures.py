@@ -669,7 +669,9 @@ class Runs:
         lines, above = [], None
         for heading, given, said in self.rows:
             if heading != above:
-                lines.append(f'<dt style="font-weight:600;margin-top:0.6rem">{html.escape(heading)}</dt>')
+                lines.append(
+                    f'<dt style="font-weight:600;margin-top:0.6rem;text-align:left">{html.escape(heading)}</dt>'
+                )
             # A hit is coloured, and marked for those who do not see the colour.
             words = (
                 f'<strong style="color:var(--sh-green, {PALETTE["green"]})">{html.escape(word)} ✓</strong>'

@@ -998,10 +998,12 @@ def verdict(found: Found) -> Verdict:
     """
     e = found.edited
     if not found.is_shown:
+        carrier = about_carrier(found)
+        how = carrier.sentence if carrier.key in ("another", "best") else "Not shown: by way of which heads."
         return Verdict(
             "no_head",
             f"**There is no head to steer.** The best one, {found.name} (macro {found.macro:.2f}), does not count. "
-            f"{about_model(found).sentence} Not shown: by way of which heads.",
+            f"{about_model(found).sentence} {how}",
         )
     exact, digit = (e.macro(MEANS, known=True, reading=reading) for reading in ("success", "right_residue"))
     control = max(e.macro(name, known=True) for name in CONTROLS)
@@ -1239,7 +1241,7 @@ def draw_ticks(found: Found) -> Drawing | Markdown:
         return Markdown("This tokenizer has none of the lists whose ticks the paper prints as single tokens.")
     printed = reported.read()["figure_7"]["ticks"]
     figs, axes = figures.panels(2 * len(grids), height=2.75, columns=2)
-    spoken = []
+    spoken, theirs_up = [], 0
     for place, grid in enumerate(grids):
         key = {"ten to nineteen": "ten-twenty"}.get(grid.title, PAPER[grid.title])
         words = found.classes[grid.task].words
@@ -1258,6 +1260,8 @@ def draw_ticks(found: Found) -> Drawing | Markdown:
             if tick and s in grid.members
         }
         there = {(s, r) for s, r in zip(edits.source.tolist(), edits.residue.tolist()) if s in grid.members}
+        edited_up = edits[edits.is_up]
+        theirs_up += sum(pair in theirs for pair in zip(edited_up.source.tolist(), edited_up.residue.tolist()))
         for ax, ticks, whose in ((axes[2 * place], theirs, "the paper"), (axes[2 * place + 1], ours, found.model)):
             _draw_grid(ax, grid, ticks, there, found.classes[grid.task])
             ax.set_title(f"{grid.title}, {whose}", fontsize=10)
@@ -1270,7 +1274,7 @@ def draw_ticks(found: Found) -> Drawing | Markdown:
     return Drawing(
         figs,
         alt=spoken,
-        caption=f"Off the diagonal, {found.name} of {found.model} follows {sum(t.right for t in ups):.0f} of {sum(t.n for t in ups)} upward edits in these tables; the paper's head follows most.",
+        caption=f"Off the diagonal, {found.name} of {found.model} follows {sum(t.right for t in ups):.0f} of {sum(t.n for t in ups)} upward edits in these tables, the paper's head {theirs_up}.",
         details="A row is the source, a column the residue that it gets. A disc: the wanted answer wins. A small dot: an edit that can be made and fails. On the diagonal, a ring, nothing is changed, and a tick says that "
         "the head answers the unedited token rightly. Left of the diagonal an edit goes down. Directions here: class means that no member of the table had a say in.",
     )
@@ -1540,7 +1544,7 @@ def draw_model(found: Found) -> Drawing | Markdown:
     running, said = found.in_model, about_model(found).sentence
     if running is None:
         return Markdown(said)
-    fig, ax = figures.panel(height=0.5 * len(running.tasks) + 1.2)
+    fig, ax = figures.panel(height=0.5 * len(running.tasks) + 1.2, width=figures.NARROW)
     places = np.arange(len(running.tasks))[::-1]
     marks = dict(zip(CONDITIONS, (("o", "orange"), ("x", "grey"), ("s", "blue"), ("^", "violet"))))
     for shift, (condition, (mark, color)) in zip((0.24, 0.08, -0.08, -0.24), marks.items()):
@@ -1555,7 +1559,7 @@ def draw_model(found: Found) -> Drawing | Markdown:
         xlabel="lists that go on as edited",
     )
     ax.tick_params(axis="y", length=0)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1), ncol=4)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncol=2)
     unedited = sum(t.right for t in running.unedited.values()), sum(t.n for t in running.unedited.values())
     totals = "; ".join(f"{condition} {running.total(condition)}" for condition in CONDITIONS)
     return Drawing(
