@@ -1291,16 +1291,16 @@ def _draw_grid(
 ) -> None:
     """One table of ticks: of the edits that are `there`, by member and residue, those in `ticks`."""
     rows = {member: place for place, member in enumerate(grid.members)}
+    kinds: dict[tuple[bool, bool], list[tuple[int, int]]] = {}
     for member, residue in there:
-        tick = (member, residue) in ticks
+        unchanged, tick = int(resolved.index[member]) % 10 == residue, (member, residue) in ticks
+        kinds.setdefault((unchanged, tick), []).append((residue, rows[member]))
+    for (unchanged, tick), points in kinds.items():
         color = PALETTE["green"] if tick else PALETTE["grey"]
-        if int(resolved.index[member]) % 10 == residue:  # nothing is changed
-            face = color if tick else "none"
-            ax.plot(
-                residue, rows[member], "o", markersize=size, markerfacecolor=face, markeredgecolor=color, alpha=0.45
-            )
-        else:
-            ax.plot(residue, rows[member], "o", markersize=size if tick else size / 4, color=color)
+        how: dict[str, Any] = {"markersize": size if tick or unchanged else size / 4, "color": color}
+        if unchanged:
+            how |= {"markerfacecolor": color if tick else "none", "alpha": 0.45}
+        ax.plot(*zip(*points), "o", **how)
     ax.set(
         yticks=range(len(rows)), yticklabels=[resolved.words[member] for member in rows], xticks=range(10),
         xlim=(-0.6, 9.6), ylim=(len(rows) - 0.4, -0.6),
