@@ -9,7 +9,7 @@ import pytest
 import torch
 from IPython.display import Markdown
 
-from successor_heads import anatomy, arithmetic, features, figures, ordinals, reported, scores
+from successor_heads import anatomy, arithmetic, figures, ordinals, reported, scores
 from successor_heads.figures import Drawing, Runs, Table
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
@@ -312,26 +312,6 @@ def test_ticks_of_several_draws_are_their_mean_and_known_sources_are_chosen(foun
     nothing = replace(found.edited, known=found.edited.known | unknown)
     assert nothing.by_list(MEANS, task, known=True).n == 0 and nothing.by_list(MEANS, task).n == 42
     assert np.isnan(nothing.by_list(MEANS, task, known=True).share)
-
-
-def test_the_most_important_feature_is_the_one_whose_ablation_costs_the_successor_most(vectors):
-    """By taking each feature out of the reconstruction, one at a time, with a feature too many as control."""
-    x = torch.cat(list(vectors.x.values()))
-    axes = torch.linalg.svd(x - x.mean(0), full_matrices=False)[2][:20].T
-    saes = features.train_saes(x @ axes, seeds=[3], width=24, sparsity=0.05, steps=60, batch_size=64)
-    days = vectors.classes["days"]
-    reads = vectors.answers("days")
-    found = study.most_important(saes, axes, vectors.x["days"], days.target, reads)[0]
-    active = saes.encode(vectors.x["days"] @ axes)[0]
-    for token in range(7):
-        lowest = {}
-        for feature in active[token].nonzero()[:, 0].tolist():
-            kept = active[token].clone()
-            kept[feature] = 0
-            rebuilt = (saes.mean + saes.scale * (kept @ saes.features[0] + saes.decoder_bias[0, 0])) @ axes.T
-            lowest[feature] = (rebuilt @ reads).softmax(-1)[days.target[token]].item()
-        if lowest:
-            assert lowest[int(found[token])] == pytest.approx(min(lowest.values()), abs=1e-6)
 
 
 def test_on_a_plant_the_right_ten_stays_and_nothing_is_a_number_s_own(found):

@@ -453,7 +453,12 @@ def sae_features(
     # In the principal axes, in which the tokens lie: nothing is lost, and an autoencoder costs a fraction.
     axes = torch.linalg.svd(x - x.mean(0), full_matrices=False)[2][:128].T
     saes = features.train_saes(
-        x @ axes, seeds=seeds, width=width, sparsity=sparsity, steps=epochs * -(-len(x) // 64), batch_size=64
+        x @ axes,
+        seeds=seeds,
+        width=width,
+        sparsity=sparsity,
+        steps=features.steps_of(len(x), n_epochs=epochs, batch_size=64),
+        batch_size=64,
     )
     best, index = [], []
     for task in ["numbers"] if vectors.has_numbers else list(vectors.classes):
@@ -461,32 +466,13 @@ def sae_features(
         sources = resolved.source[resolved.index[resolved.source] < 100]
         targets = dict(zip(resolved.source.tolist(), resolved.target.tolist()))
         answer = torch.tensor([targets[source] for source in sources.tolist()])
-        best.append(most_important(saes, axes, vectors.x[task][sources], answer, vectors.answers(task)))
+        best.append(
+            features.most_important(saes, vectors.x[task][sources] @ axes, axes.T @ vectors.answers(task), answer)
+        )
         index.append(resolved.index[sources])
     modal, share = features.modal_features(torch.cat(best, 1), torch.cat(index), 10)
     rows = torch.stack([own[chosen] for own, chosen in zip(saes.features, modal)]).mean(0) @ axes.T
     return torch.nn.functional.normalize(rows, dim=-1), float(share.nanmean())
-
-
-def most_important(
-    saes: features.SparseAutoencoders,
-    axes: Float[Tensor, "d_model axis"],
-    x: Float[Tensor, "token d_model"],
-    answer: Int[Tensor, " token"],
-    reads: Float[Tensor, "d_model member"],
-) -> Int[Tensor, "seed token"]:
-    """The feature of each token without which the reconstruction's answer is least probable."""
-    active, says = saes.encode(x @ axes), saes.scale * (axes.T @ reads)
-    found = []
-    for seed in range(len(saes.features)):
-        rebuilt = (active[seed] @ saes.features[seed] + saes.decoder_bias[seed]) @ says + (saes.mean @ axes.T) @ reads
-        spoken = saes.features[seed] @ says  # what each feature adds, per unit of its activation
-        probability = [
-            (logits - on[:, None] * spoken).softmax(-1)[:, right].masked_fill(on <= 0, 2.0)
-            for logits, on, right in zip(rebuilt, active[seed], answer)
-        ]
-        found.append(torch.stack(probability).argmin(-1))
-    return torch.stack(found)
 
 
 Pushes = dict[str, dict[str, Float[Tensor, "draw edit d_model"]]]  # by source and list, at λ = 1
