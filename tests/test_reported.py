@@ -108,14 +108,7 @@ def test_what_is_typed_is_found():
     assert not typed("0.89 of the edits, as measured") and not typed("88 of 102") and not typed("lr=0.001, 0.1")
 
 
-TO_BE_REWRITTEN = ("04-vector-arithmetic",)  # its new form reads the data
-
-
-@pytest.mark.parametrize(
-    "path",
-    [path for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")) if path.stem not in TO_BE_REWRITTEN],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
 def test_no_chapter_types_a_reported_figure(path):
     found = {cell.id: typed(cell.source) for cell in nbformat.read(path, as_version=4).cells}
     assert {cell: numbers for cell, numbers in found.items() if numbers} == {}
