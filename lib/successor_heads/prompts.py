@@ -92,6 +92,20 @@ def token_texts(tokenizer, token_ids: Int[Tensor, " position"]) -> list[str]:
     return [after[len(before) :] for before, after in itertools.pairwise(texts)]
 
 
+def attention_at(
+    model: TransformersModel, prompts: Sequence[Prompt], places: Sequence[int]
+) -> Float[Tensor, "layer head prompt"]:
+    """Attention of every head from the last token of each prompt to one place, counted from the end: -1 is the last."""
+    parts = anatomy.of(model)
+    rows, places = torch.arange(len(prompts)), torch.tensor(places)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        looks = nnsight.save([])
+        for layer in range(parts.n_layers):
+            # An advanced index on both sides of a slice: prompts come first.
+            looks.append(parts.attention(layer).output[1][rows, :, -1, places])
+    return torch.stack(looks).float().cpu().transpose(1, 2)
+
+
 def next_token_logits(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[Tensor, "prompt d_vocab"]:
     """Logits of the token that follows each prompt."""
     inputs = encode(model, prompts)

@@ -1,0 +1,136 @@
+"""What chapter 8 finds on a model, as tables that can be written and read again: the page shows models that are not here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from successor_heads import files, records
+from successor_heads.studies.models_of_today.rules import RULES
+
+CHAPTER = "08-models-of-today"
+STORED = Path(__file__).parents[2] / "evidence" / "models-of-today"
+
+
+@dataclass(frozen=True, eq=False)
+class Depth:
+    """What the search over heads and depths finds.
+
+    `canonical` is the best head by the canonical score and its macro; `best` the best candidate of the whole search.
+    `chosen` are the candidates that each half of the pairs chooses, `macro` and `copying` what they score on the other
+    half, on average. `null` are macros that the best of the search, and the best at depth MLP0, does not exceed in 97.5%
+    of permutations. `by_front` has the best macro at each depth for each thing that may stand before the token (front,
+    depth, macro), `heads` the maps of some heads at each depth (head, depth, succession, copying).
+    """
+
+    canonical: tuple[str, float]
+    best: tuple[int, str, float]
+    chosen: list[tuple[int, str]]
+    macro: float
+    copying: float
+    null: float
+    canonical_null: float
+    n_searched: int
+    by_front: pd.DataFrame
+    heads: pd.DataFrame
+
+    @property
+    def agree(self) -> bool:
+        """Whether both halves chose the same head."""
+        return self.chosen[0][1] == self.chosen[1][1]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Everything that chapter 8 shows of a model; NaN where a part was not measured.
+
+    `gate` (class, kept, discovery and confirmation: right of n; vocabulary: right in the whole vocabulary). `orders` (what
+    was shown, the share that goes on with the last one's successor, with the last one). `parts`, one row a head or MLP:
+    share of the lead that is lost without it on the lists of discovery (`ranked_by`) and of confirmation (`total`, `low`,
+    `high`), `direct` share, what it writes (`last`, `successor`, of the lists) and its `attention` to the last ordinal;
+    best by `ranked_by` first. `together` (heads replaced at once: right of n with its interval, and the mean of random
+    groups). `donors` (who, what the donor was, share with interval, null). `stream` (block, share of lists on which the
+    last ordinal, or its successor, is highest after it). `paths` (by way of which part the top head acts, share of its
+    effect with interval). `circuit` (size, restored and left, on which lists) and `nodes`, the circuit that was chosen.
+    """
+
+    model: str
+    family: str
+    n_layers: int
+    n_heads: int
+    n_parameters: int
+    seed: int
+    lead: float  # logits, on the lists of confirmation
+    n_lists: tuple[int, int]  # discovery and confirmation
+    depth: Depth
+    gate: pd.DataFrame
+    orders: pd.DataFrame
+    parts: pd.DataFrame
+    together: pd.DataFrame
+    donors: pd.DataFrame
+    stream: pd.DataFrame
+    paths: pd.DataFrame
+    circuit: pd.DataFrame
+    nodes: list[str]
+
+    @property
+    def counts(self) -> bool:
+        """Whether the model passes the gate: enough classes that it mostly gets right, and most of them right on new lists."""
+        gate, kept = RULES["gate"], self.gate[self.gate["kept"]]
+        enough = len(kept) >= gate["classes"]
+        return enough and kept["confirmation"].sum() >= gate["model"] * kept["n_confirmation"].sum()
+
+    @property
+    def heads(self) -> pd.DataFrame:
+        """The heads among the parts, those with the largest effect on the lists of discovery first."""
+        return self.parts[self.parts["head"] >= 0].reset_index(drop=True)
+
+    @property
+    def mlps(self) -> pd.DataFrame:
+        """The MLPs among the parts, likewise."""
+        return self.parts[self.parts["head"] < 0].reset_index(drop=True)
+
+    @property
+    def top(self) -> str:
+        """The head with the largest effect on the lists of discovery."""
+        return str(self.heads["part"][0])
+
+    def part(self, name: str) -> pd.Series:
+        """The row of a part."""
+        return self.parts.set_index("part").loc[name]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `of_json` reads again."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        depth = {field.name: getattr(self.depth, field.name) for field in fields(Depth)}
+        return values | {"depth": depth}
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> Found:
+        """What `as_json` gave, once written and read."""
+        tables = {"by_front", "heads", "gate", "orders", "parts", "together", "donors", "stream", "paths", "circuit"}
+
+        def read(of: Mapping[str, Any], kind: type) -> dict[str, Any]:
+            named = {field.name for field in fields(kind)} & set(of)
+            return {name: pd.DataFrame(of[name]) if name in tables else of[name] for name in named}
+
+        depth = read(values["depth"], Depth)
+        depth |= {"canonical": tuple(depth["canonical"]), "best": tuple(depth["best"])}
+        depth["chosen"] = [tuple(each) for each in depth["chosen"]]
+        whole = read({name: value for name, value in values.items() if name != "depth"}, cls)
+        return cls(**whole | {"depth": Depth(**depth), "n_lists": tuple(whole["n_lists"])})
+
+
+def stored_models() -> list[str]:
+    """The models whose findings come with the book."""
+    return sorted(path.stem.replace("__", "/") for path in STORED.glob("*.json"))
+
+
+def stored(model: str) -> Found:
+    """The findings on a model that come with the book. Raises FileNotFoundError for another."""
+    return Found.of_json(json.loads((STORED / f"{files.slug(model)}.json").read_text(encoding="utf8"))["found"])
