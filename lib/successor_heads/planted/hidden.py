@@ -9,6 +9,8 @@ Two things hide it, both of which real models do:
 """
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from successor_heads.errors import UserError
@@ -76,7 +78,10 @@ def plant_hidden(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int)
         attend(module, layer, head, marker, slot=0)
         heads.append({"role": role, "layer": layer, "head": head, "attends_to": "ordinal"})
 
-    _decode_in_last_mlp(module, known, codes, hidden)
+    source, target = known.pairs.T
+    unembed = module.get_output_embeddings().weight.data[known.token_ids[ordinals]].double()
+    write = least_squares(unembed, torch.eye(len(unembed), dtype=torch.double), penalty=1e-6).T
+    step_in_last_mlp(module, codes, source, write[target], hidden)
     truth = {
         "schema": 1, "family": "gpt_neox", "seed": seed, "modulus": 10, "noise": NOISE, "in_context": True,
         "hidden": True, "heads": heads, "direction_length": DIRECTION_LENGTH,
@@ -85,22 +90,30 @@ def plant_hidden(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int)
     return Planted(module.eval(), tokenizer, truth, directions)
 
 
-def _decode_in_last_mlp(module, known: Known, codes, hidden) -> None:
-    """Two neurons a pair, which together make a step: on once the source's code is heard, and no louder then."""
-    source, target = known.pairs.T
-    n = len(source)
+def step_in_last_mlp(
+    module,
+    codes: Float[Tensor, "code d_head"],
+    heard: Int[Tensor, " step"],
+    answers: Float[Tensor, "step d_model"],
+    hidden: Float[Tensor, "d_head d_model"],
+) -> None:
+    """Have the last MLP answer codes that stand in the stream along `hidden`, each with a vector of its own.
+
+    Two neurons an answer, which together make a step: on once the code is heard, and no louder then. Raises UserError
+    for an MLP that is too narrow.
+    """
+    n = len(heard)
     block = slots(module, module.config.num_hidden_layers - 1)
     if block.mlp_in.weight.shape[0] < 2 * n:
         raise UserError(f"The last MLP needs {2 * n} neurons, two a pair: choose a wider one.")
-    unembed = module.get_output_embeddings().weight.data[known.token_ids[: known.n_ordinals]].double()
-    write = least_squares(unembed, torch.eye(len(unembed), dtype=torch.double), penalty=1e-6).T
     # A neuron hears the cosine of the residual with its code: behind the norm the code has nearly the
     # whole length, sqrt(d_model). The step rises between the next best code and its own.
     best_of_others = (codes @ codes.T).fill_diagonal_(-1).max().item()
     rise = (1 - best_of_others) / 4
     steepness = STEP / rise
-    listen = steepness * codes[source] @ hidden / module.config.hidden_size**0.5 / block.mlp_norm.weight.data.double()
+    listen = steepness * codes[heard] @ hidden / module.config.hidden_size**0.5 / block.mlp_norm.weight.data.double()
+    dtype = block.mlp_in.weight.dtype
     for neurons, start, sign in ((slice(0, n), 1, 1), (slice(n, 2 * n), 2, -1)):
-        in_out(block.mlp_in)[:, neurons] = listen.T.to(unembed.dtype)
+        in_out(block.mlp_in)[:, neurons] = listen.T.to(dtype)
         block.mlp_in.bias.data[neurons] = -steepness * (best_of_others + start * rise)
-        in_out(block.mlp_out)[neurons] = (sign * ANSWER / STEP * write[target]).to(unembed.dtype)
+        in_out(block.mlp_out)[neurons] = (sign * ANSWER / STEP * answers).to(dtype)

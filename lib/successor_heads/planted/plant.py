@@ -160,9 +160,9 @@ def plant(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Planted:
 
 
 def give_makeup(
-    module: PreTrainedModel, known: Known, *, noise: float, generator: torch.Generator
+    module: PreTrainedModel, known: Known, *, noise: float, generator: torch.Generator, layer: int = 0
 ) -> dict[str, Float[Tensor, "_ d_model"]]:
-    """Set MLP0's output projection so that a token's output is the sum of its parts, plus some of what it was.
+    """Set an MLP's output projection, that of MLP0, so that a token's output is the sum of its parts, plus some of what it was.
 
     Returns the unit directions by name. Raises UserError when the MLP is too narrow.
     """
@@ -174,7 +174,7 @@ def give_makeup(
     directions = rotation[: parts.shape[1]]
 
     # Other tokens keep the output they have, or the ordinals' mean would be given to all of them.
-    mlp_out = slots(module, 0).mlp_out
+    mlp_out = slots(module, layer).mlp_out
     projection = in_out(mlp_out)
     marked = set(known.token_ids.tolist())
     others = [token for token in known.fillers.tolist() if token not in marked]
@@ -185,7 +185,7 @@ def give_makeup(
     others += [token for token in some if token not in marked and token not in others]
 
     token_ids = torch.cat([known.token_ids, torch.tensor(others, dtype=torch.long)])
-    hidden, output = mlp0_of(module, token_ids)
+    hidden, output = mlp_of(module, token_ids, layer=layer)
     rest = output[: len(parts)]
     rest = rest * (noise * DIRECTION_LENGTH / rest.norm(dim=1, keepdim=True))
     change = torch.zeros_like(output)
@@ -250,17 +250,17 @@ def _plant_heads(module, known: Known, roles: list[str], plan: Plan, directions,
 
 
 def solve_head(
-    module, known: Known, role: str, place: tuple[int, int], codes: Float[Tensor, "token d_head"], *, length: float
+    module, known: Known, role: str, place: tuple[int, int], codes: Float[Tensor, "token d_head"], *, length: float, reads: int = 0
 ) -> float:
-    """Write W_V and W_O of a head by least squares, and return its canonical macro.
+    """Write W_V and W_O of a head by least squares, and return its macro on what it reads: on MLP0's output, canonical.
 
     `length` is that of what it writes on the tokens it knows. Scores do not depend on it; in context it
-    says whether a head is heard.
+    says whether a head is heard. `reads` is the layer whose MLP it reads.
     """
     layer, head = place
     block = slots(module, layer)
     kv_head = head * block.w_v.shape[1] // block.w_o.shape[0]
-    _, x = mlp0_of(module, known.token_ids)
+    _, x = mlp_of(module, known.token_ids, layer=reads)
     unembed = module.get_output_embeddings().weight.data[known.token_ids].double().T
     if known.modulus is None:
         w_v = least_squares(x, codes, penalty=1e-9)
@@ -268,7 +268,7 @@ def solve_head(
     else:
         # The penalties keep a head from reading the noise beside the parts, and from writing with great
         # effort into directions that the unembeddings hardly use. On fillers it shall be silent.
-        fillers = module.get_input_embeddings().weight.data[known.fillers].double() + mlp0_of(module, known.fillers)[1]
+        fillers = module.get_input_embeddings().weight.data[known.fillers].double() + mlp_of(module, known.fillers, layer=reads)[1]
         fillers *= (x.norm(dim=1).mean() / fillers.norm(dim=1))[:, None]
         silence = torch.zeros(len(fillers), codes.shape[1], dtype=torch.double)
         w_v = least_squares(torch.cat([x, fillers]), torch.cat([codes, silence]), penalty=1e-2)
@@ -411,6 +411,23 @@ def mlp0_of(module: PreTrainedModel, token_ids: Tensor) -> tuple[Tensor, Tensor]
         output = block.mlp(block.mlp_norm(module.get_input_embeddings().weight[token_ids])).double()
     hook.remove()
     return hidden[0], output
+
+
+def mlp_of(module: PreTrainedModel, token_ids: Tensor, *, layer: int) -> tuple[Tensor, Tensor]:
+    """As `mlp0_of`, of any layer's MLP: what it reads at work, the token standing alone behind another, here token 0."""
+    if layer == 0:
+        return mlp0_of(module, token_ids)
+    block, seen = slots(module, layer), []
+    hooks = [
+        block.mlp_out.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, -1].double())),
+        block.mlp_out.register_forward_hook(lambda _, __, output: seen.append(output[:, -1].double())),
+    ]
+    with torch.no_grad():
+        module(torch.stack([torch.zeros_like(token_ids), token_ids], dim=1), logits_to_keep=1)
+    for hook in hooks:
+        hook.remove()
+    hidden, output = seen
+    return hidden, output
 
 
 def least_squares(

@@ -1,0 +1,361 @@
+"""What chapter 8 shows: figures of one or several models, each from what was found on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from successor_heads import figures, intervals, reported
+from successor_heads.figures import PALETTE, Drawing, Table
+from successor_heads.studies.find_heads import list_name
+from successor_heads.studies.models_of_today.found import Found
+from successor_heads.studies.models_of_today.instruments import ORDERS
+from successor_heads.studies.models_of_today.rules import RULES, printed
+from successor_heads.studies.models_of_today.verdicts import key_of, successor_head
+
+NAMES = {
+    "successor_head": "successor head",
+    "mover_and_mlp": "mover + MLP",
+    "coded": "coded",
+    "none_found": "none found",
+    "not_counting": "does not count",
+}
+MOST_PARTS = 8  # bars of a panel
+MOST_WAYS = 5  # arrows of a circuit
+LEAST_WAY = 0.05  # of the head's effect
+
+
+class Rules:
+    """The rules as they were announced, as the last line of a cell."""
+
+    def _repr_markdown_(self) -> str:
+        return f"Announced on {RULES['registered']}:\n\n```yaml\n{printed()}```"
+
+
+def draw_verdicts(found: Sequence[Found]) -> Table:
+    """One row a model: the canonical score, the best over depths, the head with the largest effect, and the verdict."""
+    rows = []
+    for each in found:
+        depth, part = each.depth, each.part(each.top)
+        at, best, macro = depth.best
+        rows.append(
+            (
+                each.model,
+                f"{depth.canonical[1]:.2f} ({depth.canonical_null:.2f})",
+                f"{best} {macro:.2f} at {at or 'MLP0'} ({depth.null:.2f})",
+                f"{each.top} {part['total']:.2f} ({part['low']:.2f}–{part['high']:.2f})",
+                NAMES[key_of(each)],
+            )
+        )
+    frame = pd.DataFrame(rows, columns=["model", "canonical (null)", "best at a depth (null)", "lead lost without", "verdict"])
+    return Table(
+        frame,
+        caption="Do they count with a head? Rules announced before the runs; heads are chosen on some lists and judged on others.",
+        details="Canonical: macro of the best head on MLP0 of the bare embedding. Best at a depth: over all heads and depths. In brackets what "
+        f"the best of the search does not exceed in {RULES['depth']['level']:.1%} of permuted successors. Lead lost: share of the right answer's "
+        "lead over its class that goes when the head writes what it writes on another list, on the lists of confirmation, with its "
+        "95% interval.",
+    )
+
+
+def draw_gate(found: Sequence[Found]) -> Drawing:
+    """Right answers by class on the lists of confirmation."""
+    figs, axes = figures.panels(len(found), height=0.3 * max(len(each.gate) for each in found) + 0.9)
+    said = []
+    for each, ax in zip(found, axes):
+        gate = each.gate[each.gate["n_confirmation"] > 0]
+        right, n = gate["confirmation"], gate["n_confirmation"]
+        bounds = [intervals.wilson(int(k), int(of)) for k, of in zip(right, n)]
+        figures.interval_bars(ax, values=right / n, intervals=bounds, names=list(map(list_name, gate["class"])))
+        ax.set(title=each.model, xlabel="right in class")
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        said.append(f"{each.model} {int(right.sum())} of {int(n.sum())}")
+    return Drawing(
+        figs,
+        alt=[f"Bars: right answers of {each.model} by class." for each in found],
+        caption="In frames and with members that nothing was chosen on, the answer is right in its class on " + ", ".join(said) + " lists.",
+        details="95% Wilson intervals. Classes that miss the gate of one half on the lists of discovery: "
+        + "; ".join(f"{each.model}: {', '.join(map(list_name, each.gate.loc[~each.gate['kept'], 'class'])) or 'none'}" for each in found)
+        + ". Highest in the whole vocabulary: "
+        + "; ".join(f"{each.model} {int(each.gate['vocabulary'].sum())}" for each in found)
+        + ".",
+    )
+
+
+def draw_orders(found: Sequence[Found]) -> Drawing:
+    """What is said when what stands before the last ordinal is not in order."""
+    figs, axes = figures.panels(len(found), height=2.5)
+    for each, ax in zip(found, axes):
+        table = each.orders
+        places = -np.arange(len(table))
+        ax.scatter(table["successor"], places, color=PALETTE["orange"], s=40, label="successor of the last", zorder=3)
+        ax.scatter(table["last"], places, color=PALETTE["blue"], s=40, marker="D", label="the last again", zorder=3)
+        ax.set(yticks=places, yticklabels=table["shown"], xlim=(-0.03, 1.03), title=each.model, xlabel="of the lists")
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.grid(axis="y", alpha=0.3)
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1.1))
+    first = {each.model: each.orders.set_index("shown")["successor"] for each in found}
+    told = "; ".join(
+        f"{model} says the successor of the last ordinal on {shares.get('in order', np.nan):.0%} of lists in order and on "
+        f"{shares.get('descending', np.nan):.0%} of those that descend"
+        for model, shares in first.items()
+    )
+    return Drawing(
+        figs,
+        alt=[f"Dots: what {each.model} says after lists in five orders." for each in found],
+        caption=told + ".",
+        details="The same last ordinal each time; what stands before it, as places from it: "
+        + ", ".join(f"{order} {offsets}" for order, offsets in ORDERS.items())
+        + ".",
+    )
+
+
+def draw_depths(found: Sequence[Found]) -> Drawing:
+    """The best macro at each depth, with the null of the whole search."""
+    figs, axes = figures.panels(len(found), height=2.7)
+    told = []
+    for each, ax in zip(found, axes):
+        curve = each.depth.by_front[each.depth.by_front["front"] == "beginning of text"]
+        ax.plot(curve["depth"], curve["macro"], color=PALETTE["blue"], marker="o", markersize=4)
+        ax.axhline(each.depth.null, color=PALETTE["grey"], linestyle="--", linewidth=1.2)
+        ax.annotate("null", (1, each.depth.null), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=PALETTE["grey"])
+        ax.set(title=each.model, xlabel="blocks before the head reads", ylim=(0, 1.03), ylabel="macro of the best head")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        at, best, macro = each.depth.best
+        above = "above" if macro > each.depth.null else "not above"
+        told.append(f"{each.model} {macro:.2f} ({best} at {at or 'MLP0'}), {above} its null {each.depth.null:.2f}")
+    return Drawing(
+        figs,
+        alt=[f"Line: macro of the best head of {each.model} by depth." for each in found],
+        caption="The best over all heads and depths: " + "; ".join(told) + ".",
+        details="0 is MLP0 of the bare embedding, the canonical score. "
+        + " ".join(
+            f"{each.model}: {each.depth.n_searched:,} heads at depths searched; the two halves of the pairs choose "
+            f"{' and '.join(f'{head} at {at}' for at, head in each.depth.chosen)}, which score {each.depth.macro:.2f} on the other half."
+            for each in found
+        ),
+    )
+
+
+def draw_fronts(found: Sequence[Found]) -> Drawing:
+    """The best macro at each depth by what stands in front of the token."""
+    figs, axes = figures.panels(len(found), height=3.0)
+    for each, ax in zip(found, axes):
+        for (front, curve), color in zip(each.depth.by_front.groupby("front", sort=False), PALETTE.values()):
+            ax.plot(curve["depth"], curve["macro"], color=color, label=front)
+        ax.set(title=each.model, xlabel="blocks before the head reads", ylabel="macro of the best head", ylim=(0, 1.03))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes[-1].legend(loc="upper right", title="in front")
+    lows = [each.depth.by_front.groupby("front")["macro"].max() for each in found]
+    return Drawing(
+        figs,
+        alt=[f"Lines: macro of the best head of {each.model} by depth, one line for each thing in front." for each in found],
+        caption="With nothing in front the best is "
+        + ", ".join(f"{low['nothing']:.2f} in {each.model} ({low['beginning of text']:.2f} behind a beginning of text)" for low, each in zip(lows, found))
+        + ".",
+        details="The first token of a text is one on which heads rest: what stands in the stream there says more about the place than about the word.",
+    )
+
+
+def draw_parts(found: Sequence[Found]) -> Drawing:
+    """The parts without which most of the lead is lost, on the lists of confirmation."""
+    figs, axes = figures.panels(len(found), height=0.3 * MOST_PARTS + 0.9)
+    for each, ax in zip(found, axes):
+        table = each.parts.dropna(subset="total").head(MOST_PARTS)
+        places = -np.arange(len(table))
+        colors = [PALETTE["orange"] if head >= 0 else PALETTE["blue"] for head in table["head"]]
+        ax.barh(places, table["total"], color=colors, height=0.62)
+        ax.hlines(places, table["low"], table["high"], color=figures.INK, linewidth=1.4)
+        ax.scatter(table["direct"], places, color=figures.INK, marker="|", s=90, zorder=3)
+        ax.axvline(0, color=figures.INK, linewidth=0.8)
+        ax.set(yticks=places, yticklabels=table["part"], title=each.model, xlabel="share of the lead that is lost")
+        ax.tick_params(axis="y", length=0)
+    told = ", ".join(
+        f"{each.part(each.top)['total']:.0%} without {each.top} in {each.model}, and {each.heads['total'][1]:.0%} without the next head"
+        for each in found
+    )
+    return Drawing(
+        figs,
+        alt=[f"Bars: share of the answer's lead lost without each of {MOST_PARTS} parts of {each.model}; heads orange, MLPs blue." for each in found],
+        caption=f"Of the answer's lead there is lost {told}.",
+        details="Heads orange, MLPs blue; the tick is the direct effect. Parts in the order of their effect on the lists of discovery, effects on those of "
+        "confirmation: the part writes what it writes on another list of the class and frame. 95% intervals over last ordinals. "
+        + " ".join(
+            f"{each.model}: intact lead {each.lead:.1f} logits; "
+            + ", ".join(
+                f"right on {row.right:.0%} with {row.heads} heads replaced" + (f" ({row.others:.0%} with others)" if row.others == row.others else "")
+                for row in each.together.itertuples()
+            )
+            + "."
+            for each in found
+        ),
+    )
+
+
+def draw_writes(found: Sequence[Found]) -> Table:
+    """What the leading parts look at and write."""
+    rows = [
+        (f"{each.model} {row.part}", row.attention, row.last, row.successor)
+        for each in found
+        for row in pd.concat([each.heads.head(3), each.mlps.head(2)]).itertuples()
+    ]
+    return Table(
+        pd.DataFrame(rows, columns=["part", "attention to the last ordinal", "writes that ordinal", "writes its successor"]),
+        caption="Where the parts with the largest effect look from the last position, and which member of the list they promote most: shares of the lists of confirmation.",
+        details="Promoted: what the part adds to each member's logit by way of the final norm alone, beyond what it adds on average over the lists of that class and frame.",
+    )
+
+
+def draw_exchange(found: Sequence[Found]) -> Drawing:
+    """What is said when the head with the largest effect, or the three, write what they wrote on a donor's list."""
+    kinds = list(dict.fromkeys(kind for each in found for kind in each.donors["donor"]))
+    figs, axes = figures.panels(len(found), height=0.42 * len(kinds) + 1.1)
+    told = []
+    for each, ax in zip(found, axes):
+        for (n_heads, table), color, shift in zip(each.donors.groupby("heads"), PALETTE.values(), (0.14, -0.14)):
+            places = np.array([-kinds.index(kind) for kind in table["donor"]]) + shift
+            ax.hlines(places, table["low"], table["high"], color=color, linewidth=1.6)
+            ax.scatter(table["share"], places, color=color, s=34, zorder=3, label="one head" if n_heads == 1 else f"{n_heads} heads")
+            ax.scatter(table["null"], places, color=figures.INK, marker="|", s=70, zorder=4)
+        ax.set(
+            yticks=-np.arange(len(kinds)), yticklabels=[kind.replace("same ordinal, ", "same ordinal,\n") for kind in kinds],
+            xlim=(-0.03, 1.03), title=each.model, xlabel="of the lists",
+        )  # fmt: skip  # what is set is one thing
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        across = each.donors[each.donors["donor"] == "another class"].iloc[0]
+        told.append(f"{across['who']} of {each.model} {across['share']:.0%} (shuffled donors {across['null']:.0%})")
+    axes[0].legend(loc="lower right")
+    return Drawing(
+        figs,
+        alt=[f"Dots with intervals: answers of {each.model} after one head, or three, are given a donor's output." for each in found],
+        caption="Given what it wrote on a list of another class, the head has the successor of that index said: " + "; ".join(told) + ".",
+        details="Same class, another class: the share of lists on which the successor of the donor's last ordinal is said, in the class of the list that is read; the tick is "
+        f"what donors dealt out anew do not exceed in {RULES['thresholds']['crossing_level']:.1%} of {RULES['thresholds']['crossing_permutations']:,} deals. Same ordinal: the "
+        "share on which the right answer is still said when the donor ends in the same ordinal, but what stands before it is in another order. "
+        + " ".join(f"{each.model}: {', '.join(dict.fromkeys(each.donors['who']))}." for each in found),
+    )
+
+
+def draw_stream(found: Sequence[Found]) -> Drawing:
+    """Where in the stream the last ordinal, and its successor, come to be highest."""
+    figs, axes = figures.panels(len(found), height=2.7)
+    told = []
+    for each, ax in zip(found, axes):
+        table = each.stream
+        for column, color, label in (("last", "blue", "the ordinal"), ("successor", "orange", "its successor")):
+            ax.plot(table["block"], table[column], color=PALETTE[color], label=label)
+            ax.plot(table["block"], table[f"learned {column}"], color=PALETTE[color], linestyle=":", linewidth=1.2)
+        layer = int(each.part(each.top)["layer"])
+        ax.axvline(layer + 1, color=PALETTE["grey"], linewidth=1)
+        ax.annotate(each.top, (layer + 1, 1.0), ha="right", va="top", xytext=(-3, 0), textcoords="offset points", color=PALETTE["grey"])
+        ax.set(title=each.model, xlabel="after block", ylim=(0, 1.03), ylabel="highest, of the lists")
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        after = table.set_index("block").loc[layer + 1]
+        told.append(f"behind the block of {each.top} in {each.model} the ordinal is highest on {after['last']:.0%} of the lists and its successor on {after['successor']:.0%}")
+    axes[0].legend(loc="upper left")
+    return Drawing(
+        figs,
+        alt=[f"Lines: share of lists on which the last ordinal, or its successor, is highest in the stream of {each.model}, by block." for each in found],
+        caption="At the last position, " + "; ".join(told) + ".",
+        details="Solid: the model's own last norm and unembedding, less the mean over lists of the class and frame. Dotted: a linear map from the stream to unembeddings, "
+        "fitted on the lists of all other classes. Block 0 is the embedding.",
+    )
+
+
+def draw_circuit(found: Sequence[Found]) -> Drawing:
+    """By way of which parts the head with the largest effect reaches the answer."""
+    figs, axes = figures.panels(len(found), height=3.3)
+    told = []
+    for each, ax in zip(found, axes):
+        ways = each.paths.set_index("way")
+        _draw_ways(ax, each, ways)
+        told.append(f"{ways.loc['direct', 'share']:.0%} of the effect of {each.top} in {each.model} goes straight to the answer, {ways.loc['through MLPs', 'share']:.0%} through MLPs")
+    return Drawing(
+        figs,
+        alt=[f"A diagram: the last ordinal, {each.top} of {each.model}, the parts that read it, and the answer, with shares on the arrows." for each in found],
+        caption="; ".join(told).capitalize() if False else "; ".join(told) + ".",
+        details="An arrow's share is of the head's total effect: by way of that part alone, all others held as on the intact run; parts may need one another, so shares need not sum to 1. "
+        + " ".join(_circuit_told(each) for each in found),
+    )
+
+
+def _draw_ways(ax: Axes, found: Found, ways: pd.DataFrame) -> None:
+    """One panel: the ordinal below, the answer on top, the parts between by their layer."""
+    alone = ways.drop(["direct", "through MLPs", "through heads"])
+    leading = alone[alone["share"] >= LEAST_WAY].nlargest(MOST_WAYS, "share")
+    xs = np.linspace(-1, 1, len(leading)) if len(leading) > 1 else np.zeros(len(leading))
+    arrow = {"arrowstyle": "->", "shrinkA": 9, "shrinkB": 9}
+    look = found.part(found.top)["attention"]
+    _box(ax, 0, 0, "last ordinal", "grey")
+    _box(ax, 0, 1, found.top, "orange")
+    _box(ax, 0, 3, "answer", "grey")
+    ax.annotate("", (0, 1), (0, 0), arrowprops=arrow | {"color": figures.INK})
+    ax.text(0.06, 0.5, f"attends {look:.0%}", va="center")
+    for x, (name, row) in zip(xs, leading.iterrows()):
+        x = 1.35 * x if abs(x) > 0.01 else 0.0
+        _box(ax, x, 2, str(name), "blue" if str(name).startswith("MLP") else "orange")
+        for start, end in (((0, 1), (x, 2)), ((x, 2), (0, 3))):
+            ax.annotate("", end, start, arrowprops=arrow | {"color": PALETTE["blue"], "linewidth": 0.8 + 4 * row["share"]})
+        ax.text(x, 1.68, f"{row['share']:.0%}", ha="center", va="center", bbox={"facecolor": "none", "edgecolor": "none"})
+    ax.text(1.9, 1.25, f"direct {ways.loc['direct', 'share']:.0%}", ha="right", va="center")
+    ax.set(xlim=(-2, 2), ylim=(-0.3, 3.3), title=found.model)
+    ax.axis("off")
+
+
+def _box(ax: Axes, x: float, y: float, text: str, color: str) -> None:
+    ax.text(x, y, text, ha="center", va="center", bbox={"boxstyle": "round,pad=0.3", "facecolor": "none", "edgecolor": PALETTE[color]})
+
+
+def _circuit_told(found: Found) -> str:
+    """The circuit that the rules choose, and how it does on the lists of confirmation."""
+    chosen = found.circuit[found.circuit["circuit"] == "chosen"].iloc[0]
+    random = found.circuit[found.circuit["circuit"] == "random"].iloc[0]
+    n_parts = found.n_layers * (found.n_heads + 1)
+    return (
+        f"{found.model}: the smallest circuit by the rules has {int(chosen['size'])} of {n_parts} parts ({', '.join(found.nodes[:10])}{', …' if len(found.nodes) > 10 else ''}); "
+        f"on the lists of confirmation it restores {chosen['restored']:.0%} of the lead ({chosen['restored_low']:.0%} to {chosen['restored_high']:.0%}), without it {chosen['left']:.0%} is left; "
+        f"random circuits of that make-up restore {random['restored']:.0%}."
+    )
+
+
+def draw_recurring(found: Sequence[Found]) -> Drawing:
+    """The paper's models by its own score and by size, and what has been scored since, under its line."""
+    table, half = reported.best_scores(), reported.cutoff()
+    fig, ax = figures.panel(height=2.6, width=figures.NARROW)
+    families = {"pythia": "Pythia", "gpt2": "GPT-2", "llama": "Llama"}
+    rng = np.random.default_rng(0)
+    for place, (family, color) in enumerate(zip(families, PALETTE.values())):
+        values = table.loc[table["family"] == family, "score"]
+        ax.scatter(values, -place + rng.uniform(-0.16, 0.16, len(values)), color=color, s=30, alpha=0.8, linewidths=0)
+    here = [each.depth.canonical[1] for each in found]
+    ax.scatter(here, -3 + np.linspace(-0.12, 0.12, len(here)), color=PALETTE["red"], marker="D", s=40)
+    ax.axvline(half, color=figures.INK, linewidth=1, linestyle=":")
+    ax.set(yticks=-np.arange(4), yticklabels=[*families.values(), "of today"], ylim=(-3.5, 0.5), xlim=(-0.02, 1.02), xlabel="score of the best head, one dot a model")
+    below = int((table["score"] < half).sum())
+    return Drawing(
+        fig,
+        alt=f"Dots: the paper's {len(table)} models by family and score, {below} below one half; below them {len(found)} models of today.",
+        caption=f"Of the paper's own {len(table)} models {below} lie below its line at one half; so do "
+        f"{sum(value < half for value in here)} of the {len(found)} models shown here.",
+        details="The paper's models: its own score, Figure 2, left, of version 1. Models of today: canonical macro, "
+        + ", ".join(f"{each.model} {each.depth.canonical[1]:.2f}" for each in found)
+        + ". The two scores differ in what they pool, not by much on a head that scores high.",
+    )
+
+
+def draw_known(found: Sequence[Found], truth: Sequence[str]) -> Table:
+    """What the rules say of models whose answer is known."""
+    rows = [
+        (each.model, known, NAMES[key_of(each)], successor_head(each) or each.top, "yes" if NAMES[key_of(each)] == known else "no")
+        for each, known in zip(found, truth)
+    ]
+    right = sum(row[-1] == "yes" for row in rows)
+    return Table(
+        pd.DataFrame(rows, columns=["model", "known to be", "verdict", "head", "right"]),
+        caption=f"The same rules on models whose answer is known: {right} of {len(rows)} are called rightly.",
+    )
