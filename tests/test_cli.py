@@ -257,3 +257,17 @@ def test_grow_is_handed_its_own_arguments(monkeypatch):
     seen = []
     monkeypatch.setattr(cli.growing, "run", lambda args: seen.append(args.family) or 0)
     assert cli.main(["grow", "pythia"]) == 0 and seen == ["pythia"]
+
+
+def test_a_search_over_depths_is_said_in_a_line_and_stands_in_the_record(checkpoints, tmp_path, capsys):
+    name, file = str(checkpoints["llama-grouped"]), tmp_path / "score.json"
+    assert cli.main(["score", name, "--depth", "auto", "--json", str(file)]) == 0
+    output = capsys.readouterr().out
+    record = json.loads(file.read_text())
+    depth, layer, head = record["depths"]["best"]
+    assert f"L{layer}H{head} {record['depths']['macro']:.2f}" in output.splitlines()[-1] and depth <= layer
+    best = record["heads"][0]
+    assert record["depths"]["canonical"] == [0, best["layer"], best["head"]]
+    assert record["depths"]["canonical_macro"] == pytest.approx(best["macro"], abs=1e-6)
+    assert cli.main(["score", name, "--depth", "auto", "--stream"]) == 2
+    assert "leave out --stream" in capsys.readouterr().err

@@ -18,7 +18,7 @@ import torch
 
 from successor_heads import anatomy, arithmetic, exercises, intervals, ordinals
 from successor_heads.direct_effects import TextEffects
-from successor_heads.exercises import Exercise, ch01, ch02, ch03, ch04, ch05, ch06, ch07
+from successor_heads.exercises import Exercise, ch01, ch02, ch03, ch04, ch05, ch06, ch07, ch08
 from successor_heads.growing import announced, corpus
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
@@ -33,6 +33,7 @@ CHAPTERS = [
     "05-natural-language",
     "06-growing",
     "07-calibration",
+    "08-models-of-today",
 ]
 MATRIX_OF = {"copies": 0, "counts": 1, "counts backwards": -1}
 
@@ -224,6 +225,7 @@ def cases(planted) -> dict[str, Case]:
         | cases_of_chapter_5()
         | cases_of_chapter_6()
         | CASES_OF_CHAPTER_7
+        | cases_of_chapter_8(parts)
     )
 
 
@@ -513,6 +515,62 @@ def cases_of_chapter_6() -> dict[str, Case]:
             ],
         ),
     }  # fmt: skip
+
+
+def cases_of_chapter_8(parts) -> dict[str, Case]:
+    return {
+        "ex-candidates": Case(
+            ch08.candidates(parts),  # two layers of six heads: the first has one depth, the second two
+            right=[18, np.int64(18)],
+            wrong=[
+                (12, "That is the number of heads"),
+                (24, "No head can read what only later blocks write"),
+                (6, "You left out depth 0"),
+                (19, "You gave 19"),
+            ],
+        ),
+        "ex-alphabet": Case(
+            ch08.alphabet(torch.tensor([[0.1, 0.0, -0.2], [0.2, 0.9, 0.1]]).repeat(1, 2), overall=(1, 0)),
+            right=[(1, 1), torch.tensor([1, 4])],
+            wrong=[
+                ((1, 0), "That head matters most over all classes"),
+                ((0, 2), "Without that head the lead *grows*"),
+                ((4, 1), "Right numbers, wrong order"),
+                ((0, 0), "You gave"),
+            ],
+        ),
+        "ex-break": Case(
+            # Lists 0 and 2 end in one ordinal, 1 and 3 in another: donors that bring the same cost nothing.
+            ch08.breaking(lambda donors: np.mean([(own - donor) % 2 for own, donor in enumerate(donors)]), n=4),
+            right=[[2, 3, 0, 1], torch.tensor([2, 3, 0, 1])],
+            wrong=[
+                ([2, 3, 0], "Give one donor for each of the 4 lists"),
+                ([2, 3, 0, 4], "Give one donor for each of the 4 lists"),
+                ([0, 1, 2, 3], "A list is its own donor here"),
+                ([1, 2, 3, 0], "With these donors the head still matters"),
+            ],
+        ),
+        "ex-direct-share": Case(
+            ch08.direct_share(0.12, 0.4),
+            right=[0.3, torch.tensor(0.31)],
+            wrong=[
+                (0.12, "That is the direct effect itself"),
+                (0.4, "That is the total effect"),
+                (0.7, "That is the share that other parts pass on"),
+                (1 / 0.3, "Upside down"),
+                (0.9, "You gave 0.9"),
+            ],
+        ),
+        "ex-everything": Case(
+            ch08.everything(parts),
+            right=[14],
+            wrong=[
+                (12, "Those are the heads"),
+                (2, "Those are the blocks"),
+                (1, "You gave 1"),
+            ],
+        ),
+    }
 
 
 def share_of_romans(parts, tokenizer, layer, head):

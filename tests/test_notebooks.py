@@ -362,3 +362,14 @@ def test_chapter_4_says_so_when_the_head_does_not_count(tmp_path):
     keys = keys_of(record)
     assert keys["edits"] == "no_head" and keys["model"] == "not_shown" and keys["counting"] == "not_shown"
     assert "There is no head to steer" in said
+
+
+@pytest.mark.book
+def test_chapter_8_calls_the_head_that_chapter_1_finds_a_successor_head():
+    record = json.loads((RECORDS / "08-models-of-today.json").read_text())
+    found = {name: finding["value"] for name, finding in record["findings"].items()}
+    first = findings("01-find-heads")
+    assert record["tables"]["verdict"] == [{"key": "successor_head"}]
+    assert [found["layer"], found["head"]] == [first["layer"]["value"], first["head"]["value"]]
+    assert found["held_out_macro"] > 2 * found["null_macro"] and found["writes_successor"] > 2 * found["writes_last"]
+    assert found["circuit_restores"] >= 0.9 and found["circuit_left"] <= 0.1

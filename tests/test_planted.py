@@ -13,9 +13,21 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conftest import real_tokenizer_folder
-from successor_heads import ablation, anatomy, cli, features, models, ordinals, ov_circuit, prompts, scores
+from successor_heads import (
+    ablation,
+    anatomy,
+    cached,
+    cli,
+    depths,
+    features,
+    models,
+    ordinals,
+    ov_circuit,
+    prompts,
+    scores,
+)
 from successor_heads.errors import UserError
-from successor_heads.planted import FAMILIES, calibrate, hidden, shapes, words
+from successor_heads.planted import FAMILIES, calibrate, circuits, hidden, shapes, words
 from successor_heads.planted.known import macro
 from successor_heads.planted.plant import ATTENTIVE, DECOYS, Plan, plant
 from successor_heads.planted.prompts import prompts as planted_prompts
@@ -426,3 +438,31 @@ def test_a_stored_table_is_what_this_code_gives(table, again, plant, keys, numbe
     for name in numbers:
         slack = 1 if name == "right" else 0.02
         np.testing.assert_allclose(both[f"{name}_fresh"], both[f"{name}_stored"], atol=slack, rtol=0.01, err_msg=name)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_deep_head_counts_behind_its_block_and_is_not_seen_by_the_canonical_score(seed):
+    planted = circuits.plant_deep(circuits.DEEP, tokenizer(), seed=seed)
+    model, place = planted.open(), planted.place("successor")
+    classes = ordinals.resolve(tokenizer())
+    found = depths.search(model, classes)
+    macro = {candidate: float(share) for candidate, share in zip(found.candidates, found.macro)}
+    assert macro[circuits.BLOCK + 1, *place] > 0.97, "behind the block that writes the index"
+    assert max(macro[depth, *place] for depth in range(circuits.BLOCK + 1)) < 0.25, "and nowhere before"
+    with pytest.raises(UserError, match="5 layers"):
+        circuits.plant_deep(Shape(n_layers=4), tokenizer(), seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_circuit_fetches_an_index_and_steps_it(seed):
+    """By hand: with the fetching head the model goes on, without the last MLP it says the ordinal that was fetched."""
+    planted = circuits.plant_fetch_and_step(Shape(), tokenizer(), seed=seed)
+    model, (layer, head) = planted.open(), planted.place("mover")
+    asked = planted_prompts(tokenizer(), "successor", n=40, seed=seed, task="months")
+    members = asked.members
+    logits = prompts.next_token_logits(model, asked.texts)[:, members]
+    assert (members[logits.argmax(1)] == asked.answers).double().mean() > 0.8
+    off = [[cached.Edit(layer, head, torch.zeros(64))], [cached.Edit(2, None, torch.zeros(384))]]
+    no_head, no_mlp = cached.logits_of_variants(model, asked.texts, off, members)
+    assert (members[no_head.argmax(1)] == asked.answers).double().mean() < 0.3
+    assert (members[no_mlp.argmax(1)] == asked.word).double().mean() > 0.9

@@ -106,6 +106,12 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
         "needs a key in NDIF_API_KEY",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores of all heads here")
+    parser.add_argument(
+        "--depth",
+        choices=["auto"],
+        help="also search all depths: what stands at an ordinal's place after 1, 2, ... blocks, read by all heads behind, "
+        "with the null of that search; loads the whole model",
+    )
 
 
 def add_fetch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,6 +145,8 @@ def run_score(args: argparse.Namespace) -> int:
 
     parts, classes, result, revision = _scored(args)
     record = records.score_record(args.model, revision, parts, classes, result, seconds=time.perf_counter() - start)
+    if args.depth:
+        record["depths"] = _searched(parts, classes)
     if args.json is None:
         print(report(record))
     elif _is_standard_output(args.json):
@@ -172,13 +180,26 @@ def _is_standard_output(path: Path) -> bool:
         return False
 
 
+def _searched(parts, classes) -> dict:
+    """The summary of the search over depths, and what there is to say of it; of a model in memory."""
+    from successor_heads import depths
+
+    found = depths.summary(depths.search(parts.model, classes), seed=0)
+    return found._asdict() | {"held_out": found.held_out._asdict(), "said": depths.sentences(found)}
+
+
 def _scored(args: argparse.Namespace) -> tuple:
     """The model's anatomy, its ordinal classes, its scores and its revision: streamed, loaded, or on NDIF."""
     from successor_heads import models, ordinals, scores, streaming
 
     # Streamed unless something else is said: the scores are the same to the last bit, and a model in memory takes
     # minutes of downloads, and seconds of imports, for bytes that no score looks at.
-    if args.stream or (args.stream is None and not args.remote and args.device != models.SPREAD):
+    if args.depth and args.stream:
+        raise UserError(
+            "A search over depths runs the blocks, which needs the whole model: leave out --stream, or --depth."
+        )
+    whole = args.remote or args.depth or args.device == models.SPREAD
+    if args.stream or (args.stream is None and not whole):
         checkpoint = streaming.Checkpoint(args.model, revision=args.revision, dtype=args.dtype, device=args.device)
         classes = ordinals.resolve(checkpoint.tokenizer)
         return checkpoint.anatomy, classes, checkpoint.score(classes), checkpoint.revision
@@ -213,6 +234,8 @@ def report(record: dict) -> str:
             shown = " ".join(words[:6]) + (" …" if len(words) > 6 else "")
             lines.append(f"Dropped from {task}, not single tokens: {len(words)} ({shown})")
     lines.append(f"{record['seconds']:.1f} s, peak memory {record['peak_rss_bytes'] / 1e9:.2f} GB, imports included.")
+    if "depths" in record:
+        lines.append(record["depths"]["said"])
     return "\n".join(lines)
 
 

@@ -91,8 +91,11 @@ class Search:
 
     def of_depths(self, kept: Sequence[int]) -> Search:
         """The part of the search that reads at these depths."""
-        rows = [row for row, (depth, _, _) in enumerate(self.candidates) if depth in kept]
-        predicted = {task: answers[rows] for task, answers in self.predicted.items()}
+        return self.of_rows([row for row, (depth, _, _) in enumerate(self.candidates) if depth in kept])
+
+    def of_rows(self, rows: Sequence[int]) -> Search:
+        """The part of the search that has these candidates."""
+        predicted = {task: answers[list(rows)] for task, answers in self.predicted.items()}
         return Search([self.candidates[row] for row in rows], predicted, self.source, self.target)
 
 
@@ -138,17 +141,15 @@ class HeldOut(NamedTuple):
     macro: float  # mean over both ways
     copying: float
 
-    @property
-    def agree(self) -> bool:
-        """Whether both halves chose the same head, at whatever depth."""
-        return self.chosen[0][1:] == self.chosen[1][1:]
 
+def held_out(found: Search, *, head: tuple[int, int] | None = None) -> HeldOut:
+    """The best of one half of each class's pairs, scored on the other half, and the other way round.
 
-def held_out(found: Search) -> HeldOut:
-    """The best of one half of each class's pairs, scored on the other half, and the other way round."""
-    halves = [
-        {task: torch.arange(len(target)) % 2 == half for task, target in found.target.items()} for half in (0, 1)
-    ]
+    Of all candidates, or of those of one `head`, (layer, head): then the halves choose nothing but its depth.
+    """
+    if head is not None:
+        found = found.of_rows([row for row, (_, *its) in enumerate(found.candidates) if tuple(its) == head])
+    halves = [{task: torch.arange(len(target)) % 2 == half for task, target in found.target.items()} for half in (0, 1)]
     chosen = [int(_macro(found.predicted, found.target, half).argmax()) for half in halves]
     others = list(zip(chosen, halves[::-1]))
     shares = [
@@ -168,6 +169,47 @@ def null(found: Search, *, n_permutations: int, seed: int) -> Float[Tensor, " pe
         }
         highest[permutation] = _macro(found.predicted, permuted).max()
     return highest
+
+
+class Summary(NamedTuple):
+    """A search in a few numbers: the best of it and the best at MLP0, each with its null, and what was held out."""
+
+    best: Candidate
+    macro: float
+    null: float
+    n_searched: int
+    canonical: Candidate
+    canonical_macro: float
+    canonical_null: float
+    held_out: HeldOut
+
+
+def summary(found: Search, *, seed: int, n_permutations: int = 300, level: float = 0.975) -> Summary:
+    """The summary of a search; a null is what the best does not exceed in a share `level` of the permutations."""
+    canonical = found.of_depths([CANONICAL])
+    nulls = [null(each, n_permutations=n_permutations, seed=seed).quantile(level).item() for each in (found, canonical)]
+    best, at_mlp0 = (float(each.macro.max()) for each in (found, canonical))
+    n = len(found.candidates)
+    return Summary(found.best, best, nulls[0], n, canonical.best, at_mlp0, nulls[1], held_out(found))
+
+
+def sentences(of: Summary) -> str:
+    """What `successor-heads score --depth auto` says of a search."""
+    depth, layer, head = of.best
+    _, at_layer, at_head = of.canonical
+    shown = of.canonical_macro > of.canonical_null
+    through = f"L{at_layer}H{at_head} {of.canonical_macro:.2f}" if shown else "no successor head"
+    rest = f"null {of.canonical_null:.2f}" if shown else f"best {of.canonical_macro:.2f}, null {of.canonical_null:.2f}"
+    chosen = " and ".join(f"L{layer}H{head} {_at(depth)}" for depth, layer, head in of.held_out.chosen)
+    return (
+        f"Through MLP0: {through} ({rest}). Over {of.n_searched:,} heads at depths: L{layer}H{head} {of.macro:.2f} "
+        f"{_at(depth)} (null {of.null:.2f}). Each half of the pairs chooses {chosen}, which score "
+        f"{of.held_out.macro:.2f} on the other half."
+    )
+
+
+def _at(depth: int) -> str:
+    return "through MLP0" if depth == CANONICAL else f"after {depth} block{'s' * (depth > 1)}"
 
 
 def _macro(

@@ -42,8 +42,8 @@ class Written(NamedTuple):
         layer, head = part
         return Edit(layer, head, self.mlps[layer] if head is None else self.heads[layer, head])
 
-    def __getitem__(self, prompts):  # type: ignore[override]  # of prompts, which is what one has several of
-        """The same for some of the prompts, in that order."""
+    def of(self, prompts: Int[Tensor, " some"]) -> Written:
+        """What they write on some of the prompts, in that order."""
         return Written(self.heads[:, :, prompts], self.mlps[:, prompts])
 
 
@@ -109,7 +109,7 @@ def direct_logits(
     mlps = torch.empty(parts.n_layers, len(prompts), len(token_ids))
     for rows in torch.arange(len(prompts)).split(batch_size):
         final = cached.run(model, [prompts[row] for row in rows]).streams[-1]
-        before, after = intact[rows], other[rows]
+        before, after = intact.of(rows), other.of(rows)
         for layer in range(parts.n_layers):
             z = before.heads[layer].to(final).transpose(0, 1)  # [prompt, head, d_head]
             variants = z[None].repeat(parts.n_heads, 1, 1, 1)

@@ -97,12 +97,12 @@ def attention_at(
 ) -> Float[Tensor, "layer head prompt"]:
     """Attention of every head from the last token of each prompt to one place, counted from the end: -1 is the last."""
     parts = anatomy.of(model)
-    rows, places = torch.arange(len(prompts)), torch.tensor(places)
+    rows, columns = torch.arange(len(prompts)), torch.tensor(places)
     with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
         looks = nnsight.save([])
         for layer in range(parts.n_layers):
             # An advanced index on both sides of a slice: prompts come first.
-            looks.append(parts.attention(layer).output[1][rows, :, -1, places])
+            looks.append(parts.attention(layer).output[1][rows, :, -1, columns])
     return torch.stack(looks).float().cpu().transpose(1, 2)
 
 

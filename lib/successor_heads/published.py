@@ -82,8 +82,7 @@ def folder_of(name: str) -> Path:
     about = LISTED.get(name.removeprefix(PREFIX))
     if about is None:
         raise UserError(f"There is no published model '{name}': choose from {', '.join(names())}.")
-    short = name.removeprefix(PREFIX)
-    folder = cache_folder() / "published" / f"{short}-{about['sha256'][:8]}-{FORMAT}"
+    short, folder = name.removeprefix(PREFIX), _place(name)
     if folder.is_dir():
         return folder
     from filelock import FileLock
@@ -95,6 +94,17 @@ def folder_of(name: str) -> Path:
             if not folder.is_dir():
                 _fetch(name, about, folder)
     return folder
+
+
+def is_fetched(name: str) -> bool:
+    """Whether a published model lies on this machine, so that it can be had without a network."""
+    return _place(name).is_dir()
+
+
+def _place(name: str) -> Path:
+    """The folder in which a listed model lies, or would lie."""
+    short = name.removeprefix(PREFIX)
+    return cache_folder() / "published" / f"{short}-{LISTED[short]['sha256'][:8]}-{FORMAT}"
 
 
 def facts_of(name: str) -> dict[str, Any]:

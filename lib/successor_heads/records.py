@@ -58,7 +58,7 @@ def score_record(
         "schema": SCHEMA,
         "model": model_name,
         "revision": revision,
-        **_made(),
+        **made(),
         "family": anatomy.family,
         "n_layers": anatomy.n_layers,
         "n_heads": anatomy.n_heads,
@@ -103,14 +103,14 @@ def chapter_record(
         "schema": SCHEMA,
         "model": model_name,
         "chapter": chapter,
-        **_made(),
+        **made(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_initialized() else None,
         "findings": dict(findings),
         "tables": dict(tables or {}),
     }
 
 
-def _made() -> dict[str, Any]:
+def made() -> dict[str, Any]:
     """When a record is made, and with which versions of what is installed: a streamed score needs no nnsight."""
     installed = {name: package.version for name in PACKAGES for package in distributions(name=name)}
     return {"created": datetime.now(UTC).isoformat(timespec="seconds"), "versions": installed}

@@ -250,7 +250,14 @@ def _plant_heads(module, known: Known, roles: list[str], plan: Plan, directions,
 
 
 def solve_head(
-    module, known: Known, role: str, place: tuple[int, int], codes: Float[Tensor, "token d_head"], *, length: float, reads: int = 0
+    module,
+    known: Known,
+    role: str,
+    place: tuple[int, int],
+    codes: Float[Tensor, "token d_head"],
+    *,
+    length: float,
+    reads: int = 0,
 ) -> float:
     """Write W_V and W_O of a head by least squares, and return its macro on what it reads: on MLP0's output, canonical.
 
@@ -268,7 +275,10 @@ def solve_head(
     else:
         # The penalties keep a head from reading the noise beside the parts, and from writing with great
         # effort into directions that the unembeddings hardly use. On fillers it shall be silent.
-        fillers = module.get_input_embeddings().weight.data[known.fillers].double() + mlp_of(module, known.fillers, layer=reads)[1]
+        fillers = (
+            module.get_input_embeddings().weight.data[known.fillers].double()
+            + mlp_of(module, known.fillers, layer=reads)[1]
+        )
         fillers *= (x.norm(dim=1).mean() / fillers.norm(dim=1))[:, None]
         silence = torch.zeros(len(fillers), codes.shape[1], dtype=torch.double)
         w_v = least_squares(torch.cat([x, fillers]), torch.cat([codes, silence]), penalty=1e-2)

@@ -447,7 +447,10 @@ def verdict(found: Found) -> Verdict:
             return Verdict(
                 "not_shown", f"{no_head} Yet {counts}, a guess would {ablated.chance * len(ablated.task):.0f}."
             )
-        return Verdict("another_way", f"{no_head} Yet {counts}, {_left(ablated, size)}: heads carry it in another way.")
+        return Verdict(
+            "another_way",
+            f"{no_head} Yet {counts}, {_left(ablated, size)}: heads carry it in another way, which chapter 8 follows.",
+        )
     right, n = found.right
     scored = (
         f"from its weights alone it names the successor of {right} of {n} ordinals "

@@ -10,9 +10,30 @@ chosen on some frames and members and judged on others. `lists` makes the lists,
 what they found and reads and writes it, `verdicts` says what it comes to, and `drawings` shows it.
 """
 
-from successor_heads.studies.models_of_today.found import CHAPTER, Found, stored, stored_models
-from successor_heads.studies.models_of_today.instruments import measure
-from successor_heads.studies.models_of_today.rules import RULES, printed
-from successor_heads.studies.models_of_today.verdicts import verdict
+from successor_heads.studies.models_of_today import known, lists
+from successor_heads.studies.models_of_today.drawings import (
+    draw_circuit,
+    draw_depths,
+    draw_exchange,
+    draw_fronts,
+    draw_gate,
+    draw_known,
+    draw_orders,
+    draw_parts,
+    draw_recurring,
+    draw_rules,
+    draw_stream,
+    draw_verdicts,
+    draw_writes,
+)
+from successor_heads.studies.models_of_today.found import Found, stored
+from successor_heads.studies.models_of_today.instruments import effects_on, measure
+from successor_heads.studies.models_of_today.rules import RULES, frames
+from successor_heads.studies.models_of_today.shown import of_today, record
+from successor_heads.studies.models_of_today.verdicts import verdict, verdict_of_all
 
-__all__ = ["CHAPTER", "RULES", "Found", "measure", "printed", "stored", "stored_models", "verdict"]
+__all__ = [
+    "RULES", "Found", "draw_circuit", "draw_depths", "draw_exchange", "draw_fronts", "draw_gate", "draw_known", "draw_orders",
+    "draw_parts", "draw_recurring", "draw_rules", "draw_stream", "draw_verdicts", "draw_writes", "effects_on", "frames", "known",
+    "lists", "measure", "of_today", "record", "stored", "verdict", "verdict_of_all",
+]  # fmt: skip  # what the chapter calls

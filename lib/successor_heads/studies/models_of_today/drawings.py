@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -15,25 +16,16 @@ from successor_heads.studies.find_heads import list_name
 from successor_heads.studies.models_of_today.found import Found
 from successor_heads.studies.models_of_today.instruments import ORDERS
 from successor_heads.studies.models_of_today.rules import RULES, printed
-from successor_heads.studies.models_of_today.verdicts import key_of, successor_head
+from successor_heads.studies.models_of_today.verdicts import NAMES, key_of
 
-NAMES = {
-    "successor_head": "successor head",
-    "mover_and_mlp": "mover + MLP",
-    "coded": "coded",
-    "none_found": "none found",
-    "not_counting": "does not count",
-}
 MOST_PARTS = 8  # bars of a panel
 MOST_WAYS = 5  # arrows of a circuit
 LEAST_WAY = 0.05  # of the head's effect
 
 
-class Rules:
-    """The rules as they were announced, as the last line of a cell."""
-
-    def _repr_markdown_(self) -> str:
-        return f"Announced on {RULES['registered']}:\n\n```yaml\n{printed()}```"
+def draw_rules() -> Markdown:
+    """The rules as they were announced."""
+    return Markdown(f"Announced on {RULES['registered']}:\n\n```yaml\n{printed()}```")
 
 
 def draw_verdicts(found: Sequence[Found]) -> Table:
@@ -51,14 +43,20 @@ def draw_verdicts(found: Sequence[Found]) -> Table:
                 NAMES[key_of(each)],
             )
         )
-    frame = pd.DataFrame(rows, columns=["model", "canonical (null)", "best at a depth (null)", "lead lost without", "verdict"])
+    frame = pd.DataFrame(
+        rows, columns=["model", "canonical (null)", "best at a depth (null)", "lead lost without", "verdict"]
+    )
     return Table(
         frame,
         caption="Do they count with a head? Rules announced before the runs; heads are chosen on some lists and judged on others.",
         details="Canonical: macro of the best head on MLP0 of the bare embedding. Best at a depth: over all heads and depths. In brackets what "
         f"the best of the search does not exceed in {RULES['depth']['level']:.1%} of permuted successors. Lead lost: share of the right answer's "
         "lead over its class that goes when the head writes what it writes on another list, on the lists of confirmation, with its "
-        "95% interval.",
+        "95% interval. "
+        + " ".join(
+            f"{each.model} was measured {'for this page' if each.is_live else 'before, and comes with the book'}."
+            for each in found
+        ),
     )
 
 
@@ -77,9 +75,14 @@ def draw_gate(found: Sequence[Found]) -> Drawing:
     return Drawing(
         figs,
         alt=[f"Bars: right answers of {each.model} by class." for each in found],
-        caption="In frames and with members that nothing was chosen on, the answer is right in its class on " + ", ".join(said) + " lists.",
+        caption="In frames and with members that nothing was chosen on, the answer is right in its class on "
+        + ", ".join(said)
+        + " lists.",
         details="95% Wilson intervals. Classes that miss the gate of one half on the lists of discovery: "
-        + "; ".join(f"{each.model}: {', '.join(map(list_name, each.gate.loc[~each.gate['kept'], 'class'])) or 'none'}" for each in found)
+        + "; ".join(
+            f"{each.model}: {', '.join(map(list_name, each.gate.loc[~each.gate['kept'], 'class'])) or 'none'}"
+            for each in found
+        )
         + ". Highest in the whole vocabulary: "
         + "; ".join(f"{each.model} {int(each.gate['vocabulary'].sum())}" for each in found)
         + ".",
@@ -88,16 +91,16 @@ def draw_gate(found: Sequence[Found]) -> Drawing:
 
 def draw_orders(found: Sequence[Found]) -> Drawing:
     """What is said when what stands before the last ordinal is not in order."""
-    figs, axes = figures.panels(len(found), height=2.5)
+    figs, axes = figures.panels(len(found), height=3.0)
     for each, ax in zip(found, axes):
         table = each.orders
         places = -np.arange(len(table))
         ax.scatter(table["successor"], places, color=PALETTE["orange"], s=40, label="successor of the last", zorder=3)
         ax.scatter(table["last"], places, color=PALETTE["blue"], s=40, marker="D", label="the last again", zorder=3)
         ax.set(yticks=places, yticklabels=table["shown"], xlim=(-0.03, 1.03), title=each.model, xlabel="of the lists")
+        _legend_below(ax, len(table))
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.grid(axis="y", alpha=0.3)
-    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1.1))
     first = {each.model: each.orders.set_index("shown")["successor"] for each in found}
     told = "; ".join(
         f"{model} says the successor of the last ordinal on {shares.get('in order', np.nan):.0%} of lists in order and on "
@@ -122,7 +125,14 @@ def draw_depths(found: Sequence[Found]) -> Drawing:
         curve = each.depth.by_front[each.depth.by_front["front"] == "beginning of text"]
         ax.plot(curve["depth"], curve["macro"], color=PALETTE["blue"], marker="o", markersize=4)
         ax.axhline(each.depth.null, color=PALETTE["grey"], linestyle="--", linewidth=1.2)
-        ax.annotate("null", (1, each.depth.null), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=PALETTE["grey"])
+        ax.annotate(
+            "null",
+            (1, each.depth.null),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            color=PALETTE["grey"],
+        )
         ax.set(title=each.model, xlabel="blocks before the head reads", ylim=(0, 1.03), ylabel="macro of the best head")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         at, best, macro = each.depth.best
@@ -143,19 +153,26 @@ def draw_depths(found: Sequence[Found]) -> Drawing:
 
 def draw_fronts(found: Sequence[Found]) -> Drawing:
     """The best macro at each depth by what stands in front of the token."""
-    figs, axes = figures.panels(len(found), height=3.0)
+    figs, axes = figures.panels(len(found), height=3.6)
     for each, ax in zip(found, axes):
         for (front, curve), color in zip(each.depth.by_front.groupby("front", sort=False), PALETTE.values()):
             ax.plot(curve["depth"], curve["macro"], color=color, label=front)
-        ax.set(title=each.model, xlabel="blocks before the head reads", ylabel="macro of the best head", ylim=(0, 1.03))
+        ax.set(title=each.model, xlabel="blocks before the head reads", ylabel="macro of the best head")
+        ax.set(ylim=(-0.95, 1.03), yticks=np.linspace(0, 1, 6))  # with room for the legend under the lines
+        ax.legend(loc="lower left", title="in front", borderaxespad=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes[-1].legend(loc="upper right", title="in front")
     lows = [each.depth.by_front.groupby("front")["macro"].max() for each in found]
     return Drawing(
         figs,
-        alt=[f"Lines: macro of the best head of {each.model} by depth, one line for each thing in front." for each in found],
+        alt=[
+            f"Lines: macro of the best head of {each.model} by depth, one line for each thing in front."
+            for each in found
+        ],
         caption="With nothing in front the best is "
-        + ", ".join(f"{low['nothing']:.2f} in {each.model} ({low['beginning of text']:.2f} behind a beginning of text)" for low, each in zip(lows, found))
+        + ", ".join(
+            f"{low['nothing']:.2f} in {each.model} ({low['beginning of text']:.2f} behind a beginning of text)"
+            for low, each in zip(lows, found)
+        )
         + ".",
         details="The first token of a text is one on which heads rest: what stands in the stream there says more about the place than about the word.",
     )
@@ -180,14 +197,18 @@ def draw_parts(found: Sequence[Found]) -> Drawing:
     )
     return Drawing(
         figs,
-        alt=[f"Bars: share of the answer's lead lost without each of {MOST_PARTS} parts of {each.model}; heads orange, MLPs blue." for each in found],
+        alt=[
+            f"Bars: share of the answer's lead lost without each of {MOST_PARTS} parts of {each.model}; heads orange, MLPs blue."
+            for each in found
+        ],
         caption=f"Of the answer's lead there is lost {told}.",
         details="Heads orange, MLPs blue; the tick is the direct effect. Parts in the order of their effect on the lists of discovery, effects on those of "
         "confirmation: the part writes what it writes on another list of the class and frame. 95% intervals over last ordinals. "
         + " ".join(
             f"{each.model}: intact lead {each.lead:.1f} logits; "
             + ", ".join(
-                f"right on {row.right:.0%} with {row.heads} heads replaced" + (f" ({row.others:.0%} with others)" if row.others == row.others else "")
+                f"right on {row.right:.0%} with {row.heads} heads replaced"
+                + (f" ({row.others:.0%} with others)" if row.others == row.others else "")
                 for row in each.together.itertuples()
             )
             + "."
@@ -204,7 +225,9 @@ def draw_writes(found: Sequence[Found]) -> Table:
         for row in pd.concat([each.heads.head(3), each.mlps.head(2)]).itertuples()
     ]
     return Table(
-        pd.DataFrame(rows, columns=["part", "attention to the last ordinal", "writes that ordinal", "writes its successor"]),
+        pd.DataFrame(
+            rows, columns=["part", "attention to the last ordinal", "writes that ordinal", "writes its successor"]
+        ),
         caption="Where the parts with the largest effect look from the last position, and which member of the list they promote most: shares of the lists of confirmation.",
         details="Promoted: what the part adds to each member's logit by way of the final norm alone, beyond what it adds on average over the lists of that class and frame.",
     )
@@ -213,31 +236,49 @@ def draw_writes(found: Sequence[Found]) -> Table:
 def draw_exchange(found: Sequence[Found]) -> Drawing:
     """What is said when the head with the largest effect, or the three, write what they wrote on a donor's list."""
     kinds = list(dict.fromkeys(kind for each in found for kind in each.donors["donor"]))
-    figs, axes = figures.panels(len(found), height=0.42 * len(kinds) + 1.1)
+    figs, axes = figures.panels(len(found), height=0.42 * len(kinds) + 1.7)
     told = []
     for each, ax in zip(found, axes):
         for (n_heads, table), color, shift in zip(each.donors.groupby("heads"), PALETTE.values(), (0.14, -0.14)):
             places = np.array([-kinds.index(kind) for kind in table["donor"]]) + shift
             ax.hlines(places, table["low"], table["high"], color=color, linewidth=1.6)
-            ax.scatter(table["share"], places, color=color, s=34, zorder=3, label="one head" if n_heads == 1 else f"{n_heads} heads")
+            ax.scatter(
+                table["share"],
+                places,
+                color=color,
+                s=34,
+                zorder=3,
+                label="one head" if n_heads == 1 else f"{n_heads} heads",
+            )
             ax.scatter(table["null"], places, color=figures.INK, marker="|", s=70, zorder=4)
         ax.set(
             yticks=-np.arange(len(kinds)), yticklabels=[kind.replace("same ordinal, ", "same ordinal,\n") for kind in kinds],
             xlim=(-0.03, 1.03), title=each.model, xlabel="of the lists",
         )  # fmt: skip  # what is set is one thing
         ax.xaxis.set_major_formatter(PercentFormatter(1))
+        _legend_below(ax, len(kinds))
         across = each.donors[each.donors["donor"] == "another class"].iloc[0]
         told.append(f"{across['who']} of {each.model} {across['share']:.0%} (shuffled donors {across['null']:.0%})")
-    axes[0].legend(loc="lower right")
     return Drawing(
         figs,
-        alt=[f"Dots with intervals: answers of {each.model} after one head, or three, are given a donor's output." for each in found],
-        caption="Given what it wrote on a list of another class, the head has the successor of that index said: " + "; ".join(told) + ".",
+        alt=[
+            f"Dots with intervals: answers of {each.model} after one head, or three, are given a donor's output."
+            for each in found
+        ],
+        caption="Given what it wrote on a list of another class, the head has the successor of that index said: "
+        + "; ".join(told)
+        + ".",
         details="Same class, another class: the share of lists on which the successor of the donor's last ordinal is said, in the class of the list that is read; the tick is "
         f"what donors dealt out anew do not exceed in {RULES['thresholds']['crossing_level']:.1%} of {RULES['thresholds']['crossing_permutations']:,} deals. Same ordinal: the "
         "share on which the right answer is still said when the donor ends in the same ordinal, but what stands before it is in another order. "
         + " ".join(f"{each.model}: {', '.join(dict.fromkeys(each.donors['who']))}." for each in found),
     )
+
+
+def _legend_below(ax: Axes, n_rows: int) -> None:
+    """A legend in room of its own under rows that stand at 0, -1, ...: in every panel, so that they stay aligned."""
+    ax.set_ylim(-n_rows - 0.9, 0.5)
+    ax.legend(loc="lower left", borderaxespad=0)
 
 
 def draw_stream(found: Sequence[Found]) -> Drawing:
@@ -251,16 +292,29 @@ def draw_stream(found: Sequence[Found]) -> Drawing:
             ax.plot(table["block"], table[f"learned {column}"], color=PALETTE[color], linestyle=":", linewidth=1.2)
         layer = int(each.part(each.top)["layer"])
         ax.axvline(layer + 1, color=PALETTE["grey"], linewidth=1)
-        ax.annotate(each.top, (layer + 1, 1.0), ha="right", va="top", xytext=(-3, 0), textcoords="offset points", color=PALETTE["grey"])
+        ax.annotate(
+            each.top,
+            (layer + 1, 1.0),
+            ha="right",
+            va="top",
+            xytext=(-3, 0),
+            textcoords="offset points",
+            color=PALETTE["grey"],
+        )
         ax.set(title=each.model, xlabel="after block", ylim=(0, 1.03), ylabel="highest, of the lists")
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         after = table.set_index("block").loc[layer + 1]
-        told.append(f"behind the block of {each.top} in {each.model} the ordinal is highest on {after['last']:.0%} of the lists and its successor on {after['successor']:.0%}")
+        told.append(
+            f"behind the block of {each.top} in {each.model} the ordinal is highest on {after['last']:.0%} of the lists and its successor on {after['successor']:.0%}"
+        )
     axes[0].legend(loc="upper left")
     return Drawing(
         figs,
-        alt=[f"Lines: share of lists on which the last ordinal, or its successor, is highest in the stream of {each.model}, by block." for each in found],
+        alt=[
+            f"Lines: share of lists on which the last ordinal, or its successor, is highest in the stream of {each.model}, by block."
+            for each in found
+        ],
         caption="At the last position, " + "; ".join(told) + ".",
         details="Solid: the model's own last norm and unembedding, less the mean over lists of the class and frame. Dotted: a linear map from the stream to unembeddings, "
         "fitted on the lists of all other classes. Block 0 is the embedding.",
@@ -274,11 +328,16 @@ def draw_circuit(found: Sequence[Found]) -> Drawing:
     for each, ax in zip(found, axes):
         ways = each.paths.set_index("way")
         _draw_ways(ax, each, ways)
-        told.append(f"{ways.loc['direct', 'share']:.0%} of the effect of {each.top} in {each.model} goes straight to the answer, {ways.loc['through MLPs', 'share']:.0%} through MLPs")
+        told.append(
+            f"{ways.loc['direct', 'share']:.0%} of the effect of {each.top} in {each.model} goes straight to the answer, {ways.loc['through MLPs', 'share']:.0%} through MLPs"
+        )
     return Drawing(
         figs,
-        alt=[f"A diagram: the last ordinal, {each.top} of {each.model}, the parts that read it, and the answer, with shares on the arrows." for each in found],
-        caption="; ".join(told).capitalize() if False else "; ".join(told) + ".",
+        alt=[
+            f"A diagram: the last ordinal, {each.top} of {each.model}, the parts that read it, and the answer, with shares on the arrows."
+            for each in found
+        ],
+        caption="; ".join(told) + ".",
         details="An arrow's share is of the head's total effect: by way of that part alone, all others held as on the intact run; parts may need one another, so shares need not sum to 1. "
         + " ".join(_circuit_told(each) for each in found),
     )
@@ -300,15 +359,28 @@ def _draw_ways(ax: Axes, found: Found, ways: pd.DataFrame) -> None:
         x = 1.35 * x if abs(x) > 0.01 else 0.0
         _box(ax, x, 2, str(name), "blue" if str(name).startswith("MLP") else "orange")
         for start, end in (((0, 1), (x, 2)), ((x, 2), (0, 3))):
-            ax.annotate("", end, start, arrowprops=arrow | {"color": PALETTE["blue"], "linewidth": 0.8 + 4 * row["share"]})
-        ax.text(x, 1.68, f"{row['share']:.0%}", ha="center", va="center", bbox={"facecolor": "none", "edgecolor": "none"})
-    ax.text(1.9, 1.25, f"direct {ways.loc['direct', 'share']:.0%}", ha="right", va="center")
-    ax.set(xlim=(-2, 2), ylim=(-0.3, 3.3), title=found.model)
+            ax.annotate(
+                "", end, start, arrowprops=arrow | {"color": PALETTE["blue"], "linewidth": 0.8 + 4 * row["share"]}
+            )
+        ax.text(
+            x, 1.68, f"{row['share']:.0%}", ha="center", va="center", bbox={"facecolor": "none", "edgecolor": "none"}
+        )
+    ax.plot([0.45, 2.1, 2.1], [1, 1, 3], color=figures.INK, linewidth=1)
+    ax.annotate("", (0.5, 3), (2.1, 3), arrowprops=arrow | {"color": figures.INK, "shrinkB": 0, "shrinkA": 0})
+    ax.text(2.1, 1.15, f"direct {ways.loc['direct', 'share']:.0%}", ha="right", va="center")
+    ax.set(xlim=(-2.2, 2.2), ylim=(-0.3, 3.3), title=found.model)
     ax.axis("off")
 
 
-def _box(ax: Axes, x: float, y: float, text: str, color: str) -> None:
-    ax.text(x, y, text, ha="center", va="center", bbox={"boxstyle": "round,pad=0.3", "facecolor": "none", "edgecolor": PALETTE[color]})
+def _box(ax: Axes, x: float | int, y: float | int, text: str, color: str) -> None:
+    ax.text(
+        x,
+        y,
+        text,
+        ha="center",
+        va="center",
+        bbox={"boxstyle": "round,pad=0.3", "facecolor": "none", "edgecolor": PALETTE[color]},
+    )
 
 
 def _circuit_told(found: Found) -> str:
@@ -335,7 +407,13 @@ def draw_recurring(found: Sequence[Found]) -> Drawing:
     here = [each.depth.canonical[1] for each in found]
     ax.scatter(here, -3 + np.linspace(-0.12, 0.12, len(here)), color=PALETTE["red"], marker="D", s=40)
     ax.axvline(half, color=figures.INK, linewidth=1, linestyle=":")
-    ax.set(yticks=-np.arange(4), yticklabels=[*families.values(), "of today"], ylim=(-3.5, 0.5), xlim=(-0.02, 1.02), xlabel="score of the best head, one dot a model")
+    ax.set(
+        yticks=-np.arange(4),
+        yticklabels=[*families.values(), "of today"],
+        ylim=(-3.5, 0.5),
+        xlim=(-0.02, 1.02),
+        xlabel="score of the best head, one dot a model",
+    )
     below = int((table["score"] < half).sum())
     return Drawing(
         fig,
@@ -348,14 +426,38 @@ def draw_recurring(found: Sequence[Found]) -> Drawing:
     )
 
 
-def draw_known(found: Sequence[Found], truth: Sequence[str]) -> Table:
-    """What the rules say of models whose answer is known."""
+def draw_known(found: Sequence[Found], plants: pd.DataFrame, twins: pd.DataFrame) -> Table:
+    """What the rules say of models whose answer is known: grown ones, plants, and networks that learned nothing."""
     rows = [
-        (each.model, known, NAMES[key_of(each)], successor_head(each) or each.top, "yes" if NAMES[key_of(each)] == known else "no")
-        for each, known in zip(found, truth)
+        (
+            each.model,
+            NAMES["successor_head"],
+            NAMES[key_of(each)],
+            "",
+            f"{len(each.nodes)} of {each.n_layers * (each.n_heads + 1)}",
+        )
+        for each in found
     ]
-    right = sum(row[-1] == "yes" for row in rows)
+    for kind, table in plants.groupby("kind", sort=False):
+        right = (table["due"] == table["verdict"]) & (table["planted"] == table["named"])
+        most = table["verdict"].mode()[0]
+        sizes = f"{table['circuit'].min()} to {table['circuit'].max()}"
+        rows.append(
+            (f"planted {kind}", NAMES[table["due"].iloc[0]], NAMES[most], f"{right.sum()} of {len(table)}", sizes)
+        )
+    rows.append(("untrained", "none", "–", f"{(~twins['alarm']).sum()} of {len(twins)}", "–"))
+    frame = pd.DataFrame(rows, columns=["model", "known to be", "verdict", "rightly called", "parts in the circuit"])
+    grown = sum(row[1] == row[2] for row in rows[: len(found)])
     return Table(
-        pd.DataFrame(rows, columns=["model", "known to be", "verdict", "head", "right"]),
-        caption=f"The same rules on models whose answer is known: {right} of {len(rows)} are called rightly.",
+        frame,
+        caption=f"The same rules on models whose answer is known: {grown} of {len(found)} grown models, "
+        f"{int((plants['due'] == plants['verdict']).sum())} of {len(plants)} plants, and {int(twins['alarm'].sum())} false alarms in {len(twins)} untrained networks.",
+        details="A plant is called rightly when verdict and head are the planted ones; it is shown one ordinal among other words, for its head attends to every ordinal in sight. Of untrained "
+        "networks, which do not count and so never pass the gate, the search over depths alone is asked: an alarm is any head that scores above the null on pairs that did not choose its depth. "
+        f"The best of the search, not held out, is above the null in {int(twins['best_above'].sum())}. "
+        + " ".join(
+            f"{each.model} gets {int(each.gate['confirmation'].sum())} of {int(each.gate['n_confirmation'].sum())} lists of confirmation right, in frames that its text may not have, and is not asked."
+            for each in found
+            if not each.counts
+        ),
     )

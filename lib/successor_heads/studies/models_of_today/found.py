@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ import pandas as pd
 from successor_heads import files, records
 from successor_heads.studies.models_of_today.rules import RULES
 
-CHAPTER = "08-models-of-today"
-STORED = Path(__file__).parents[2] / "evidence" / "models-of-today"
+STORED = Path(__file__).with_name("measured")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +22,8 @@ class Depth:
 
     `canonical` is the best head by the canonical score and its macro; `best` the best candidate of the whole search.
     `chosen` are the candidates that each half of the pairs chooses, `macro` and `copying` what they score on the other
-    half, on average. `null` are macros that the best of the search, and the best at depth MLP0, does not exceed in 97.5%
+    half, on average; `leading` has the same of each head with a large effect, its depth alone chosen (head, depth, macro,
+    copying: the depth of the first half). `null` are macros that the best of the search, and the best at depth MLP0, does not exceed in 97.5%
     of permutations. `by_front` has the best macro at each depth for each thing that may stand before the token (front,
     depth, macro), `heads` the maps of some heads at each depth (head, depth, succession, copying).
     """
@@ -38,11 +38,7 @@ class Depth:
     n_searched: int
     by_front: pd.DataFrame
     heads: pd.DataFrame
-
-    @property
-    def agree(self) -> bool:
-        """Whether both halves chose the same head."""
-        return self.chosen[0][1] == self.chosen[1][1]
+    leading: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +61,7 @@ class Found:
     n_heads: int
     n_parameters: int
     seed: int
+    is_live: bool  # measured by whoever shows it, and not read from what comes with the book
     lead: float  # logits, on the lists of confirmation
     n_lists: tuple[int, int]  # discovery and confirmation
     depth: Depth
@@ -83,7 +80,7 @@ class Found:
         """Whether the model passes the gate: enough classes that it mostly gets right, and most of them right on new lists."""
         gate, kept = RULES["gate"], self.gate[self.gate["kept"]]
         enough = len(kept) >= gate["classes"]
-        return enough and kept["confirmation"].sum() >= gate["model"] * kept["n_confirmation"].sum()
+        return bool(enough and kept["confirmation"].sum() >= gate["model"] * kept["n_confirmation"].sum())
 
     @property
     def heads(self) -> pd.DataFrame:
@@ -106,31 +103,55 @@ class Found:
 
     def as_json(self) -> dict[str, Any]:
         """What `of_json` reads again."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        depth = {field.name: getattr(self.depth, field.name) for field in fields(Depth)}
-        return values | {"depth": depth}
+
+        def plain(of: Any) -> dict[str, Any]:
+            values = {field.name: getattr(of, field.name) for field in fields(of)}
+            return {name: of.round(6) if isinstance(of, pd.DataFrame) else of for name, of in values.items()}
+
+        return plain(self) | {"depth": plain(self.depth)}
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Found:
         """What `as_json` gave, once written and read."""
-        tables = {"by_front", "heads", "gate", "orders", "parts", "together", "donors", "stream", "paths", "circuit"}
+        tables = {
+            "by_front",
+            "heads",
+            "leading",
+            "gate",
+            "orders",
+            "parts",
+            "together",
+            "donors",
+            "stream",
+            "paths",
+            "circuit",
+        }
 
         def read(of: Mapping[str, Any], kind: type) -> dict[str, Any]:
             named = {field.name for field in fields(kind)} & set(of)
-            return {name: pd.DataFrame(of[name]) if name in tables else of[name] for name in named}
+            # None, for what was not measured, makes a column one of objects.
+            made = {name: pd.DataFrame(of[name]).infer_objects() for name in named & tables}
+            return {name: made.get(name, of[name]) for name in named}
 
         depth = read(values["depth"], Depth)
         depth |= {"canonical": tuple(depth["canonical"]), "best": tuple(depth["best"])}
         depth["chosen"] = [tuple(each) for each in depth["chosen"]]
         whole = read({name: value for name, value in values.items() if name != "depth"}, cls)
-        return cls(**whole | {"depth": Depth(**depth), "n_lists": tuple(whole["n_lists"])})
-
-
-def stored_models() -> list[str]:
-    """The models whose findings come with the book."""
-    return sorted(path.stem.replace("__", "/") for path in STORED.glob("*.json"))
+        return cls(**whole | {"depth": Depth(**depth), "n_lists": tuple(whole["n_lists"]), "is_live": False})
 
 
 def stored(model: str) -> Found:
     """The findings on a model that come with the book. Raises FileNotFoundError for another."""
     return Found.of_json(json.loads((STORED / f"{files.slug(model)}.json").read_text(encoding="utf8"))["found"])
+
+
+def keep(found: Found) -> Path:
+    """Write findings to where those lie that come with the book; returns the place."""
+    place = STORED / f"{files.slug(found.model)}.json"
+    files.write_json(place, made() | {"model": found.model, "found": found.as_json()})
+    return place
+
+
+def made() -> dict[str, Any]:
+    """When, with which versions, and under which rules something was measured."""
+    return records.made() | {"rules": str(RULES["registered"])}

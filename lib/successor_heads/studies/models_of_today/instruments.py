@@ -61,16 +61,20 @@ def measure(
     discovery: Mapping[str, Frame] | None = None,
     confirmation: Mapping[str, Frame] | None = None,
     length: int = RULES["prompts"]["length"],
+    most: int = RULES["prompts"]["most"],
+    with_front: bool = True,
 ) -> Found:
-    """All that chapter 8 asks of a model, by the rules; other frames, and lists of one, are for plants.
+    """All that chapter 8 asks of a model, by the rules; other frames, lists of one, and lists without a beginning of text are for plants.
 
     Raises UserError where no list can be written in the model's tokens, and for a model on NDIF.
     """
+    if model.remote is True:
+        raise UserError("Chapter 8 goes into the blocks, which NDIF runs whole: use a model that fits on this machine.")
     parts, classes = anatomy.of(model), ordinals.resolve(model.tokenizer)
     both = [discovery or frames("discovery"), confirmation or frames("confirmation")]
-    most = RULES["prompts"]["most"]
     every = [
-        of_lists.make(model.tokenizer, own, length=length, most=most, parity=parity) for parity, own in enumerate(both)
+        of_lists.make(model.tokenizer, own, length=length, most=most, parity=parity, with_front=with_front)
+        for parity, own in enumerate(both)
     ]
     if not all(own.every for own in every):
         raise UserError(
@@ -89,6 +93,7 @@ def measure(
         n_heads=parts.n_heads,
         n_parameters=sum(parameter.numel() for parameter in model._module.parameters()),
         seed=seed,
+        is_live=True,
         lead=float(second.lead.mean()),
         n_lists=(len(first.lists.every), len(second.lists.every)),
         depth=search_depths(model, classes, heads[: RULES["effects"]["ranked"]], seed=seed),
@@ -107,15 +112,18 @@ def measure(
 def _setting(model: TransformersModel, parts: Anatomy, lists: Lists) -> Setting:
     intact = paths.written(model, lists.prompts)
     logits = cached.logits_of_variants(model, lists.prompts, [[]], lists.token_ids)[0]
-    return Setting(model, parts, lists, lists.lead(logits), intact, intact[lists.donor])
+    return Setting(model, parts, lists, lists.lead(logits), intact, intact.of(lists.donor))
 
 
 def ratio(
     values: Float[np.ndarray, " prompt"], of: Float[np.ndarray, " prompt"], cluster: np.ndarray, *, seed: int
 ) -> tuple[float, float, float]:
-    """Sum of the values over the sum of what they are a share of, with its interval, clusters resampled whole."""
+    """Sum of the values over the sum of what they are a share of, with its interval, clusters resampled whole.
+
+    NaN where that sum is not above zero: there is no share of a lead that a model does not have.
+    """
     hits, total = (np.bincount(cluster, weights=np.asarray(weights, dtype=float)) for weights in (values, of))
-    return intervals.share_interval(hits, total, seed=seed)
+    return intervals.share_interval(hits, total, seed=seed) if total.sum() > 0 else (np.nan, np.nan, np.nan)
 
 
 # --- the gate ---------------------------------------------------------------------------------------
@@ -155,12 +163,12 @@ def other_orders(setting: Setting, shown_in: Mapping[str, Frame]) -> pd.DataFram
     rows, lists = [], setting.lists
     for order, offsets in ORDERS.items() if lists.length == 3 else ():
         told = of_lists.retold(setting.model.tokenizer, lists, shown_in, offsets)
-        kept = [place for place, prompt in enumerate(told) if prompt is not None]
-        if kept:
-            some = Lists([lists.every[place]._replace(prompt=told[place]) for place in kept], lists.length)
+        if told:
+            every = [lists.every[place]._replace(prompt=prompt) for place, prompt in told.items()]
+            some = Lists(every, lists.length)
             said = some.said(cached.logits_of_variants(setting.model, some.prompts, [[]], some.token_ids)[0])
             shares = [float((said == member).double().mean()) for member in (some.answer, some.last)]
-            rows.append((order, *shares, len(kept)))
+            rows.append((order, *shares, len(told)))
     return pd.DataFrame(rows, columns=["shown", "successor", "last", "n"])
 
 
@@ -173,6 +181,15 @@ def rank(setting: Setting) -> list[tuple[Part, float]]:
     falls = setting.falls([paths.replaced([part], setting.donors) for part in every])
     shares = falls.sum(1) / float(setting.lead.sum())
     return [(every[place], float(shares[place])) for place in np.argsort(-shares, kind="stable")]
+
+
+def effects_on(model: TransformersModel, task: str) -> Float[Tensor, "layer head"]:
+    """Share of the lead on one class's lists of discovery that is lost without each head: for a circuit of one class."""
+    parts, rules = anatomy.of(model), RULES["prompts"]
+    every = of_lists.make(model.tokenizer, frames("discovery"), length=rules["length"], most=rules["most"], parity=0)
+    shares = dict(rank(_setting(model, parts, every.kept([task]))))
+    heads = [[shares[layer, head] for head in range(parts.n_heads)] for layer in range(parts.n_layers)]
+    return torch.tensor(heads)
 
 
 def follow_up(
@@ -254,13 +271,16 @@ def exchange(setting: Setting, heads: Sequence[Part], shown_in: Mapping[str, Fra
     for n_heads in dict.fromkeys((1, min(RULES["effects"]["ranked"], len(heads)))):
         own = heads[:n_heads]
         who = " + ".join(map(paths.name, own))
-        for kind, donor in (("same class", setting.lists.donor.tolist()), ("another class", _across(setting.lists, rng))):
+        for kind, donor in (
+            ("same class", setting.lists.donor.tolist()),
+            ("another class", _across(setting.lists, rng)),
+        ):
             rows.append((who, n_heads, kind, *_said_of_donor(setting, own, donor, rng, seed=seed)))
         for order in ("descending", "constant", "every other") if setting.lists.length == 3 else ():
             told = of_lists.retold(setting.model.tokenizer, setting.lists, shown_in, ORDERS[order])
-            kept = [place for place, prompt in enumerate(told) if prompt is not None]
+            kept = list(told)
             if kept:
-                values = prompts.head_outputs(setting.model, [told[place] for place in kept])
+                values = prompts.head_outputs(setting.model, list(told.values()))
                 right = _with_heads(setting, own, kept, values)[1]
                 cluster = setting.lists.cluster[kept]
                 share = ratio(right, np.ones(len(right)), cluster, seed=seed)
@@ -358,7 +378,8 @@ def _learned(stream: Float[Tensor, "prompt d_model"], setting: Setting, member: 
         if not len(x):
             return float("nan")
         gram = x @ x.T
-        gram.diagonal().add_(RIDGE * gram.diagonal().mean())
+        # Before any block the stream is that of the last token, which all lists of a frame share: there is nothing to read.
+        gram.diagonal().add_((RIDGE * gram.diagonal().mean()).clamp(min=1e-6))
         guessed = stream[here] @ (x.T @ torch.linalg.solve(gram, y))
         logits = torch.einsum("pd,pmd->pm", guessed, own[here]).masked_fill(lists.members[here] == PAD, -torch.inf)
         right += int((logits.argmax(-1) == member[here]).sum())
@@ -397,7 +418,9 @@ def find_circuit(
     rules = RULES["circuit"]
     sizes = [size for size in SIZES if size < len(order)]
     some = _every_second(first)
-    restored, left = (_restored(some, [_rest(order, order[:size], keep=keep) for size in sizes]) for keep in (True, False))
+    restored, left = (
+        _restored(some, [_rest(order, order[:size], keep=keep) for size in sizes]) for keep in (True, False)
+    )
     tried = pd.DataFrame(
         {
             "lists": "discovery", "circuit": "in order", "size": sizes,
@@ -454,7 +477,9 @@ def _every_second(setting: Setting) -> Setting:
     """Half of the lists: enough to rank by, and half the time."""
     rows = torch.arange(0, len(setting.lists.every), 2)
     some = Lists([setting.lists.every[row] for row in rows], setting.lists.length)
-    return setting._replace(lists=some, lead=setting.lead[rows], intact=setting.intact[rows], donors=setting.donors[rows])
+    return setting._replace(
+        lists=some, lead=setting.lead[rows], intact=setting.intact.of(rows), donors=setting.donors.of(rows)
+    )
 
 
 # --- depths -----------------------------------------------------------------------------------------
@@ -484,21 +509,22 @@ def search_depths(
         for row, (depth, layer, head) in enumerate(found.candidates)
         if (layer, head) in shown
     ]
-    canonical = found.of_depths([depths.CANONICAL])
-    nulls = [
-        depths.null(each, n_permutations=rules["permutations"], seed=seed).quantile(rules["level"]).item()
-        for each in (found, canonical)
-    ]
-    best_depth, *best = found.best
+    leading = []
+    for at, own in heads:
+        of_head = depths.held_out(found, head=(at, int(own or 0)))
+        leading.append((paths.name((at, own)), of_head.chosen[0][0], of_head.macro, of_head.copying))
+    told = depths.summary(found, seed=seed, n_permutations=rules["permutations"], level=rules["level"])
+    depth, layer, head = told.best
     return Depth(
-        canonical=(paths.name(tuple(canonical.best[1:])), float(canonical.macro.max())),
-        best=(best_depth, paths.name((best[0], best[1])), float(found.macro.max())),
+        canonical=(paths.name((told.canonical[1], told.canonical[2])), told.canonical_macro),
+        best=(depth, paths.name((layer, head)), told.macro),
         chosen=[(depth, paths.name((layer, head))) for depth, layer, head in halves.chosen],
         macro=halves.macro,
         copying=halves.copying,
-        null=nulls[0],
-        canonical_null=nulls[1],
-        n_searched=len(found.candidates),
+        null=told.null,
+        canonical_null=told.canonical_null,
+        n_searched=told.n_searched,
         by_front=pd.DataFrame(by_front, columns=["front", "depth", "macro"]),
         heads=pd.DataFrame(maps, columns=["head", "depth", "succession", "copying"]),
+        leading=pd.DataFrame(leading, columns=["head", "depth", "macro", "copying"]),
     )

@@ -147,21 +147,33 @@ class Lists:
         return int(one.resolved.index[one.last])
 
 
-def make(tokenizer, frames: Mapping[str, Frame], *, length: int, most: int, parity: int | None) -> Lists:
+def make(
+    tokenizer, frames: Mapping[str, Frame], *, length: int, most: int, parity: int | None, with_front: bool = True
+) -> Lists:
     """Lists of all classes in all frames, at most so many of a class in a frame, evenly spread.
 
     Of the places where a list could start the even or the odd ones are taken (`parity` 0 or 1), or all (None). A list
     is left out when its last ordinal, or the one that should follow, is no single token there; and a class in a frame
-    when fewer than two lists are left, for then there is no donor.
+    when fewer than two lists are left, for then there is no donor. `with_front` puts a beginning of text before each.
     """
     every: list[One] = []
-    for task, ordinal_class in CLASSES.items():
+    for ordinal_class in CLASSES.values():
         variants = [ordinals.resolve_class(tokenizer, ordinal_class, prefix=prefix) for prefix in (" ", "")]
         n = len(ordinal_class.words)
         starts = range(n if ordinal_class.cyclic else n - length)
         for frame_name, frame in frames.items():
             tried = [
-                _one(tokenizer, ordinal_class, variants, frame_name, frame, start, range(1 - length, 1), length)
+                _one(
+                    tokenizer,
+                    ordinal_class,
+                    variants,
+                    frame_name,
+                    frame,
+                    start,
+                    range(1 - length, 1),
+                    length,
+                    with_front,
+                )
                 for start in starts
                 if parity is None or start % 2 == parity
             ]
@@ -172,22 +184,18 @@ def make(tokenizer, frames: Mapping[str, Frame], *, length: int, most: int, pari
     return Lists(every, length)
 
 
-def retold(
-    tokenizer, lists: Lists, frames: Mapping[str, Frame], offsets: Sequence[int]
-) -> list[list[int] | None]:
-    """For each list a prompt that ends in the same ordinal but shows others before: `offsets` from it, the last one 0.
+def retold(tokenizer, lists: Lists, frames: Mapping[str, Frame], offsets: Sequence[int]) -> dict[int, list[int]]:
+    """By the place of a list a prompt that ends in the same ordinal but shows others before, at `offsets` from it, the last 0.
 
-    (0, 0, 0) is a constant list and (2, 1, 0) one that descends. None where the class has no such members, or where the
-    tokens that follow the last ordinal would be others.
+    (0, 0, 0) is a constant list and (2, 1, 0) one that descends. Left out where the class has no such members, or where
+    the tokens from the last ordinal on would be others.
     """
-    found: list[list[int] | None] = []
-    for one in lists.every:
-        ordinal_class = CLASSES[one.task]
-        other = _one(
-            tokenizer, ordinal_class, [one.resolved], one.frame, frames[one.frame], one.start, offsets, lists.length
-        )
-        alike = other is not None and other.prompt[other.at :] == one.prompt[one.at :]
-        found.append(other.prompt if other is not None and alike else None)
+    found: dict[int, list[int]] = {}
+    for place, one in enumerate(lists.every):
+        ordinal_class, frame = CLASSES[one.task], frames[one.frame]
+        other = _one(tokenizer, ordinal_class, [one.resolved], one.frame, frame, one.start, offsets, lists.length)
+        if other is not None and other.prompt[other.at :] == one.prompt[one.at :]:
+            found[place] = other.prompt
     return found
 
 
@@ -200,6 +208,7 @@ def _one(
     start: int,
     offsets: Sequence[int],
     length: int,
+    with_front: bool = True,
 ) -> One | None:
     """A list whose last member stands `length - 1` places behind `start`, the others at `offsets` from it."""
     n, last = len(ordinal_class.words), start + length - 1
@@ -218,7 +227,7 @@ def _one(
         return None
     for resolved in variants:
         if token in resolved.token_ids and answer in resolved.words and shown[-1] in resolved.words:
-            if not ordinals.tokens_in_front(tokenizer):
+            if with_front and not ordinals.tokens_in_front(tokenizer):
                 before = [*depths.front_of(tokenizer), *before]
             at = len(last_split[0]) - len(split[0])
             return One(

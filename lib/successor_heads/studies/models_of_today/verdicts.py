@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from successor_heads.studies import Verdict
 from successor_heads.studies.models_of_today.found import Found
 from successor_heads.studies.models_of_today.rules import RULES
+
+NAMES = {
+    "successor_head": "successor head",
+    "mover_and_mlp": "mover + MLP",
+    "coded": "coded",
+    "none_found": "none found",
+    "not_counting": "does not count",
+}
+
+
+CLOSE = 0.1  # of the lists: below this a head is said to copy nearly as often as it steps
 
 
 def key_of(found: Found) -> str:
@@ -19,15 +32,13 @@ def key_of(found: Found) -> str:
 
 
 def successor_head(found: Found) -> str | None:
-    """The head that is a successor head by the rules, if there is one."""
-    depth = found.depth
-    name = depth.chosen[0][1]
-    leading = found.heads["part"][: RULES["effects"]["ranked"]].tolist()
-    if not depth.agree or name not in leading:
-        return None
-    part = found.part(name)
-    steps = depth.macro > depth.copying and part["successor"] > part["last"]
-    return name if depth.macro > depth.null and steps and part["low"] > 0 else None
+    """The head that is a successor head by the rules, if there is one: of several, the one with the largest effect."""
+    for row in found.depth.leading.itertuples():
+        part = found.part(str(row.head))
+        steps = row.macro > row.copying and part["successor"] > part["last"]
+        if row.macro > found.depth.null and steps and part["low"] > 0:
+            return str(row.head)
+    return None
 
 
 def is_large(found: Found) -> bool:
@@ -52,28 +63,80 @@ def verdict(found: Found) -> Verdict:
     return Verdict(key, SENTENCES[key](found))
 
 
+def verdict_of_all(found: Sequence[Found]) -> Verdict:
+    """Whether models of today count with a successor head: "none", "some" or "all" of those that count; "unasked" if none does."""
+    counting = [each for each in found if each.counts]
+    if not counting:
+        return Verdict("unasked", f"**None of {len(found)} models counts well enough to ask how.**")
+    having = [each for each in counting if key_of(each) == "successor_head"]
+    key = "none" if not having else "all" if len(having) == len(counting) else "some"
+    of = {
+        "none": "none counts",
+        "some": f"{len(having)} counts" if len(having) == 1 else f"{len(having)} count",
+        "all": "each counts",
+    }[key]
+    doubts = "".join(_doubt(each, str(successor_head(each))) for each in having)[: None if len(having) == 1 else 0]
+    told = ". ".join(f"In {each.model} {_short(each)}" for each in counting)
+    return Verdict(
+        key,
+        f"**Of {len(counting)} models that count, {of} with a successor head by our rules.** {told}. {doubts}Effects are on lists that "
+        "nothing was chosen on. Not shown: what happens before the last position, or why these models differ from the paper's.",
+    )
+
+
+def _short(found: Found) -> str:
+    key, name = key_of(found), successor_head(found) or found.top
+    part = found.part(name)
+    how = {
+        "successor_head": f"{name} is a successor head",
+        "mover_and_mlp": f"{name} fetches the ordinal, and MLPs behind it step",
+        "coded": f"{name} carries much of it, in a code",
+        "none_found": "no single head carries much",
+    }[key]
+    return (
+        f"{how}: without {name} {_effect(found, name)} is lost, and what it promotes most is the successor on "
+        f"{part['successor']:.0%} of the lists and the ordinal itself on {part['last']:.0%}"
+    )
+
+
 def _effect(found: Found, name: str) -> str:
     part = found.part(name)
     return f"{part['total']:.0%} of the answer's lead ({part['low']:.0%} to {part['high']:.0%})"
 
 
 def _successor_head(found: Found) -> str:
-    name, depth = successor_head(found), found.depth
-    at = depth.chosen[0][0]
+    name, null = str(successor_head(found)), found.depth.null
+    own, part = found.depth.leading.set_index("head").loc[name], found.part(name)
+    at = int(own["depth"])
     where = "what MLP0 makes of the embedding" if at == 0 else f"what stands at an ordinal's place after {at} blocks"
+    through = f"; {_through(found)}" if name == found.top else ""
     return (
-        f"**{found.model} counts with a successor head, {name}.** Reading {where}, it scores {depth.macro:.2f} on pairs that "
-        f"did not choose it (null of the search {depth.null:.2f}). In lists it writes the successor, and without it "
-        f"{_effect(found, str(name))} is lost. Not shown: that it follows a rule."
+        f"**{found.model} counts with a successor head, {name}, by our rules.** Reading {where}, it scores {own['macro']:.2f} on "
+        f"pairs that did not choose its depth (null of the search {null:.2f}). In lists it promotes the successor most on "
+        f"{part['successor']:.0%} and the ordinal itself on {part['last']:.0%}{through}. Without it {_effect(found, name)} is lost. "
+        f"{_doubt(found, name)}Not shown: that it follows a rule."
     )
 
 
+def _doubt(found: Found, name: str) -> str:
+    """Where a head that steps by the rules copies nearly as often: the rules have no margin, and whoever reads them should know."""
+    part = found.part(name)
+    return "It copies nearly as often as it steps, so a stricter rule would leave this open. " * bool(
+        part["successor"] - part["last"] < CLOSE
+    )
+
+
+def _through(found: Found) -> str:
+    through = found.paths.set_index("way").loc["through MLPs"]
+    return f"{through['share']:.0%} of its effect goes through MLPs behind it"
+
+
 def _mover(found: Found) -> str:
-    part, through = found.part(found.top), found.paths.set_index("way").loc["through MLPs"]
+    part = found.part(found.top)
     return (
         f"**{found.model} counts, and not with a successor head: {found.top} fetches the last ordinal, and MLPs behind it step.** "
-        f"It carries {_effect(found, found.top)}; what it writes is the ordinal itself in {part['last']:.0%} of the lists, the "
-        f"successor in {part['successor']:.0%}; {through['share']:.0%} of its effect goes through MLPs."
+        f"Without it {_effect(found, found.top)} is lost; what it promotes most is the ordinal itself on {part['last']:.0%} of the "
+        f"lists, the successor on {part['successor']:.0%}; {_through(found)}."
     )
 
 
@@ -102,7 +165,7 @@ def _not_counting(found: Found) -> str:
     )
 
 
-SENTENCES = {
+SENTENCES: dict[str, Callable[[Found], str]] = {
     "successor_head": _successor_head,
     "mover_and_mlp": _mover,
     "coded": _coded,

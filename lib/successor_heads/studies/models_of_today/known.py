@@ -1,0 +1,122 @@
+"""The instruments of chapter 8 on models whose answer is known: plants of three kinds, and networks that learned nothing.
+
+::
+
+    python -m successor_heads.studies.models_of_today.known published/smollm2 20 40      # minutes
+
+measures what comes with the book anew: models by their names, so many plants of each kind, and so many untrained networks.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+
+import pandas as pd
+from nnsight import TransformersModel
+
+from successor_heads import depths, models, ordinals
+from successor_heads.files import write_json
+from successor_heads.planted import circuits
+from successor_heads.planted.plant import Plan, Planted, plant
+from successor_heads.planted.shapes import Shape
+from successor_heads.planted.words import word_tokenizer
+from successor_heads.studies.models_of_today import found as of_found
+from successor_heads.studies.models_of_today.found import STORED, Found, made
+from successor_heads.studies.models_of_today.instruments import measure
+from successor_heads.studies.models_of_today.lists import Frame
+from successor_heads.studies.models_of_today.rules import RULES
+from successor_heads.studies.models_of_today.verdicts import key_of, successor_head
+
+# A plant's head attends to every ordinal in sight, so it is shown one, among words that mean nothing to it. A beginning of
+# text is no such word: nobody told the head to leave it alone.
+FRAMES = {
+    "discovery": {"of the": Frame(" the of ", " ", " with was "), "there": Frame(" there about when ", " ", " some ")},
+    "confirmation": {
+        "into": Frame(" into only ", " ", " also after "),
+        "made": Frame(" made over such ", " ", " well "),
+    },
+}
+KINDS: dict[str, tuple[str, str, Callable[[int], Planted]]] = {  # kind: role of the head, verdict that is due, plant
+    "head": (
+        "successor",
+        "successor_head",
+        lambda seed: plant(Plan(circuits.FAMILY, seed=seed, in_context=True), word_tokenizer()),
+    ),
+    "deep head": (
+        "successor",
+        "successor_head",
+        lambda seed: circuits.plant_deep(circuits.DEEP, word_tokenizer(), seed=seed),
+    ),
+    "fetch and step": (
+        "mover",
+        "mover_and_mlp",
+        lambda seed: circuits.plant_fetch_and_step(Shape(), word_tokenizer(), seed=seed),
+    ),
+}
+TABLE = STORED / "known.json"
+
+
+def study(kind: str, seed: int) -> tuple[Planted, Found]:
+    """A plant of this kind, and what the instruments find in it."""
+    planted = KINDS[kind][2](seed)
+    found = measure(
+        planted.open(),
+        name=f"planted {kind}",
+        seed=seed,
+        discovery=FRAMES["discovery"],
+        confirmation=FRAMES["confirmation"],
+        length=1,
+        most=2,
+        with_front=False,
+    )
+    return planted, found
+
+
+def called(kind: str, seed: int) -> dict:
+    """What the rules say of one plant, beside what was planted."""
+    role, due, _ = KINDS[kind]
+    planted, found = study(kind, seed)
+    layer, head = planted.place(role)
+    named = successor_head(found) or found.top
+    return {
+        "kind": kind, "seed": seed, "due": due, "verdict": key_of(found),
+        "planted": f"L{layer}H{head}", "named": named, "circuit": len(found.nodes),
+    }  # fmt: skip  # one row of a table
+
+
+def false_alarm(model: TransformersModel, seed: int) -> dict:
+    """Whether any head of an untrained twin is above the null of the search at a depth that half of the pairs chose for it."""
+    twin = models.untrained_twin(model, seed=seed)
+    found = depths.search(twin, ordinals.resolve(twin.tokenizer))
+    null = depths.null(found, n_permutations=RULES["depth"]["permutations"], seed=seed)
+    limit = null.quantile(RULES["depth"]["level"]).item()
+    heads = dict.fromkeys((layer, head) for _, layer, head in found.candidates)
+    highest = max(depths.held_out(found, head=head).macro for head in heads)
+    best = float(found.macro.max())
+    return {
+        "seed": seed, "best": best, "held_out": highest, "null": limit, "best_above": best > limit, "alarm": highest > limit,
+    }  # fmt: skip  # one row of a table
+
+
+def keep(*, n_plants: int, n_twins: int) -> None:
+    """Measure all of it, and write the table that comes with the book."""
+    model = models.load("grown/pythia", device="cpu")
+    plants = [called(kind, seed) for kind in KINDS for seed in range(n_plants)]
+    twins = [false_alarm(model, seed) for seed in range(n_twins)]
+    write_json(TABLE, made() | {"plants": plants, "twins": twins})
+
+
+def stored() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The plants and the twins of the table that comes with the book."""
+    table = json.loads(TABLE.read_text(encoding="utf8"))
+    return pd.DataFrame(table["plants"]), pd.DataFrame(table["twins"])
+
+
+if __name__ == "__main__":
+    *names, n_plants, n_twins = sys.argv[1:]
+    for name in names:
+        of_found.keep(measure(models.load(name, device="cpu"), name=name, seed=0))
+    if int(n_plants):
+        keep(n_plants=int(n_plants), n_twins=int(n_twins))
