@@ -62,7 +62,7 @@ def made(planted) -> Found:
     same = stored["plants"]
     same = same[same["modulus"].isna() & (same["tokenizer"] == "words") & (same["seed"] == 0)]
     cases = pd.DataFrame([
-        {"role": role, "made_for": role if role != "none" else "copy", "last": True, **dict.fromkeys(("behaviour_1", "behaviour_3", "behaviour_5"), said)}
+        {"role": role, "made_for": role if role != "none" else "copy", "last": True, **dict.fromkeys(("paper", "strict"), said)}
         for role, said in (("successor", "successorship"), ("copy", "other"), ("none", "copying"), ("none", "other"))
     ])  # fmt: skip
     effects = stored["effects"]
@@ -128,9 +128,9 @@ def test_the_strongest_noise_in_which_no_plant_is_missed_is_counted_from_below(m
 
 
 def test_cases_are_named_by_whom_they_were_made_for(made):
-    table = calibration.rules_table(made).set_index("attended tokens")
+    table = calibration.rules_table(made).set_index("rules")
     # Of two heads at work one is named rightly; of two idle heads one is named all the same.
-    assert table.loc[3].tolist() == [2, 1, 2, 1]
+    assert table.loc[calibration.RULES["paper"]].tolist() == [2, 1, 2, 1]
 
 
 # --- the first lesson --------------------------------------------------------------------------------

@@ -53,7 +53,11 @@ TWIN = (10, 7)  # the plant's modulus, and its twin's
 MODULI = tuple(range(2, 15))
 N_PROMPTS = 12
 JOBS = {"successor": "successorship", "acronym": "acronym", "copy": "copying"}
-NAMED_FROM = 3  # attended tokens that the rules look at
+# The rules of chapter 5 by name, and how many attended tokens each looks at.
+RULES = {
+    "paper": f"the paper's, {behaviours.TOP_ATTENDED} attended tokens",
+    "strict": f"ours, stricter, {behaviours.STRICT_TOP} attended tokens",
+}
 
 
 # --- what is measured --------------------------------------------------------------------------------
@@ -618,17 +622,16 @@ def draw_effects(found: Found) -> Drawing:
 
 
 def rules_table(found: Found) -> pd.DataFrame:
-    """What rules on words say of winning cases, by how many attended tokens they look at."""
+    """What rules on words say of winning cases, one row for the paper's and one for ours."""
     cases, rows = found.named, []
     ours, idle = cases[cases["last"] & (cases["role"] == cases["made_for"])], cases[cases["role"] == "none"]
-    for top in (1, 3, 5):
-        label = f"behaviour_{top}"
-        right = int((ours[label] == ours["role"].map(JOBS)).sum())
-        rows.append((top, len(ours), right, len(idle), int((idle[label] != "other").sum())))
+    for rules, told in RULES.items():
+        right = int((ours[rules] == ours["role"].map(JOBS)).sum())
+        rows.append((told, len(ours), right, len(idle), int((idle[rules] != "other").sum())))
     return pd.DataFrame(
         rows,
         columns=[
-            "attended tokens",
+            "rules",
             "won by the planted head",
             "and named right",
             "cases of idle heads",
@@ -641,13 +644,13 @@ def draw_named(found: Found) -> Table:
     """Winning cases and rules: how many of the planted jobs are named, and how many idle heads get a name."""
     table = rules_table(found)
     made = N_PROMPTS * len(JOBS) * len(FAMILIES)
-    row = table.set_index("attended tokens").loc[NAMED_FROM]
+    row = table.set_index("rules").loc[RULES["paper"]]
     low, high = intervals.wilson(int(row["and named right"]), made)
     alarms = intervals.wilson(int(row["named all the same"]), int(row["cases of idle heads"]))
     return Table(
         table,
-        caption=f"With {NAMED_FROM} attended tokens the rules name {row['and named right']} of {made} planted jobs rightly, and {row['named all the same']} of {row['cases of idle heads']} cases of heads without a job all the same.",
-        details=f"95% Wilson intervals: {low:.2f} to {high:.2f} named rightly, {alarms[0]:.2f} to {alarms[1]:.2f} false alarms. A text of seven words has few words to confuse.",
+        caption=f"The paper's rules name {row['and named right']} of {made} planted jobs rightly, and {row['named all the same']} of {row['cases of idle heads']} cases of heads without a job all the same.",
+        details=f"95% Wilson intervals of the paper's rules: {low:.2f} to {high:.2f} named rightly, {alarms[0]:.2f} to {alarms[1]:.2f} false alarms. A text of seven words has few words to confuse.",
     )
 
 
@@ -708,7 +711,7 @@ def record(found: Found, *, model: str) -> dict[str, Any]:
         .set_index("directions")
     )
     first = int((found.effects[["rank_direct", "rank_ablation"]] == 1).to_numpy().sum())
-    rules = rules_table(found).set_index("attended tokens").loc[NAMED_FROM]
+    rules = rules_table(found).set_index("rules").loc[RULES["paper"]]
     its, ten, twin = found.hidden, found.twins.accuracy(10, 10), found.twins.accuracy(7, 10)
     by_instrument = its.seen.set_index("instrument")["hidden head or twin"]
     findings = {

@@ -654,7 +654,7 @@ TESTS = ("pairs held out", "tokens held out", "tokens held out, nearest", "token
 
 
 @dataclass(frozen=True, eq=False)
-class _Mixed:
+class NumericPart:
     """A numeric part that was fitted on one subject, with what it takes to use it."""
 
     head: Reader
@@ -699,7 +699,7 @@ def part_places(
 
 def fit_places(
     head: Reader, classes: Mapping[str, ResolvedClass], *, seed: int, shuffled: bool = False, most: int = 3000
-) -> _Mixed:
+) -> NumericPart:
     """The paper's protocol on one subject: π_O on the vocabulary, then π_N on trios; pairs and tokens are held out.
 
     A tenth of the tokens stands in no trio of the training, in any role; 500 further trios are held out as the paper
@@ -763,7 +763,7 @@ def fit_places(
         TESTS[3]: answered(x[unseen[:, 2]], unseen[:, 2])[0],
     }
     kept = ((x_all[aside] @ decodes).argmax(-1) == aside).double().mean().item() if len(aside) else float("nan")
-    return _Mixed(head, classes, scale, decodes, numeric, shares, ceiling, kept)
+    return NumericPart(head, classes, scale, decodes, numeric, shares, ceiling, kept)
 
 
 def _members(
@@ -796,7 +796,7 @@ def trios_of(task: Sequence[str], index: Sequence[int]) -> Int[Tensor, "trio 3"]
     return torch.tensor(found, dtype=torch.long).reshape(-1, 3)
 
 
-def _romans(own: _Mixed, classes: Mapping[str, ResolvedClass], roman: ResolvedClass, tokenizer) -> pd.DataFrame:
+def _romans(own: NumericPart, classes: Mapping[str, ResolvedClass], roman: ResolvedClass, tokenizer) -> pd.DataFrame:
     """What I to XII decode to in each list, whose first member lends the list: numeral, list, read, right."""
     rows = []
     firsts = {task: resolved for task, resolved in classes.items() if 1 in resolved.index}
@@ -812,7 +812,7 @@ def _romans(own: _Mixed, classes: Mapping[str, ResolvedClass], roman: ResolvedCl
     return pd.DataFrame(rows, columns=["numeral", "list", "read", "right"])
 
 
-def _informal(own: _Mixed, classes: Mapping[str, ResolvedClass], tokenizer) -> pd.DataFrame:
+def _informal(own: NumericPart, classes: Mapping[str, ResolvedClass], tokenizer) -> pd.DataFrame:
     """What the place of words without a list decodes to among the numbers: word, expected, read, and all expectations."""
     resolved = classes.get("numbers") or next(iter(classes.values()))
     if len(resolved.words) < 12 and "number_words" in classes:
