@@ -18,7 +18,18 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from bookkit.site import live as site_live
-from successor_heads import ablation, anatomy, direct_effects, live, models, ordinals, ov_circuit, prompts, scores
+from successor_heads import (
+    ablation,
+    anatomy,
+    cached,
+    direct_effects,
+    live,
+    models,
+    ordinals,
+    ov_circuit,
+    prompts,
+    scores,
+)
 from successor_heads.figures import Drawing, Table, pd
 from test_browser import AXE, AXE_OPTIONS, PATIENCE, RUN_AXE, THEMES, WIDTHS, chrome, outside_requests, set_theme, show  # noqa: F401
 
@@ -161,7 +172,8 @@ def test_ablation_edits_and_effects_are_the_library_s(engine, grown, classes):
     at = ids.index(int(days.token_ids[2]))
     pushes = torch.zeros(1, len(ids) - at, parts.d_model)
     pushes[0, 0] = push
-    there = ablation.steered(grown, [text], pushes, layer=1, token_ids=torch.arange(parts.d_vocab)).logits
+    steered = cached.Push(1, pushes)
+    there = cached.logits_of_variants(grown, [text], [[]], torch.arange(parts.d_vocab), push=steered)[0]
     pushed = "const push = {position: arguments[1], vector: model.about.directions[5].map((v, i) => 3 * (v - model.about.directions[3][i]))};"
     fresh = engine.execute_script(PACK + pushed + "return pack(model.run(arguments[0], {push}).logits)", ids, at)
     assert torch.allclose(unpacked(fresh, 1, -1), there, atol=NEAR)

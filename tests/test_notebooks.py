@@ -257,7 +257,8 @@ def test_chapter_3_shows_no_ten_in_a_model_that_counts_in_sevens(tmp_path):
     record, _ = run_on(planted, "03-mod-10-features", tmp_path, settings="RUNS = 2")
     value = {name: finding["value"] for name, finding in record["findings"].items()}
     keys = keys_of(record)
-    assert keys["tens"] in ("another", "not_shown") and keys["neurons"] == keys["carried"] == "not_shown"
+    # Class means are carried all the same: the map is linear, so the mean of numbers becomes that of their answers.
+    assert keys["tens"] in ("another", "not_shown") and keys["neurons"] == "not_shown"
     assert value["subspace_nearest"] > 0.5 and value["probe_tens_held_out"] < 0.3
 
 
@@ -320,7 +321,7 @@ def test_chapter_4_moves_months_and_loses_tens():
     value = {name: finding["value"] for name, finding in found.items()}
     controls = max(value["exact_random_in_the_span"], value["exact_shuffled"])
     assert value["exact_class_means"] > 5 * controls and value["exact_class_means"] > 2 * value["exact_untrained"]
-    assert found["up_months"]["low"] > 0.5 and found["down_months"]["low"] > 0.5
+    assert min(found["up_months"]["low"], found["down_months"]["low"]) > 5 * controls
     # Contrary to the paper, and to be noticed if it changes: the ten is lost, so that hardly a number succeeds, and
     # features of autoencoders do no better than chance.
     assert found["up_known_numbers"]["high"] < 0.2 < 0.4 < value["ten_digit_moved"]

@@ -110,7 +110,7 @@
       const share = weight.get(at) || 0;
       if (share < 0.01) { made.append(visible(tokens[at])); continue; }
       const mark = element("span", { textContent: visible(tokens[at]), title: `attention ${Math.round(100 * share)}%` });
-      mark.style.background = `rgba(217, 119, 43, ${(0.7 * share).toFixed(2)})`;
+      mark.style.background = `rgba(217, 119, 43, ${(0.5 * share).toFixed(2)})`;
       made.append(mark);
     }
     made.append(" → ", element("strong", { textContent: visible(tokens[item.prefix + 1]) }));

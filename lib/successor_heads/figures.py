@@ -628,7 +628,7 @@ VIEW_SCRIPT = """(function () {
   if (!view) return;  // on paper names are others, and there is nothing to choose
   view.querySelector(".sh-heads").addEventListener("change", event => {
     const head = Number(event.target.value), last = data.attention[head].at(-1);
-    words.forEach((word, at) => { word.style.background = `rgba(217, 119, 43, ${(0.7 * last[at]).toFixed(2)})`; });
+    words.forEach((word, at) => { word.style.background = `rgba(217, 119, 43, ${(0.5 * last[at]).toFixed(2)})`; });
     const first = [...last.keys()].sort((a, b) => last[b] - last[a]).slice(0, 3).filter(at => last[at] >= 0.01);
     view.querySelector(".sh-looks").textContent = `${data.attentionHeadNames[head]} looks at ` +
       first.map(at => `“${data.tokens[at].trim()}” ${Math.round(100 * last[at])}%`).join(", ") + ".";
@@ -651,7 +651,7 @@ def _shaded(token: str, weight: float, *, marked: bool = False) -> str:
     """A token as HTML, shaded by the attention that it gets; without any it is bare text, unless it is to be `marked`."""
     if weight < 0.01 and not marked:
         return _visible(token)
-    return f'<span style="background:rgba(217,119,43,{0.7 * min(1.0, weight):.2f})" title="attention {weight:.0%}">{_visible(token)}</span>'
+    return f'<span style="background:rgba(217,119,43,{0.5 * min(1.0, weight):.2f})" title="attention {weight:.0%}">{_visible(token)}</span>'
 
 
 @dataclass(frozen=True, repr=False)

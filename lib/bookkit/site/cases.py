@@ -51,7 +51,7 @@ def item(case, texts):
     start = max(0, case["prefix"] - BEFORE)
     weights = dict(zip(case["attended"], case["weight"]))
     shaded = "".join(
-        f'<span title="attention {weights[at]:.0%}" style="background: rgba(217, 119, 43, {0.7 * weights[at]:.2f})">{visible(tokens[at])}</span>'
+        f'<span title="attention {weights[at]:.0%}" style="background: rgba(217, 119, 43, {0.5 * weights[at]:.2f})">{visible(tokens[at])}</span>'
         if weights.get(at, 0) >= 0.01
         else visible(tokens[at])
         for at in range(start, case["prefix"] + 1)

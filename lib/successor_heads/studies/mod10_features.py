@@ -1081,13 +1081,13 @@ def about_carried(found: Found) -> Verdict:
     means = found.carried.counts_on(found.carried.means)
     told = f"of the ten class means, read by {found.name}, {means} raise the next digit most (one would by chance)"
     key, lead = (
-        ("carried", "The head uses it")
+        ("carried", "The head steps it on")
         if means >= 8
-        else ("in_part", "The head uses it in part")
+        else ("in_part", "The head steps it on in part")
         if means >= 4
-        else ("not_shown", "That the head uses it is not shown")
+        else ("not_shown", "That the head steps it on is not shown")
     )
-    return Verdict(key, f"{lead}: {told}.")
+    return Verdict(key, f"{lead}: {told}; so would a table, for the map is linear.")
 
 
 def about_subspace(found: Found) -> Verdict:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from nnsight import TransformersModel
 from torch import Tensor
 
@@ -116,9 +116,9 @@ def _setting(model: TransformersModel, parts: Anatomy, lists: Lists) -> Setting:
 
 
 def ratio(
-    values: Float[np.ndarray, " prompt"], of: Float[np.ndarray, " prompt"], cluster: np.ndarray, *, seed: int
+    values: Shaped[np.ndarray, " prompt"], of: Float[np.ndarray, " prompt"], cluster: np.ndarray, *, seed: int
 ) -> tuple[float, float, float]:
-    """Sum of the values over the sum of what they are a share of, with its interval, clusters resampled whole.
+    """Sum of the values, or of answers that are right, over the sum of what they are a share of, with its interval, clusters resampled whole.
 
     NaN where that sum is not above zero: there is no share of a lead that a model does not have.
     """
