@@ -269,5 +269,6 @@ def test_a_search_over_depths_is_said_in_a_line_and_stands_in_the_record(checkpo
     best = record["heads"][0]
     assert record["depths"]["canonical"] == [0, best["layer"], best["head"]]
     assert record["depths"]["canonical_macro"] == pytest.approx(best["macro"], abs=1e-6)
-    assert cli.main(["score", name, "--depth", "auto", "--stream"]) == 2
+    for elsewhere in ("--stream", "--remote"):
+        assert cli.main(["score", name, "--depth", "auto", elsewhere]) == 2
     assert "leave out --stream" in capsys.readouterr().err

@@ -144,9 +144,9 @@ def run_score(args: argparse.Namespace) -> int:
     from successor_heads import records
 
     parts, classes, result, revision = _scored(args)
+    searched = {"depths": _searched(parts, classes)} if args.depth else {}
     record = records.score_record(args.model, revision, parts, classes, result, seconds=time.perf_counter() - start)
-    if args.depth:
-        record["depths"] = _searched(parts, classes)
+    record |= searched
     if args.json is None:
         print(report(record))
     elif _is_standard_output(args.json):
@@ -194,9 +194,10 @@ def _scored(args: argparse.Namespace) -> tuple:
 
     # Streamed unless something else is said: the scores are the same to the last bit, and a model in memory takes
     # minutes of downloads, and seconds of imports, for bytes that no score looks at.
-    if args.depth and args.stream:
+    if args.depth and (args.stream or args.remote):
         raise UserError(
-            "A search over depths runs the blocks, which needs the whole model: leave out --stream, or --depth."
+            f"A search over depths runs the blocks, which needs the whole model here: leave out --{'stream' if args.stream else 'remote'}, "
+            "or --depth."
         )
     whole = args.remote or args.depth or args.device == models.SPREAD
     if args.stream or (args.stream is None and not whole):

@@ -41,7 +41,7 @@ def front_of(tokenizer) -> list[int]:
     """The token behind which a token can be studied alone: the beginning of a text, or of a document.
 
     What the tokenizer itself puts there, else its beginning-of-text token, else the one that ends a text.
-    None for a tokenizer without any: then the caller has to put a neutral word there, or live with the first place.
+    Empty for a tokenizer without any: then the caller has to put a neutral word there, or live with the first place.
     """
     usual = ordinals.tokens_in_front(tokenizer)
     special = (tokenizer.bos_token_id, tokenizer.eos_token_id)

@@ -66,6 +66,7 @@ class Permuted(Layout):
     n_heads: int
 
     def stored_rows(self, rows, of):
+        # A score reads values, and queries and keys are read whole or not at all: no caller asks for rows of them.
         if rows is not None:
             raise NotImplementedError("some rows of a permuted matrix")
         return None

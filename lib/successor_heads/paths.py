@@ -53,10 +53,12 @@ def written(model: TransformersModel, prompts: Sequence[Prompt]) -> Written:
 
 
 def all_parts(parts: Anatomy) -> list[Part]:
-    """Every head and every MLP, in the order in which the model runs."""
-    return [
-        (layer, head) for layer in range(parts.n_layers) for head in (*range(parts.n_heads), None)
-    ]  # heads first, as in a block that has them first
+    """Every head and every MLP, block after block, the heads of a block first."""
+    return _every(parts.n_layers, parts.n_heads)
+
+
+def _every(n_layers: int, n_heads: int) -> list[Part]:
+    return [(layer, head) for layer in range(n_layers) for head in (*range(n_heads), None)]
 
 
 def name(part: Part) -> str:
@@ -80,11 +82,9 @@ def replaced(parts: Iterable[Part], by: Written) -> list[Edit]:
 
 def along(senders: Collection[Part], receivers: Collection[Part], intact: Written, other: Written) -> list[Edit]:
     """The variant in which the senders' change reaches the answer straight or by way of the receivers alone."""
-    n_layers, n_heads = intact.heads.shape[:2]
-    every = [(layer, head) for layer in range(n_layers) for head in (*range(n_heads), None)]
     held = [
         part
-        for part in every
+        for part in _every(*intact.heads.shape[:2])
         if part not in senders and part not in receivers and any(behind(sender, part) for sender in senders)
     ]
     return replaced(senders, other) + replaced(held, intact)
