@@ -315,7 +315,7 @@ def test_an_attention_view_without_javascript_shows_the_last_row_of_the_chosen_h
     words = page.select(".sh-words > span")
     assert [word.text for word in words] == ["<b>", " 5", ","]
     shades = [float(re.search(r"rgba\(217,119,43,([\d.]+)\)", word["style"]).group(1)) for word in words]
-    assert shades == pytest.approx([0.42, 0.28, 0.0], abs=0.01)
+    assert shades == pytest.approx([0.3, 0.2, 0.0], abs=0.01)
     assert page.select_one(".sh-words > strong").text == " 6"
     assert [radio.has_attr("checked") for radio in page.select("input[type=radio]")] == [False, True]
     assert page.select_one(".sh-looks").text == "L1H1 looks at “<b>” 60%, “5” 40%."

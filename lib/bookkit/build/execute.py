@@ -241,7 +241,9 @@ def run(*, notebook, output, record, model, cell_timeout, minutes, memory_mb, **
     # Papermill notes absolute paths; the executed copies are published.
     executed.metadata.get("papermill", {}).update(input_path=notebook.as_posix(), output_path=output.as_posix())
     try:
-        files.replace(failed if error else output, lambda path: nbformat.write(executed, path))
+        # Written where the next run clears up if this one is killed on the way.
+        files.replace(copy, lambda path: nbformat.write(executed, path))
+        copy.replace(failed if error else output)
         if not error:
             draft.replace(record)
     except OSError as full:
