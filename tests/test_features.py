@@ -214,6 +214,15 @@ def test_autoencoders_encode_new_tokens_as_those_they_were_trained_on(decimal):
     assert (unseen < saes.explained).all() and (unseen > 0.6).all() and (saes.explained_on(noise) < 0.4).all()
 
 
+def test_class_means_are_means_less_that_of_all():
+    x, index = torch.arange(12.0).reshape(6, 2), torch.tensor([1, 2, 3, 4, 5, 6])
+    means = features.class_means(x, index, 3)
+    torch.testing.assert_close(
+        means, torch.tensor([[2.0, 2.0], [-2.0, -2.0], [0.0, 0.0]])
+    )  # of 3 and 6, 1 and 4, 2 and 5
+    assert not torch.allclose(means, features.class_means(x, index.flip(0), 3))
+
+
 def test_modal_features_of_autoencoders_stand_out_at_the_planted_modulus_only(septimal):
     x, _ = septimal
     saes = features.train_saes(x, seeds=range(4), width=48, sparsity=0.1, steps=600)

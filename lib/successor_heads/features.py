@@ -502,6 +502,13 @@ def recombined(
     return (x[i] - x[j]) @ numeric + x[j]
 
 
+def class_means(
+    x: Float[Tensor, "token d_model"], index: Int[Tensor, " token"], modulus: int = 10
+) -> Float[Tensor, "residue d_model"]:
+    """The mean vector of the tokens of each residue, less that of all."""
+    return torch.stack([x[index % modulus == residue].mean(0) for residue in range(modulus)]) - x.mean(0)
+
+
 def modal_features(
     best: Int[Tensor, "*seed token"], index: Int[Tensor, " token"], modulus: int
 ) -> tuple[Int[Tensor, "*seed residue"], Float[Tensor, "*seed residue"]]:

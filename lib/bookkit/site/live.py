@@ -10,9 +10,8 @@ import hashlib
 import json
 
 import pandas as pd
-import torch
 
-from successor_heads import ablation, anatomy, figures, models, ordinals, ov_circuit, prompts, scores
+from successor_heads import ablation, anatomy, features, figures, models, ordinals, ov_circuit, prompts, scores
 from successor_heads.live import FOLDER, MODEL, element
 
 # Bytes of the weights in one script; a multiple of three, so that base64 pads none but the last.
@@ -76,8 +75,7 @@ def residue_directions(parts, numbers):
     As chapter 4 learns them: the even tens and all words have no say.
     """
     odd = numbers.index // 10 % 2 == 1
-    x, residue = ov_circuit.head_input(parts, numbers.token_ids[odd]), numbers.index[odd] % 10
-    return torch.stack([x[residue == r].mean(0) for r in range(10)]) - x.mean(0)
+    return features.class_means(ov_circuit.head_input(parts, numbers.token_ids[odd]), numbers.index[odd])
 
 
 def plain(resolved):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from successor_heads import anatomy, arithmetic, ordinals, ov_circuit
+from successor_heads import anatomy, arithmetic, features, ordinals, ov_circuit
 from successor_heads.arithmetic import NONE, Edits
 from successor_heads.exercises import Exercise
 from successor_heads.planted.plant import Plan, plant
@@ -129,8 +129,7 @@ def sevens(*, seed: int) -> Exercise:
     x, (layer, head) = ov_circuit.head_input(parts, numbers.token_ids), made.place("successor")
     rates = []
     for modulus in (7, 10):
-        means = [x[numbers.index % modulus == residue].mean(0) for residue in range(modulus)]
-        directions = torch.stack(means) - x.mean(0)
+        directions = features.class_means(x, numbers.index, modulus)
         rates.append(arithmetic.edit_outcome(parts, numbers, directions, layer=layer, head=head, scale=1.0).rate)
     return Exercise(
         right=lambda a: np.allclose([float(v) for v in a], rates, atol=0.02),

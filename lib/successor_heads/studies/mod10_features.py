@@ -44,6 +44,7 @@ from successor_heads import (
     scores,
 )
 from successor_heads.anatomy import Anatomy
+from successor_heads.features import class_means
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.growing import observe
 from successor_heads.ordinals import OrdinalClass, ResolvedClass
@@ -641,11 +642,6 @@ def carry(head: Reader, resolved: ResolvedClass, average: Float[Tensor, "10 d_mo
         return torch.stack([logits[:, index % 10 == digit].mean(1) for digit in range(10)], 1).numpy()
 
     return Carried(features=by_digit(average), means=by_digit(class_means(x, index)))
-
-
-def class_means(x: Float[Tensor, "token d_model"], index: Int[Tensor, " token"]) -> Float[Tensor, "10 d_model"]:
-    """The mean vector of the tokens of each residue mod 10, less that of all."""
-    return torch.stack([x[index % 10 == residue].mean(0) for residue in range(10)]) - x.mean(0)
 
 
 # --- place and list ---------------------------------------------------------------------------------

@@ -698,7 +698,7 @@ def take_apart(vectors: Vectors, sets: Pushes, edited: Edited, *, seed: int) -> 
     index = vectors.classes["numbers"].index
     tens, mean = index // 10, x.mean(0)
     of_ten = torch.stack([x[tens == ten].mean(0) for ten in range(int(tens.max()) + 1)]) - mean
-    of_residue = torch.stack([x[index % 10 == residue].mean(0) for residue in range(10)]) - mean
+    of_residue = features.class_means(x, index)
     total = (x - mean).square().sum()
     made_of = {
         "ten": float(of_ten[tens].square().sum() / total),
