@@ -97,4 +97,4 @@ def test_what_stands_behind_a_part():
     head, own_mlp, next_head = (1, 0), (1, None), (2, 3)
     assert paths.behind(head, own_mlp) and paths.behind(head, next_head) and paths.behind(own_mlp, next_head)
     assert not paths.behind(head, (1, 1)) and not paths.behind(own_mlp, head) and not paths.behind(next_head, own_mlp)
-    assert [paths.name(part) for part in (head, own_mlp)] == ["L1H0", "MLP1"]
+    assert [anatomy.name_of(part) for part in (head, own_mlp)] == ["L1H0", "MLP1"]

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from successor_heads.errors import UserError
 
 HOW_TO_ADD = "book/adding-a-family.md"
+Part = tuple[int, int | None]  # (layer, head), or (layer, None) for a layer's MLP
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_new": partial(F.gelu, approximate="tanh"),
@@ -37,6 +38,12 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "swish": F.silu,
 }
+
+
+def name_of(part: Part) -> str:
+    """(1, 6) as L1H6, and (1, None) as MLP1."""
+    layer, head = part
+    return f"MLP{layer}" if head is None else f"L{layer}H{head}"
 
 
 @runtime_checkable

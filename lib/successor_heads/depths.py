@@ -27,6 +27,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from successor_heads import anatomy, cached, ordinals
+from successor_heads.anatomy import name_of
 from successor_heads.errors import UserError
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import effective_ov_logits
@@ -198,11 +199,11 @@ def sentences(of: Summary) -> str:
     depth, layer, head = of.best
     _, at_layer, at_head = of.canonical
     shown = of.canonical_macro > of.canonical_null
-    through = f"L{at_layer}H{at_head} {of.canonical_macro:.2f}" if shown else "no successor head"
+    through = f"{name_of((at_layer, at_head))} {of.canonical_macro:.2f}" if shown else "no successor head"
     rest = f"null {of.canonical_null:.2f}" if shown else f"best {of.canonical_macro:.2f}, null {of.canonical_null:.2f}"
-    chosen = " and ".join(f"L{layer}H{head} {_at(depth)}" for depth, layer, head in of.held_out.chosen)
+    chosen = " and ".join(f"{name_of((layer, head))} {_at(depth)}" for depth, layer, head in of.held_out.chosen)
     return (
-        f"Through MLP0: {through} ({rest}). Over {of.n_searched:,} heads at depths: L{layer}H{head} {of.macro:.2f} "
+        f"Through MLP0: {through} ({rest}). Over {of.n_searched:,} heads at depths: {name_of((layer, head))} {of.macro:.2f} "
         f"{_at(depth)} (null {of.null:.2f}). Each half of the pairs chooses {chosen}, which score "
         f"{of.held_out.macro:.2f} on the other half."
     )

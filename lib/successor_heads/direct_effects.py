@@ -19,7 +19,7 @@ from torch import Tensor
 
 from successor_heads import anatomy
 from successor_heads.ablation import AblationEffects, Answers, asked_of, head_columns, read_answers
-from successor_heads.anatomy import Anatomy
+from successor_heads.anatomy import Anatomy, name_of
 from successor_heads.errors import UserError
 from successor_heads.prompts import Prompt, encode, mean_head_outputs
 
@@ -296,10 +296,10 @@ def logit_parts(
         bias = parts._bias(f"{parts.blocks_path}.{layer}.{parts.output_projection_path}")
         if norm is not None:
             by_head, bias = norm(by_head), None if bias is None else norm(bias.expand_as(by_head[0]))
-        written |= {f"L{layer}H{head}": by_head[head] for head in range(parts.n_heads)}
+        written |= {name_of((layer, head)): by_head[head] for head in range(parts.n_heads)}
         if bias is not None:
             written[f"bias {layer}"] = bias.expand_as(by_head[0])
-        written[f"MLP{layer}"] = mlp.float()
+        written[name_of((layer, None))] = mlp.float()
     unembed = parts.unembed(answers).T
     final = _frozen(parts, parts.final_norm_path, stream.float())
     found = {part: (final(values) * unembed).sum(-1).cpu() for part, values in written.items()}

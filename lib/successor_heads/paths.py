@@ -24,11 +24,9 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from successor_heads import anatomy, cached
-from successor_heads.anatomy import Anatomy
+from successor_heads.anatomy import Anatomy, Part
 from successor_heads.cached import Edit
 from successor_heads.prompts import Prompt, head_outputs, mlp_outputs
-
-Part = tuple[int, int | None]
 
 
 class Written(NamedTuple):
@@ -53,18 +51,13 @@ def written(model: TransformersModel, prompts: Sequence[Prompt]) -> Written:
 
 
 def all_parts(parts: Anatomy) -> list[Part]:
-    """Every head and every MLP, block after block, the heads of a block first."""
-    return _every(parts.n_layers, parts.n_heads)
+    """Every head and every MLP, in the order in which the model runs."""
+    return _all_parts(parts.n_layers, parts.n_heads)
 
 
-def _every(n_layers: int, n_heads: int) -> list[Part]:
+def _all_parts(n_layers: int, n_heads: int) -> list[Part]:
+    # Heads first, as in a block that has them first.
     return [(layer, head) for layer in range(n_layers) for head in (*range(n_heads), None)]
-
-
-def name(part: Part) -> str:
-    """(12, 0) as L12H0, and (12, None) as MLP12."""
-    layer, head = part
-    return f"MLP{layer}" if head is None else f"L{layer}H{head}"
 
 
 def behind(part: Part, other: Part) -> bool:
@@ -84,7 +77,7 @@ def along(senders: Collection[Part], receivers: Collection[Part], intact: Writte
     """The variant in which the senders' change reaches the answer straight or by way of the receivers alone."""
     held = [
         part
-        for part in _every(*intact.heads.shape[:2])
+        for part in _all_parts(*intact.heads.shape[:2])
         if part not in senders and part not in receivers and any(behind(sender, part) for sender in senders)
     ]
     return replaced(senders, other) + replaced(held, intact)

@@ -40,6 +40,7 @@ from successor_heads import (
     scores,
 )
 from successor_heads.anatomy import Anatomy
+from successor_heads.anatomy import name_of as name
 from successor_heads.errors import UserError
 from successor_heads.figures import PALETTE, Attention, Drawing, Table
 from successor_heads.growing import observe, succession
@@ -54,11 +55,6 @@ MOST_WORDS = 14  # of a list that are drawn one by one
 IN_CIRCUIT = 3  # heads that the drawing of the circuit names
 AWAY = 1.7  # how far from the others it puts the last token
 Place = tuple[int, int]
-
-
-def name(place: Place) -> str:
-    """(1, 6) as L1H6."""
-    return f"L{place[0]}H{place[1]}"
 
 
 def list_name(task: str) -> str:
