@@ -23,6 +23,7 @@ from IPython.display import Markdown
 from scipy.stats import spearmanr, ttest_1samp, ttest_rel
 
 from successor_heads import figures, intervals, records, reported
+from successor_heads.anatomy import name_of
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.growing import announced
 from successor_heads.growing.corpus import LISTS, pairs_of
@@ -307,14 +308,10 @@ def _dose(by_arm: ByArm) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def dose_trend(runs: Runs) -> float:
-    """Spearman's correlation of the dose of counting text and the best head's macro, over all runs; NaN for too few."""
-    points = [
-        (DOSES[arm], run["curve"][-1]["macro"])
-        for name, run in runs.items()
-        if (arm := announced.run_of(name)[0]) in DOSES
-    ]
-    return float(spearmanr(*zip(*points)).statistic) if len(points) > 2 else float("nan")
+def dose_trend(dose: pd.DataFrame) -> float:
+    """Spearman's correlation of the dose of counting text and the best head's macro over all runs, as announced."""
+    runs = dose.explode("each")
+    return float(spearmanr(runs["share"], runs["each"].astype(float)).statistic)
 
 
 def _seen(by_arm: ByArm) -> pd.DataFrame:
@@ -897,7 +894,7 @@ def draw_live(points: Sequence[tuple[int, Mapping[str, Any]]], recipe: Recipe) -
     return Drawing(
         fig,
         alt=f"Lines against tokens read: pairs seen rise to {macro[-1]:.2f}, {list_name(task)} never in order stay between {min(held):.2f} and {max(held):.2f}.",
-        caption=f"L{last['layer']}H{last['head']} ends at {macro[-1]:.2f} of the pairs that it saw, a mean over lists, and at {held[-1]:.2f} of {list_name(task)} that it never saw in order.",
+        caption=f"{name_of((last['layer'], last['head']))} ends at {macro[-1]:.2f} of the pairs that it saw, a mean over lists, and at {held[-1]:.2f} of {list_name(task)} that it never saw in order.",
         details=f"One seed, two layers, lists and nothing else. {list_name(task).capitalize()} seen: {seen[-1]:.2f}. At step 0, before training: {macro[0]:.2f} and {held[0]:.2f}. The head is the best on pairs seen, chosen anew at each point.",
     )
 
@@ -1008,7 +1005,8 @@ def draw_dose(found: Found, earlier: Earlier) -> Drawing:
         caption=f"{said}; {came}{theirs}.",
         details="Comes: the first measurement above one half. Ours: macro, canonical convention, everything in the text, sizes above tiny, two matrices. "
         "The paper's: its own score (Figure 18 of version 1, read from the coordinates of its points), a step of Pythia being 1,024 sequences of 2,048 tokens. The two scores differ (chapter 1), the scale of tokens does not. "
-        + by_dose,
+        + by_dose
+        + (f" Spearman of share and macro over runs: {dose_trend(found.dose):+.2f}." if has_dose else ""),
     )
 
 
