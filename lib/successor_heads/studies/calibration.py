@@ -36,6 +36,7 @@ from successor_heads import (
     records,
     scores,
 )
+from successor_heads.anatomy import name_of
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.planted import FAMILIES, calibrate, hidden
@@ -44,7 +45,7 @@ from successor_heads.planted.prompts import prompts as planted_prompts
 from successor_heads.planted.shapes import Shape
 from successor_heads.scores import HeadScores
 from successor_heads.studies import Verdict
-from successor_heads.studies.find_heads import Place, list_name, name
+from successor_heads.studies.find_heads import Place, list_name
 
 CHAPTER = "07-calibration"
 LEFT_OUT = 0.2  # share of the pairs that the first lesson leaves out
@@ -341,11 +342,8 @@ def verdict(found: Found) -> Verdict:
     first = found.hidden.seen.loc[found.hidden.seen["rank of the better"] == 1, "instrument"].tolist()
     if first:
         return Verdict("seen", f"{table}{faint}**The hidden head is seen** by {', '.join(first)}.")
-    without, by_size = (
-        found.hidden.without,
-        found.hidden.seen[found.hidden.seen["rank by size"] == 1]["instrument"].tolist(),
-    )
-    whatever = f" (by size, whatever the sign, {len(by_size)} of {len(found.hidden.seen)} do)" if by_size else ""
+    without, by_size = found.hidden.without, int((found.hidden.seen["rank by size"] == 1).sum())
+    whatever = f" (by size, whatever the sign, {by_size} of {len(found.hidden.seen)} do)" if by_size else ""
     return Verdict(
         "calibrated",
         f"{table}{faint}**A head that writes in code and has a stand-in is missed by all of them:** no instrument ranks it first{whatever}, "
@@ -396,8 +394,8 @@ def draw_plant(found: Found) -> Drawing:
         fig,
         alt="Bars of the successor score by role: "
         + "; ".join(f"{role} {value:.2f}" for role, value in values.items()),
-        caption=f"The planted head, {name(where['successor'])}, scores {values['planted: successor']:.2f}; no decoy and no random head scores more than {highest:.2f}.",
-        details=f"One plant of {macros.numel()} heads, with random MLP0. Best of all heads: {name(found.scores.best)}.",
+        caption=f"The planted head, {name_of(where['successor'])}, scores {values['planted: successor']:.2f}; no decoy and no random head scores more than {highest:.2f}.",
+        details=f"One plant of {macros.numel()} heads, with random MLP0. Best of all heads: {name_of(found.scores.best)}.",
     )
 
 
@@ -544,6 +542,16 @@ EDIT_COLORS = {
 }
 
 
+def _of_all(found: Found, what: str) -> pd.DataFrame:
+    """Stored means with their intervals over the plants of all families."""
+    return found.stored["summary"][what].query("family == 'all'")
+
+
+def _over_plants(found: Found) -> pd.DataFrame:
+    """Mean share of edits that succeed at scale 1, by source of the directions: plants resampled."""
+    return _of_all(found, "edits").query("scale == 1 and measure == 'rate'").set_index("directions")
+
+
 def _edit_rates(found: Found) -> pd.Series:
     """Share of edits that succeed, by source of the directions and scale, over all lists and plants."""
     totals = found.stored["edits"].groupby(["directions", "scale"])[["right", "n"]].sum()
@@ -561,11 +569,7 @@ def draw_edits(found: Found) -> Drawing:
     figures.label_lines(ax)
     at_one = rates.xs(1.0, level="scale")
     recovered = at_one[["SAE", "probe", "class means"]]
-    plants = (
-        found.stored["summary"]["edits"]
-        .query("family == 'all' and scale == 1 and measure == 'rate' and directions == 'true'")
-        .iloc[0]
-    )
+    plants = _over_plants(found).loc["true"]
     return Drawing(
         fig,
         alt="Lines of the share of edits that succeed against scale. At scale 1: "
@@ -611,7 +615,7 @@ def draw_effects(found: Found) -> Drawing:
     ax.legend(loc="upper right", bbox_to_anchor=(0.85, 1.0))
     ax.tick_params(axis="y", length=0)
     first = int((table[["rank_direct", "rank_ablation"]] == 1).to_numpy().sum())
-    many = found.stored["summary"]["effects"].query("family == 'all' and measure in ('first_direct', 'first_ablation')")
+    many = _of_all(found, "effects").query("measure in ('first_direct', 'first_ablation')")
     return Drawing(
         fig,
         alt=f"Dots: effects of planted heads between {table[['direct', 'ablation']].min(axis=None):.1f} and {table[['direct', 'ablation']].max(axis=None):.1f} logits, of the next best head at most {table[['next_direct', 'next_ablation']].max(axis=None):.2f}.",
@@ -658,7 +662,7 @@ def draw_seen(found: Found) -> Table:
     """What each instrument says of the hidden head and its twin."""
     table, n = found.hidden.seen, found.hidden.n_heads
     best = int(table["rank of the better"].min())
-    many = found.stored["summary"]["hidden"].query("family == 'all'").set_index("measure")
+    many = _of_all(found, "hidden").set_index("measure")
     plants = found.stored["hidden"]
     lucky, by_chance = int((plants["rank_canonical"] == 1).sum()), (2 / plants["heads"]).sum()
     return Table(
@@ -684,7 +688,7 @@ def draw_hidden(found: Found) -> Drawing:
     )
     ax.set_xlabel("successors right within the list")
     either = min(its.without["the hidden head"], its.without["its twin"])
-    many = found.stored["summary"]["hidden"].query("family == 'all'").set_index("measure")
+    many = _of_all(found, "hidden").set_index("measure")
     change = abs(its.lead["nothing"] - its.lead["the hidden head"])
     return Drawing(
         fig,
@@ -705,11 +709,7 @@ def record(found: Found, *, model: str) -> dict[str, Any]:
     plants, recovered = found.stored["plants"], found.stored["recovered"]
     decoys = plants[[f"conventions/canonical/{decoy}" for decoy in DECOYS]].max(axis=None)
     least = recovered[recovered["noise"] == min(calibrate.NOISES)].groupby("method")["cosine"]
-    over_plants = (
-        found.stored["summary"]["edits"]
-        .query("family == 'all' and scale == 1 and measure == 'rate'")
-        .set_index("directions")
-    )
+    over_plants = _over_plants(found)
     first = int((found.effects[["rank_direct", "rank_ablation"]] == 1).to_numpy().sum())
     rules = rules_table(found).set_index("rules").loc[RULES["paper"]]
     its, ten, twin = found.hidden, found.twins.accuracy(10, 10), found.twins.accuracy(7, 10)
