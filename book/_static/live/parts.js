@@ -2,7 +2,7 @@
 //
 // A figure is `<div class="sh-live" data-live="KIND">` with what is shown without JavaScript inside it. Whoever knows the
 // kind registers it, `SuccessorHeads.figure("KIND", {invitation, build})`, and every such element gets a button that
-// brings the model and calls `build(model, root, options)`, options being the JSON of its `data-options`. One line in a
+// brings the model and calls `build(model, options)`, options being the JSON of its `data-options`. One line in a
 // chapter makes such an element: see `successor_heads.live`.
 Object.assign(window.SuccessorHeads, (function () {
   "use strict";

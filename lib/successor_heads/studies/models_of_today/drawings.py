@@ -269,7 +269,7 @@ def draw_exchange(found: Sequence[Found]) -> Drawing:
         + "; ".join(told)
         + ".",
         details="Same class, another class: the share of lists on which the successor of the donor's last ordinal is said, in the class of the list that is read; the tick is "
-        f"what donors dealt out anew do not exceed in {RULES['thresholds']['crossing_level']:.1%} of {RULES['thresholds']['crossing_permutations']:,} deals. Same ordinal: the "
+        f"what shuffled donors do not exceed in {RULES['thresholds']['crossing_level']:.1%} of {RULES['thresholds']['crossing_permutations']:,} shuffles. Same ordinal: the "
         "share on which the right answer is still said when the donor ends in the same ordinal, but what stands before it is in another order. "
         + " ".join(f"{each.model}: {', '.join(dict.fromkeys(each.donors['who']))}." for each in found),
     )
@@ -418,11 +418,11 @@ def draw_recurring(found: Sequence[Found]) -> Drawing:
     return Drawing(
         fig,
         alt=f"Dots: the paper's {len(table)} models by family and score, {below} below one half; below them {len(found)} models of today.",
-        caption=f"Of the paper's own {len(table)} models {below} lie below its line at one half; so do "
+        caption=f"Of the paper's own {len(table)} models {below} lie below its line at one half; by our canonical score so do "
         f"{sum(value < half for value in here)} of the {len(found)} models shown here.",
         details="The paper's models: its own score, Figure 2, left, of version 1. Models of today: canonical macro, "
         + ", ".join(f"{each.model} {each.depth.canonical[1]:.2f}" for each in found)
-        + ". The two scores differ in what they pool, not by much on a head that scores high.",
+        + ". The two scores differ in what they pool; chapter 1 gives both for its model.",
     )
 
 

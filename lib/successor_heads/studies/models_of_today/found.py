@@ -113,25 +113,12 @@ class Found:
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Found:
         """What `as_json` gave, once written and read."""
-        tables = {
-            "by_front",
-            "heads",
-            "leading",
-            "gate",
-            "orders",
-            "parts",
-            "together",
-            "donors",
-            "stream",
-            "paths",
-            "circuit",
-        }
 
         def read(of: Mapping[str, Any], kind: type) -> dict[str, Any]:
-            named = {field.name for field in fields(kind)} & set(of)
+            kinds = {field.name: field.type for field in fields(kind) if field.name in of}
             # None, for what was not measured, makes a column one of objects.
-            made = {name: pd.DataFrame(of[name]).infer_objects() for name in named & tables}
-            return {name: made.get(name, of[name]) for name in named}
+            tables = {name: pd.DataFrame(of[name]).infer_objects() for name in kinds if kinds[name] == "pd.DataFrame"}
+            return {name: of[name] for name in kinds} | tables
 
         depth = read(values["depth"], Depth)
         depth |= {"canonical": tuple(depth["canonical"]), "best": tuple(depth["best"])}

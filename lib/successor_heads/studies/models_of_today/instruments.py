@@ -13,9 +13,9 @@ from nnsight import TransformersModel
 from torch import Tensor
 
 from successor_heads import anatomy, cached, depths, intervals, ordinals, paths, prompts
-from successor_heads.anatomy import Anatomy
+from successor_heads.anatomy import Anatomy, Part, name_of
 from successor_heads.errors import UserError
-from successor_heads.paths import Part, Written
+from successor_heads.paths import Written
 from successor_heads.studies.models_of_today import lists as of_lists
 from successor_heads.studies.models_of_today.found import Depth, Found
 from successor_heads.studies.models_of_today.lists import PAD, Frame, Lists
@@ -105,7 +105,7 @@ def measure(
         stream=read_stream(second),
         paths=follow_paths(second, heads[0], seed=seed),
         circuit=circuit,
-        nodes=[paths.name(part) for part in chosen],
+        nodes=[name_of(part) for part in chosen],
     )
 
 
@@ -218,7 +218,7 @@ def follow_up(
         total = setting.share(falls[part], seed=seed) if part in falls else (np.nan,) * 3
         rows.append(
             (
-                paths.name(part), layer, -1 if head is None else head, share, *total,
+                name_of(part), layer, -1 if head is None else head, share, *total,
                 float((setting.lead - lists.lead(own_direct)).sum() / setting.lead.sum()),
                 float((promoted == lists.last).double().mean()), float((promoted == lists.answer).double().mean()),
                 np.nan if head is None else float(looks[layer, head]),
@@ -233,11 +233,15 @@ def _groups(lists: Lists) -> np.ndarray:
     return np.unique([f"{one.task} {one.frame}" for one in lists.every], return_inverse=True)[1]
 
 
+def _averaging(groups: Tensor, dtype: torch.dtype) -> Float[Tensor, "prompt prompt"]:
+    """The matrix that takes values to their mean over the prompts of the same group."""
+    same = (groups[:, None] == groups).to(dtype)
+    return same / same.sum(1, keepdim=True)
+
+
 def _of_group_mean(lists: Lists, intact: Written) -> Written:
     """What parts write on average over the lists of the same class and frame."""
-    groups = torch.from_numpy(_groups(lists))
-    same = (groups[:, None] == groups).double()
-    mean = (same / same.sum(1, keepdim=True)).float()
+    mean = _averaging(torch.from_numpy(_groups(lists)), torch.double).float()
     return Written(torch.einsum("pq,lhqk->lhpk", mean, intact.heads), torch.einsum("pq,lqd->lpd", mean, intact.mlps))
 
 
@@ -270,7 +274,7 @@ def exchange(setting: Setting, heads: Sequence[Part], shown_in: Mapping[str, Fra
     rows = []
     for n_heads in dict.fromkeys((1, min(RULES["effects"]["ranked"], len(heads)))):
         own = heads[:n_heads]
-        who = " + ".join(map(paths.name, own))
+        who = " + ".join(map(name_of, own))
         for kind, donor in (
             ("same class", setting.lists.donor.tolist()),
             ("another class", _across(setting.lists, rng)),
@@ -319,7 +323,7 @@ def _said_of_donor(
     tasks, shuffled = lists.task[kept], []
     for _ in range(RULES["thresholds"]["crossing_permutations"]):
         order = np.arange(len(kept))
-        for task in np.unique(tasks):  # donors of a class are dealt out anew among its lists
+        for task in np.unique(tasks):  # donors are shuffled among the lists of a class
             own = np.flatnonzero(tasks == task)
             order[own] = rng.permutation(own)
         shuffled.append(hits[np.arange(len(kept)), order].mean())
@@ -358,8 +362,7 @@ def read_stream(setting: Setting) -> pd.DataFrame:
 
 def _centred(values: Float[Tensor, "prompt _"], groups: Tensor) -> Tensor:
     """Values less their mean over the prompts of the same group."""
-    same = (groups[:, None] == groups).to(values.dtype)
-    return values - (same / same.sum(1, keepdim=True)) @ values
+    return values - _averaging(groups, values.dtype) @ values
 
 
 def _learned(stream: Float[Tensor, "prompt d_model"], setting: Setting, member: Tensor) -> float:
@@ -401,7 +404,7 @@ def follow_paths(setting: Setting, head: Part, *, seed: int) -> pd.DataFrame:
     variants = [paths.along([head], some, setting.intact, setting.donors) for some in receivers]
     total, direct, by_heads, by_mlps, *alone = setting.falls([paths.replaced([head], setting.donors), *variants])
     ways = {"direct": direct, "through MLPs": total - by_heads, "through heads": total - by_mlps}
-    ways |= {paths.name(part): fall - direct for part, fall in zip(every, alone)}
+    ways |= {name_of(part): fall - direct for part, fall in zip(every, alone)}
     rows = [(way, *ratio(fall, total, setting.lists.cluster, seed=seed)) for way, fall in ways.items()]
     return pd.DataFrame(rows, columns=["way", "share", "low", "high"])
 
@@ -502,23 +505,24 @@ def search_depths(
         for name, each in fronts.items()
         for depth in np.unique(depth_of)
     ]
-    halves = depths.held_out(found)
-    shown = dict.fromkeys([(layer, head) for _, layer, head in halves.chosen] + [(layer, int(head)) for layer, head in heads if head is not None])  # fmt: skip
+    told = depths.summary(found, seed=seed, n_permutations=rules["permutations"], level=rules["level"])
+    halves = told.held_out
+    leaders = [(layer, head) for layer, head in heads if head is not None]
+    shown = {*leaders, *((layer, head) for _, layer, head in halves.chosen)}
     maps = [
-        (paths.name((layer, head)), depth, float(found.macro[row]), float(found.copying[row]))
+        (name_of((layer, head)), depth, float(found.macro[row]), float(found.copying[row]))
         for row, (depth, layer, head) in enumerate(found.candidates)
         if (layer, head) in shown
     ]
     leading = []
-    for at, own in heads:
-        of_head = depths.held_out(found, head=(at, int(own or 0)))
-        leading.append((paths.name((at, own)), of_head.chosen[0][0], of_head.macro, of_head.copying))
-    told = depths.summary(found, seed=seed, n_permutations=rules["permutations"], level=rules["level"])
+    for place in leaders:
+        of_head = depths.held_out(found, head=place)
+        leading.append((name_of(place), of_head.chosen[0][0], of_head.macro, of_head.copying))
     depth, layer, head = told.best
     return Depth(
-        canonical=(paths.name((told.canonical[1], told.canonical[2])), told.canonical_macro),
-        best=(depth, paths.name((layer, head)), told.macro),
-        chosen=[(depth, paths.name((layer, head))) for depth, layer, head in halves.chosen],
+        canonical=(name_of((told.canonical[1], told.canonical[2])), told.canonical_macro),
+        best=(depth, name_of((layer, head)), told.macro),
+        chosen=[(depth, name_of((layer, head))) for depth, layer, head in halves.chosen],
         macro=halves.macro,
         copying=halves.copying,
         null=told.null,

@@ -17,6 +17,7 @@ import pandas as pd
 from nnsight import TransformersModel
 
 from successor_heads import depths, models, ordinals
+from successor_heads.anatomy import name_of
 from successor_heads.files import write_json
 from successor_heads.planted import circuits
 from successor_heads.planted.plant import Plan, Planted, plant
@@ -78,11 +79,10 @@ def called(kind: str, seed: int) -> dict:
     """What the rules say of one plant, beside what was planted."""
     role, due, _ = KINDS[kind]
     planted, found = study(kind, seed)
-    layer, head = planted.place(role)
     named = successor_head(found) or found.top
     return {
         "kind": kind, "seed": seed, "due": due, "verdict": key_of(found),
-        "planted": f"L{layer}H{head}", "named": named, "circuit": len(found.nodes),
+        "planted": name_of(planted.place(role)), "named": named, "circuit": len(found.nodes),
     }  # fmt: skip  # one row of a table
 
 

@@ -164,19 +164,12 @@ def make(
         for frame_name, frame in frames.items():
             tried = [
                 _one(
-                    tokenizer,
-                    ordinal_class,
-                    variants,
-                    frame_name,
-                    frame,
-                    start,
-                    range(1 - length, 1),
-                    length,
-                    with_front,
+                    tokenizer, ordinal_class, variants=variants, frame_name=frame_name, frame=frame, start=start,
+                    offsets=range(1 - length, 1), with_front=with_front,
                 )
                 for start in starts
                 if parity is None or start % 2 == parity
-            ]
+            ]  # fmt: skip  # one list
             found = [one for one in tried if one is not None]
             if len(found) >= 2:
                 spread = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int))
@@ -192,8 +185,10 @@ def retold(tokenizer, lists: Lists, frames: Mapping[str, Frame], offsets: Sequen
     """
     found: dict[int, list[int]] = {}
     for place, one in enumerate(lists.every):
-        ordinal_class, frame = CLASSES[one.task], frames[one.frame]
-        other = _one(tokenizer, ordinal_class, [one.resolved], one.frame, frame, one.start, offsets, lists.length)
+        other = _one(
+            tokenizer, CLASSES[one.task], variants=[one.resolved], frame_name=one.frame, frame=frames[one.frame],
+            start=one.start, offsets=offsets,
+        )  # fmt: skip  # one list
         if other is not None and other.prompt[other.at :] == one.prompt[one.at :]:
             found[place] = other.prompt
     return found
@@ -202,16 +197,16 @@ def retold(tokenizer, lists: Lists, frames: Mapping[str, Frame], offsets: Sequen
 def _one(
     tokenizer,
     ordinal_class: OrdinalClass,
+    *,
     variants: Sequence[ResolvedClass],
     frame_name: str,
     frame: Frame,
     start: int,
     offsets: Sequence[int],
-    length: int,
     with_front: bool = True,
 ) -> One | None:
-    """A list whose last member stands `length - 1` places behind `start`, the others at `offsets` from it."""
-    n, last = len(ordinal_class.words), start + length - 1
+    """A list of as many members as `offsets`, which are places from the last one; that would be in order from `start`."""
+    n, last = len(ordinal_class.words), start + len(offsets) - 1
     places = [last + offset for offset in (*offsets, 1)]
     if not ordinal_class.cyclic and not all(0 <= place < n for place in places):
         return None
