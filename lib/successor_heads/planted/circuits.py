@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from successor_heads.errors import UserError
 from successor_heads.ordinals import CLASSES
-from successor_heads.planted.hidden import CODE_LENGTH, NOISE, step_in_last_mlp
+from successor_heads.planted.hidden import CODE_LENGTH, NOISE, codes_of_parts, promoting_one, step_in_last_mlp
 from successor_heads.planted.known import Known
 from successor_heads.planted.plant import (
     LOUD,
@@ -25,7 +25,6 @@ from successor_heads.planted.plant import (
     random_module,
     solve_head,
     token_codes,
-    unit_rows,
 )
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.slots import in_out, slots
@@ -77,9 +76,7 @@ def plant_fetch_and_step(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, se
 
     # The code of an index, whatever the list, from MLP0's make-up: tens and residue, and no class.
     ordinals = slice(0, known.n_ordinals)
-    parts = torch.cat([known.parts[name][ordinals] for name in ("tens", "residue")], dim=1)
-    codes = parts @ unit_rows(parts.shape[1], d_head, generator)
-    codes /= codes.norm(dim=1, keepdim=True)
+    codes = codes_of_parts(known, ("tens", "residue"), d_head, generator)
     written = torch.linalg.qr(torch.randn(shape.d_model, d_head, generator=generator, dtype=torch.double))[0].T
     written -= written.mean(1, keepdim=True)  # which the norms take out
     _, x = mlp0_of(module, known.token_ids[ordinals])
@@ -90,8 +87,7 @@ def plant_fetch_and_step(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, se
     # A code by itself says its own ordinals: the logit lens finds a head that copies.
     unembed, token_ids = module.get_output_embeddings().weight.data, known.token_ids[ordinals]
     unembed[token_ids] += (codes @ written).to(unembed.dtype)
-    rows = unembed[token_ids].double()
-    write = least_squares(rows, torch.eye(len(rows), dtype=torch.double), penalty=1e-6).T
+    write = promoting_one(module, known)
     index = torch.cat([resolved.index for resolved in known.classes.values()])
     first_of = [int((index == each).nonzero()[0, 0]) for each in index.unique()]
     answers = torch.stack([write[_followers(known, int(each))].sum(0) for each in index.unique()])

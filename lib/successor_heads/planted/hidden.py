@@ -8,6 +8,8 @@ Two things hide it, both of which real models do:
   either head alone does the whole work. So ablating one of them changes nothing.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -63,9 +65,7 @@ def plant_hidden(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int)
 
     # The code of a token: one of d_head numbers, random, read from MLP0's make-up.
     ordinals = slice(0, known.n_ordinals)
-    parts = torch.cat([known.parts[name][ordinals] for name in ("domain", "tens", "residue")], dim=1)
-    codes = parts @ unit_rows(parts.shape[1], d_head, generator)
-    codes /= codes.norm(dim=1, keepdim=True)
+    codes = codes_of_parts(known, ("domain", "tens", "residue"), d_head, generator)
     _, x = mlp0_of(module, known.token_ids[ordinals])
     w_v = least_squares(x, codes, penalty=1e-2)
     marker = directions["marker"][known.labels["marker"].index("ordinal")]
@@ -79,15 +79,28 @@ def plant_hidden(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int)
         heads.append({"role": role, "layer": layer, "head": head, "attends_to": "ordinal"})
 
     source, target = known.pairs.T
-    unembed = module.get_output_embeddings().weight.data[known.token_ids[ordinals]].double()
-    write = least_squares(unembed, torch.eye(len(unembed), dtype=torch.double), penalty=1e-6).T
-    step_in_last_mlp(module, codes, source, write[target], hidden)
+    step_in_last_mlp(module, codes, source, promoting_one(module, known)[target], hidden)
     truth = {
         "schema": 1, "family": "gpt_neox", "seed": seed, "modulus": 10, "noise": NOISE, "in_context": True,
         "hidden": True, "heads": heads, "direction_length": DIRECTION_LENGTH,
         "makeup": {name: dict(zip(known.labels[name], rows)) for name, rows in directions.items()},
     }  # fmt: skip
     return Planted(module.eval(), tokenizer, truth, directions)
+
+
+def codes_of_parts(
+    known: Known, names: Sequence[str], d_head: int, generator: torch.Generator
+) -> Float[Tensor, "ordinal d_head"]:
+    """A random code of length 1 for each ordinal, the sum of codes of these parts of it: what parts share, codes share."""
+    parts = torch.cat([known.parts[name][: known.n_ordinals] for name in names], dim=1)
+    codes = parts @ unit_rows(parts.shape[1], d_head, generator)
+    return codes / codes.norm(dim=1, keepdim=True)
+
+
+def promoting_one(module, known: Known) -> Float[Tensor, "ordinal d_model"]:
+    """For each ordinal what gives its token a logit of one, and the other ordinals' none, by least squares."""
+    unembed = module.get_output_embeddings().weight.data[known.token_ids[: known.n_ordinals]].double()
+    return least_squares(unembed, torch.eye(len(unembed), dtype=torch.double), penalty=1e-6).T
 
 
 def step_in_last_mlp(
