@@ -207,7 +207,7 @@ def draw_parts(found: Sequence[Found]) -> Drawing:
         + " ".join(
             f"{each.model}: intact lead {each.lead:.1f} logits; "
             + ", ".join(
-                f"right on {row.right:.0%} with {row.heads} heads replaced"
+                f"right on {row.right:.0%} with {row.heads} head{'s' * (row.heads != 1)} replaced"
                 + (f" ({row.others:.0%} with others)" if row.others == row.others else "")
                 for row in each.together.itertuples()
             )
