@@ -97,6 +97,19 @@ def test_answers_are_read_against_their_class():
     assert ablation.read_answers(logits[:, token_ids], answers, members).difference[0] == pytest.approx(2 - 4 / 3)
 
 
+def test_losses_without_groups_of_heads_are_those_of_hooks_in_every_family(any_model):
+    answers, mean = torch.arange(8, 8 + len(PROMPTS)), prompts.mean_head_outputs(any_model, PROMPTS)
+    groups = [(), ((1, 1),), ((1, 0), (0, 1))]
+    losses = ablation.losses_without(any_model, PROMPTS, answers, groups, mean=mean)
+    for group, of_group in zip(groups, losses, strict=True):
+        edits = [(layer, head, mean[layer, head]) for layer, head in group]
+        logits = torch.stack([hooked_forward(any_model, prompt, edits=edits)[0] for prompt in PROMPTS])
+        expected = torch.nn.functional.cross_entropy(logits, answers, reduction="none")
+        torch.testing.assert_close(of_group, expected, atol=1e-5, rtol=0)
+    # The control: another group is another model.
+    assert (losses[0] - losses[2]).abs().max() > 1e-5
+
+
 def test_resampled_heads_and_mlps_are_those_of_hooks_in_every_family(any_model):
     parts, token_ids = anatomy.of(any_model), torch.arange(8, 15)
     answers, donors = token_ids[: len(PROMPTS)], PROMPTS[1:] + PROMPTS[:1]

@@ -53,6 +53,17 @@ def test_shares_are_resampled_by_context():
     assert np.isnan(intervals.share_interval(np.zeros(3), np.zeros(3), seed=0)).all()
 
 
+def test_a_mean_of_cases_has_the_interval_of_its_standard_error():
+    values = np.random.default_rng(0).exponential(size=400)
+    mean, low, high = intervals.mean_interval(values, seed=0)
+    half_width = 1.96 * values.std() / len(values) ** 0.5
+    assert mean == values.mean() and [low, high] == pytest.approx([mean - half_width, mean + half_width], abs=0.02)
+    assert intervals.mean_interval([3.0] * 5, seed=0) == (3.0, 3.0, 3.0)
+    # The control: where the values themselves lie is another, wider thing.
+    spread = intervals.middle(values)
+    assert spread == tuple(np.quantile(values, [0.025, 0.975])) and spread[1] - spread[0] > 10 * (high - low)
+
+
 def test_the_mean_of_shares_has_the_spread_of_its_parts():
     low, high = intervals.mean_of_shares([60, 20], [100, 40], seed=1)
     # Standard error of the mean of two shares: half of sqrt(.24/100 + .25/40).

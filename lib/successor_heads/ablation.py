@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from successor_heads import anatomy
+from successor_heads import anatomy, cached
 from successor_heads.anatomy import Anatomy
 from successor_heads.cached import Edit, logits_of_variants
 from successor_heads.ndif import explained
@@ -220,6 +220,24 @@ def logits_without(
             parts.output_projection(layer).input[:, -1, head_columns(parts, head)] = mean[layer, head]
         logits = model.output.logits[:, -1].save()
     return logits.float().cpu()
+
+
+def losses_without(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    answers: Int[Tensor, " prompt"],
+    groups: Sequence[Sequence[tuple[int, int]]],
+    *,
+    mean: Float[Tensor, "layer head d_head"],
+) -> Float[Tensor, "group prompt"]:
+    """Loss of each prompt's answer when all heads (layer, head) of a group write their `mean` at the last position.
+
+    All groups go on from one run of the prompts, and no logits of the whole vocabulary are kept: for the logits
+    themselves, see `logits_without`.
+    """
+    intact = cached.run(model, prompts)
+    streams = intact.edited([[Edit(*place, mean[place]) for place in group] for group in groups]).float()
+    return intact.parts.losses(streams, answers.to(streams.device).expand(streams.shape[:-1])).cpu()
 
 
 def without_mlp0_directions(

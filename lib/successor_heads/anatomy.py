@@ -168,6 +168,19 @@ class Anatomy:
         cap = getattr(self.config, "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
+    def losses(
+        self, stream: Float[Tensor, "*batch d_model"], answers: Int[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch"]:
+        """Cross-entropy of `answers` from the stream behind the last block, in slices of the vocabulary: nats."""
+        rows, token_of_row = stream.flatten(0, -2), answers.flatten()
+        total, right = torch.full((2, len(rows)), -torch.inf, device=rows.device)
+        for token_ids in torch.arange(self.d_vocab).split(1 << 14):
+            logits = self.logits(rows, token_ids)
+            total = torch.logaddexp(total, logits.logsumexp(-1))
+            here = (token_of_row >= token_ids[0]) & (token_of_row <= token_ids[-1])
+            right[here] = logits[here, token_of_row[here] - token_ids[0]]
+        return (total - right).view(answers.shape)
+
     def mlp0(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         """What MLP0 adds to the residual stream on reading x: its norms and biases in, no residual copy of x.
 

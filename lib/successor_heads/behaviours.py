@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -197,11 +197,6 @@ def shuffled_effects(
             rows.append(row.tolist())
         total += direct_effects.direct_effects_at_end(model, rows, answers, mean=mean)
     return total / n_shuffles
-
-
-def flags(values: Bool[Tensor, "context prefix"]) -> np.ndarray:
-    """How many of the prefixes of each context are true: what `share_interval` takes."""
-    return values.sum(1).numpy()
 
 
 # --- rules on words -----------------------------------------------------------------------------------

@@ -206,22 +206,8 @@ def losses_by_path(
             removed = frozen_post_norm(parts, layer, summed[0])(removed)
         intact, without = intact.float(), without.float()
         streams = torch.stack([intact - removed, without + removed, without])[:, :, :-1]
-        found.append(_losses(parts, streams, batch[:, 1:].expand(streams.shape[:-1])).cpu())
+        found.append(parts.losses(streams, batch[:, 1:].expand(streams.shape[:-1])).cpu())
     return PathLosses(*torch.cat(found, 1))
-
-
-def _losses(
-    parts: Anatomy, stream: Float[Tensor, "*batch d_model"], following: Int[Tensor, "*batch"]
-) -> Float[Tensor, "*batch"]:
-    """Cross-entropy of `following` from the stream in front of the final norm, in slices of the vocabulary."""
-    rows, answers = stream.flatten(0, -2), following.flatten()
-    total, right = torch.full((2, len(rows)), -torch.inf, device=rows.device)
-    for token_ids in torch.arange(parts.d_vocab).split(1 << 14):
-        logits = parts.logits(rows, token_ids)
-        total = torch.logaddexp(total, logits.logsumexp(-1))
-        here = (answers >= token_ids[0]) & (answers <= token_ids[-1])
-        right[here] = logits[here, answers[here] - token_ids[0]]
-    return (total - right).view(following.shape)
 
 
 def direct_effects_at_end(

@@ -599,7 +599,7 @@ class Attention:
             for place, name in enumerate(self.names)
         )
         last = patterns[self.chosen, -1].tolist()
-        words = "".join(_shaded(token, weight, marked=True) for token, weight in zip(self.tokens, last))
+        words = "".join(shaded(token, weight, marked=True) for token, weight in zip(self.tokens, last))
         then = f" → <strong>{_visible(self.answer)}</strong>" if self.answer else ""
         library = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<script>{_circuitsvis()}</script>"
         return (
@@ -647,11 +647,15 @@ def _looks(name: str, tokens: Sequence[str], weights: Sequence[float]) -> str:
     return f"{html.escape(name)} looks at {told}."
 
 
-def _shaded(token: str, weight: float, *, marked: bool = False) -> str:
-    """A token as HTML, shaded by the attention that it gets; without any it is bare text, unless it is to be `marked`."""
+def shaded(token: str, weight: float, *, marked: bool = False, as_html: Callable[[str], str] | None = None) -> str:
+    """A token as HTML, shaded by the attention that it gets; without any it is bare text, unless it is to be `marked`.
+
+    `as_html` writes the token itself, where it has to pass through more than a browser.
+    """
+    shown = (as_html or _visible)(token)
     if weight < 0.01 and not marked:
-        return _visible(token)
-    return f'<span style="background:rgba(217,119,43,{0.5 * min(1.0, weight):.2f})" title="attention {weight:.0%}">{_visible(token)}</span>'
+        return shown
+    return f'<span style="background:rgba(217,119,43,{0.5 * min(1.0, weight):.2f})" title="attention {weight:.0%}">{shown}</span>'
 
 
 @dataclass(frozen=True, repr=False)
@@ -704,7 +708,7 @@ class Passages:
     def _repr_html_(self) -> str:
         items = "".join(
             f'<div style="margin:0.6rem 0;text-align:left;overflow-wrap:anywhere"><div><small>{html.escape(heading)}</small></div>'
-            f"<div>… {''.join(map(_shaded, tokens, weights))} → "
+            f"<div>… {''.join(map(shaded, tokens, weights))} → "
             f'<strong style="text-decoration:underline">{_visible(answer)}</strong></div></div>'
             for heading, tokens, weights, answer in self.rows
         )

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy  # whose parts load when they are first used: `scipy.stats` takes longer than a score
 from jaxtyping import Bool, Float, Int, Num
+from numpy.typing import ArrayLike
 
 Z_95 = 1.959963984540054
 
@@ -73,8 +74,22 @@ def share_interval(
     drawn = np.random.default_rng(seed).integers(len(of), size=(n_resamples, len(of)))
     totals = of[drawn].sum(1)
     shares = hits[drawn].sum(1)[totals > 0] / totals[totals > 0]
-    low, high = np.percentile(shares, [2.5, 97.5])
-    return float(hits.sum() / of.sum()), float(low), float(high)
+    return float(hits.sum() / of.sum()), *middle(shares)
+
+
+def mean_interval(
+    values: Num[np.ndarray, " case"] | Sequence[float], *, seed: int, n_resamples: int = 2000
+) -> tuple[float, float, float]:
+    """Mean of one value a case with its bootstrap interval, cases resampled; a point where all are equal."""
+    values = np.asarray(values)
+    drawn = np.random.default_rng(seed).integers(len(values), size=(n_resamples, len(values)))
+    return float(values.mean()), *middle(values[drawn].mean(1))
+
+
+def middle(values: ArrayLike) -> tuple[float, float]:
+    """Where the middle 95% of some values lie, such as of resampled means or of scores under a null."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def jeffreys(successes: int, n: int) -> tuple[float, float]:
@@ -102,8 +117,7 @@ def mean_of_shares(
     overall = ((right / of).sum() + 0.5) / (len(of) + 1)
     share = (right + overall) / (of + 1)
     drawn = np.random.default_rng(seed).beta(share * of, (1 - share) * of, size=(n_resamples, len(of)))
-    low, high = np.percentile(drawn.mean(1), [2.5, 97.5])
-    return float(low), float(high)
+    return middle(drawn.mean(1))
 
 
 def share_over_seeds(

@@ -86,7 +86,7 @@ def made(*texts: InText, jobs=("succession", "acronym"), model_right=40, shape=(
         ),
         jobs=Jobs(pd.DataFrame(rows), {job: np.tile(effects, (48, 1, 1)) for job in natural_text.JOBS}),
         together=Together(heads, {group: np.full(24, 0.1 + len(group) ** 2) for group in groups}, {1: [0.1, 0.2], 3: [0.3, 0.4]}, {"L1H2": -1.0, "MLP2": -2.0, "L1H0": 0.5}),
-        lists=NumberedLists(128, 100, wins), kinds=Kinds((0.5, 0.1, 0.9), (0.6, 0.2, 0.8), 12, 4, 0.07, 0.03),
+        lists=NumberedLists(128, 100, wins), kinds=Kinds((0.5, 0.1, 0.9), (0.6, 0.2, 0.8), 12, 4),
     )  # fmt: skip  # as a table: what is made up, by field
 
 
@@ -225,6 +225,7 @@ def pythia():
 def test_the_head_is_chosen_by_score_or_by_lists(pythia):
     model, parts, classes = pythia
     assert natural_text.choose_head(model, parts, classes, seed=0) == ((1, 0), "score")
+    assert natural_text.choose_head(model, parts, classes, seed=0, asked_for=[2, 3]) == ((2, 3), "asked for")
     twin = models.untrained_twin(model, seed=9)
     place, why = natural_text.choose_head(twin, ndif.anatomy_of(twin), classes, seed=0)
     assert why == "lists" and len(place) == 2

@@ -90,7 +90,7 @@ def found(planted, vectors, sae, sets) -> Found:
     return Found(
         model="made/up", classes=classes, scores=scores.score_heads(parts, classes), interval=(0.9, 1.0), untrained=0.2,
         edited=edited, twin=None, modal_share=sae[1], example=example, lines=lines,
-        ten=study.take_apart(vectors, sets, edited, seed=0), bias=study.correct_bias(vectors, edited, seed=0, n_deals=2),
+        ten=study.take_apart(vectors, sets, edited, seed=0), bias=study.correct_bias(vectors, edited, seed=0, n_shuffles=2),
         in_model=in_model(), counting=counting(), bench=study.set_up_bench(vectors, sets, edited, example, seed=0),
     )  # fmt: skip  # as a table: what is made up, by field
 
@@ -144,7 +144,7 @@ def cases(found):
         return replace(found, ten=replace(found.ten, ladder=steps))
 
     def bias(rows):
-        return replace(found, bias=pd.DataFrame(rows, columns=["list", "bias", "down", "corrected", "dealt out anew"]))
+        return replace(found, bias=pd.DataFrame(rows, columns=["list", "bias", "down", "corrected", "shuffled"]))
 
     def model(**how):
         return replace(found, in_model=in_model(**how))
@@ -336,7 +336,7 @@ def test_a_bias_that_is_put_in_is_found_and_taken_out(vectors, sets):
     broken = replace(edited, outcomes=edited.outcomes | {MEANS: edited.outcomes[MEANS] | {task: [biased]}})
     table = study.correct_bias(replace(vectors, reads=reads), broken, seed=0).set_index("list").loc["letters"]
     assert table["bias"] > 0.5 and table["down"] < 0.6
-    assert table["corrected"] > 0.95 > table["dealt out anew"] + 0.2
+    assert table["corrected"] > 0.95 > table["shuffled"] + 0.2
 
 
 def test_the_example_succeeds_where_one_does_and_the_bench_opens_on_it(found):

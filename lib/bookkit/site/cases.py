@@ -8,6 +8,8 @@ search engines, the first cases stand on the page.
 import json
 from importlib.resources import files
 
+from successor_heads import figures
+
 CHAPTER = "05-natural-language"
 FIRST = 12  # cases that stand on the page as text
 BEFORE = 32  # tokens in front of an answer that are shown, as in cases.js
@@ -50,12 +52,8 @@ def item(case, texts):
     tokens = text["contexts"][case["context"]]
     start = max(0, case["prefix"] - BEFORE)
     weights = dict(zip(case["attended"], case["weight"]))
-    shaded = "".join(
-        f'<span title="attention {weights[at]:.0%}" style="background: rgba(217, 119, 43, {0.5 * weights[at]:.2f})">{visible(tokens[at])}</span>'
-        if weights.get(at, 0) >= 0.01
-        else visible(tokens[at])
-        for at in range(start, case["prefix"] + 1)
-    )
+    read = range(start, case["prefix"] + 1)
+    shaded = "".join(figures.shaded(tokens[at], weights.get(at, 0.0), as_html=visible) for at in read)
     written_by = f"written by {'people' if text['natural'] else 'rules'}"
     facts = f"{case['paper']} · effect {case['effect']:.2f} · {text['name']}, {written_by}"
     return (

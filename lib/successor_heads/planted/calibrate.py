@@ -288,8 +288,7 @@ def over_plants(
     if outcomes.dtype == bool:
         low, high = intervals.wilson(int(outcomes.sum()), len(outcomes))
     else:
-        draws = np.random.default_rng(seed).integers(len(outcomes), size=(n_resamples, len(outcomes)))
-        low, high = np.percentile(outcomes[draws].mean(1), [2.5, 97.5])
+        _, low, high = intervals.mean_interval(outcomes, seed=seed, n_resamples=n_resamples)
     return {"mean": float(outcomes.mean()), "low": float(low), "high": float(high), "n": len(outcomes)}
 
 

@@ -11,6 +11,7 @@ A verdict is decided by its key; tests reach every key of every study from made-
 
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -24,3 +25,8 @@ class Verdict:
     def _repr_html_(self) -> str:
         sentence = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(self.sentence))
         return f'<div class="sh-verdict" role="note"><p>{sentence}</p></div>'
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them: one, two and three."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -78,8 +78,7 @@ class Controls:
     @property
     def shuffled_range(self) -> tuple[float, float]:
         """Where the best head lies in 95% of the permutations."""
-        low, high = np.percentile(self.shuffled_best, [2.5, 97.5])
-        return float(low), float(high)
+        return intervals.middle(self.shuffled_best)
 
     @property
     def ceiling(self) -> float:
@@ -129,22 +128,10 @@ class Ablated:
         return bool(2 * self.others[size].mean() > self.intact.mean())
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Everything that chapter 1 shows of a model."""
+class OfBestHead:
+    """What is found of the head with the highest macro: how it is called, and its macro."""
 
-    model: str
-    revision: str | None
-    family: str
-    n_parameters: int
-    d_model: int
-    classes: Mapping[str, ResolvedClass]
     scores: HeadScores
-    interval: tuple[float, float]
-    paper: PaperScores
-    controls: Controls
-    ablated: Ablated
-    seen: int | None = None  # of the lists that were asked, those that stand in the training text; None: not known
 
     @property
     def best(self) -> Place:
@@ -160,6 +147,24 @@ class Found:
     def macro(self) -> float:
         """Its macro."""
         return float(self.scores.macro[self.best])
+
+
+@dataclass(frozen=True, eq=False)
+class Found(OfBestHead):
+    """Everything that chapter 1 shows of a model."""
+
+    model: str
+    revision: str | None
+    family: str
+    n_parameters: int
+    d_model: int
+    classes: Mapping[str, ResolvedClass]
+    scores: HeadScores
+    interval: tuple[float, float]
+    paper: PaperScores
+    controls: Controls
+    ablated: Ablated
+    seen: int | None = None  # of the lists that were asked, those that stand in the training text; None: not known
 
     @property
     def right(self) -> tuple[int, int]:

@@ -50,7 +50,7 @@ from successor_heads.planted import words
 from successor_heads.planted.plant import Plan, Planted, plant
 from successor_heads.scores import HeadScores
 from successor_heads.studies import Verdict
-from successor_heads.studies.find_heads import Place, list_name
+from successor_heads.studies.find_heads import OfBestHead, Place, list_name
 from successor_heads.studies.find_heads import name as head_name
 
 CHAPTER = "02-ov-circuit"
@@ -158,8 +158,7 @@ class Across:
         """Where the mean lies in 95% of the deals."""
         if not len(self.null):
             return float("nan"), float("nan")
-        low, high = np.percentile(self.null, [2.5, 97.5])
-        return float(low), float(high)
+        return intervals.middle(self.null)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +184,7 @@ class Looks:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Found(OfBestHead):
     """Everything that chapter 2 shows of a model. `matrix` is the best head's, between all ordinals, list after list."""
 
     model: str
@@ -209,21 +208,6 @@ class Found:
     conventions: pd.DataFrame
     copier: tuple[Place, float]
     looks: Looks
-
-    @property
-    def best(self) -> Place:
-        """The head with the highest macro, whose map it is."""
-        return self.scores.best
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return head_name(self.best)
-
-    @property
-    def macro(self) -> float:
-        """Its macro."""
-        return float(self.scores.macro[self.best])
 
     @property
     def is_shown(self) -> bool:
@@ -470,7 +454,7 @@ def prefer_larger(
         dealt = [m[deal][:, deal] for deal in deals]
         nulls.append([maps.larger_wins(each, c).mean() for each in dealt])
         dependent_nulls.append([maps.larger_wins(maps.both_centred(each), c).mean() for each in dealt])
-        interval, null = _mean_over_lists([wins], seed), np.percentile(nulls[-1], [2.5, 97.5])
+        interval, null = _mean_over_lists([wins], seed), intervals.middle(nulls[-1])
         rows.append((list_name(task), *interval, *null, dependent[-1].mean(), len(wins)))
     if not rows:
         return None
@@ -479,8 +463,8 @@ def prefer_larger(
         by_list=pd.DataFrame(rows, columns=columns),
         wins=_mean_over_lists(raw, seed),
         dependent=_mean_over_lists(dependent, seed),
-        null=_middle(np.mean(nulls, axis=0)),
-        dependent_null=_middle(np.mean(dependent_nulls, axis=0)),
+        null=intervals.middle(np.mean(nulls, axis=0)),
+        dependent_null=intervals.middle(np.mean(dependent_nulls, axis=0)),
         plants={role: _mean_larger(plants[0][role], plants[1]) for role in ("greater_than", "successor")},
     )
 
@@ -498,13 +482,7 @@ def _mean_over_lists(
     """Mean over lists of the mean over tokens, and its bootstrap interval; the tokens of each list are resampled."""
     rng = np.random.default_rng(seed)
     draws = [rng.choice(values, (n_resamples, len(values))).mean(1) for values in by_list]
-    return float(np.mean([values.mean() for values in by_list])), *_middle(np.mean(draws, axis=0))
-
-
-def _middle(values: Any) -> tuple[float, float]:
-    """Where 95% of some values lie."""
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    return float(np.mean([values.mean() for values in by_list])), *intervals.middle(np.mean(draws, axis=0))
 
 
 def ask_across(
@@ -549,8 +527,8 @@ def look(model: TransformersModel, classes: Mapping[str, ResolvedClass], best: P
     sentences = [] if model.remote is True else attention.read_sentences(model, classes)
     looks = Looks(runs, unknown, None, unknown, unknown, 0, float("nan"))
     if len(runs):
-        draws = np.random.default_rng(seed).integers(len(runs), size=(1000, len(runs)))
-        looks = replace(looks, runs_interval=_middle(runs[:, *best][draws].mean(1)))
+        _, low, high = intervals.mean_interval(runs[:, *best], seed=seed, n_resamples=1000)
+        looks = replace(looks, runs_interval=(low, high))
     if not sentences:
         return looks
     generator = torch.Generator().manual_seed(seed)
@@ -563,8 +541,8 @@ def look(model: TransformersModel, classes: Mapping[str, ResolvedClass], best: P
     return replace(
         looks,
         preference=attention.preference(sentences).numpy(),
-        preference_interval=_middle(sums[:, 0] / sums[:, 1]),
-        preference_null=_middle(null),
+        preference_interval=intervals.middle(sums[:, 0] / sums[:, 1]),
+        preference_null=intervals.middle(null),
         n_sentences=len(sentences),
         resting=float(np.mean(resting)),
     )

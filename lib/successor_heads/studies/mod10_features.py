@@ -930,7 +930,7 @@ def need(
         low, high = intervals.wilson(digit * n, n)
         rows.append((change, "of the ten", digit, low, high, successor))
         drawn = np.array([changed(from_span(draw), keep=keep) for draw in range(n_draws)])
-        low, high = np.percentile(drawn[:, 0], [2.5, 97.5])
+        low, high = intervals.middle(drawn[:, 0])
         rows.append((change, "at random", drawn[:, 0].mean(), low, high, drawn[:, 1].mean()))
     rows += _in_the_model(
         model, resolved, x, [class_means(x, index), *(from_span(draw)(x, index) for draw in range(n_runs))]
@@ -1062,7 +1062,7 @@ def about_saes(found: Found) -> Verdict:
     if saes is None:
         return Verdict("not_asked", "With so few numbers a residue class has one number, and any feature covers it.")
     told = f"the modal feature covers {saes.share.mean():.2f} of its residue class, and {saes.null.mean():.2f} of a class of permuted numbers"
-    low, _ = _middle(saes.share - saes.null)  # run by run
+    low, _ = intervals.middle(saes.share - saes.null)  # run by run
     if low <= 0:
         return Verdict("not_shown", f"Autoencoders with the paper's settings do not find the ten: {told}.")
     if saes.share.mean() > 0.5:
@@ -1148,12 +1148,6 @@ def _grown_sentence(found: Found) -> str:
         f"And {len(without)} models grown on text without decimals have no ten (the probe reads {without['probe'].mean():.2f}) and count all the same "
         f"(macro {without['macro'].min():.2f} or more)."
     )
-
-
-def _middle(values: Any) -> tuple[float, float]:
-    """Where 95% of some values lie."""
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
 
 
 ABOUT = {
@@ -1636,7 +1630,7 @@ def record(found: Found) -> dict[str, Any]:
     findings: dict[str, dict] = {}
 
     def of_runs(values: np.ndarray) -> dict[str, Any]:
-        low, high = _middle(values)
+        low, high = intervals.middle(values)
         return finding(values.mean(), low=low, high=high, n=len(values))
 
     if probes is not None:

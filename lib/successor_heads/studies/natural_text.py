@@ -53,7 +53,7 @@ from successor_heads.errors import UserError
 from successor_heads.figures import PALETTE, Attention, Drawing, Passages, Table
 from successor_heads.growing import corpus
 from successor_heads.ordinals import ResolvedClass
-from successor_heads.studies import Verdict
+from successor_heads.studies import Verdict, listed
 from successor_heads.studies.find_heads import Place
 from successor_heads.studies.find_heads import name as head_name
 
@@ -157,8 +157,9 @@ class InText:
 class Example:
     """One place read closely: its last tokens, where the heads of the layer look, and what the head raises.
 
-    A winning case where there is one; else, with `behaviour` "", the place where the head's effect is largest. `raised` are the tokens that its direct effect raises most, of the whole vocabulary. `answer_odds` are the
-    probability of the answer and its rank, in the intact model and with the head ablated at the last position.
+    A winning case where there is one; else, with `behaviour` "", the place where the head's effect is largest. `raised`
+    are the tokens that its direct effect raises most, of the whole vocabulary. `answer_odds` are the probability of the
+    answer and its rank, in the intact model and with the head ablated at the last position.
     """
 
     text: str
@@ -192,10 +193,7 @@ class Together:
 
     def without(self, *heads: Place) -> tuple[float, float, float]:
         """Mean loss without these heads, with its interval over lists."""
-        losses = self.loss[tuple(sorted(heads))]
-        draws = np.random.default_rng(0).integers(len(losses), size=(2000, len(losses)))
-        low, high = np.percentile(losses[draws].mean(1), [2.5, 97.5])
-        return float(losses.mean()), float(low), float(high)
+        return intervals.mean_interval(self.loss[tuple(sorted(heads))], seed=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,14 +212,12 @@ class NumberedLists:
 
 @dataclass(frozen=True, eq=False)
 class Kinds:
-    """What a gradient and a direct effect say of the total effect: correlations with their intervals, and what each costs."""
+    """What a gradient and a direct effect say of the total effect: correlations with their intervals."""
 
     gradient: tuple[float, float, float]
     direct: tuple[float, float, float]
     n_heads: int
     n_contexts: int
-    seconds: float
-    seconds_total: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,13 +262,21 @@ class Found:
 
 
 def choose_head(
-    model: TransformersModel, parts: Anatomy, classes: dict[str, ResolvedClass], *, seed: int
+    model: TransformersModel,
+    parts: Anatomy,
+    classes: dict[str, ResolvedClass],
+    *,
+    seed: int,
+    asked_for: Sequence[int] | None = None,
 ) -> tuple[Place, str]:
-    """The head to study, and why: "score", the highest successor score, if it is clear of chance; else "lists".
+    """The head to study, and why: "asked for"; or "score", the highest successor score, if clear of chance; else "lists".
 
     Then it is the head without which the right answer to lists that count loses most of its lead, as a mean over kinds
     of list (mean ablation at the last position).
     """
+    if asked_for is not None:
+        layer, head = asked_for
+        return (layer, head), "asked for"
     result = scores.score_heads(parts, classes)
     null = scores.permutation_null(result, n_permutations=1000, seed=seed).highest.numpy()
     if scores.macro_interval(result, *result.best, seed=seed)[0] > np.percentile(null, 97.5):
@@ -309,13 +313,14 @@ def measure(
         )
     mean = readings[-1].reference.mean
     jobs, asked = ask_jobs(model, parts, classes, place, mean=mean, seed=seed)
+    read = [read_closely(model, parts, reading, place, seed=seed) for reading in readings]
     return Found(
         model=name,
         place=place,
         why=why,
         shape=(parts.n_layers, parts.n_heads),
-        texts=[read_closely(model, parts, reading, place, seed=seed) for reading in readings],
-        example=_example(model, parts, readings, place),
+        texts=read,
+        example=_example(model, parts, readings, [of.cases for of in read], place),
         jobs=jobs,
         together=take_together(model, parts, asked.get("succession", []), jobs, place, mean=mean, seed=seed),
         lists=ask_numbered_lists(model, parts, mean=mean, seed=seed),
@@ -384,8 +389,8 @@ def _against_order(
 ) -> pd.DataFrame:
     """On a sample of prefixes, the share that the head wins by its effect, and by what is left of it without a shuffled prefix's."""
     n = prompts.affordable(model, n, tokens=reading.contexts.shape[1])
-    eligible = (torch.ones_like(reading.effects.loss) > 0).nonzero()
-    eligible = eligible[eligible[:, 1] >= 8]  # something to shuffle
+    n_contexts, n_prefixes = reading.effects.loss.shape
+    eligible = torch.cartesian_prod(torch.arange(n_contexts), torch.arange(8, n_prefixes))  # something to shuffle
     places = eligible[np.sort(np.random.default_rng(seed).permutation(len(eligible))[:n])]
     shuffled = behaviours.shuffled_effects(model, reading.contexts, places, mean=reading.reference.mean, seed=seed)
     effects = reading.effects.mean[places[:, 0], places[:, 1]]
@@ -409,16 +414,21 @@ def _by_head(reading: Reading, parts: Anatomy, place: Place, *, most: int = 12) 
 
 
 def _example(
-    model: TransformersModel, parts: Anatomy, readings: Sequence[Reading], place: Place, *, window: int = 16
+    model: TransformersModel,
+    parts: Anatomy,
+    readings: Sequence[Reading],
+    cases: Sequence[pd.DataFrame],
+    place: Place,
+    *,
+    window: int = 16,
 ) -> Example:
     """Of the winning cases that both sets of rules call succession the one with the largest effect; else of all, else of all places."""
     found: list[tuple[tuple[int, float], Reading, int, int, str]] = []
-    for reading in readings:
+    for reading, won in zip(readings, cases, strict=True):
         effects = reading.effects.mean[..., *place]
         best, n_prefixes = int(effects.argmax()), effects.shape[1]
         found.append(((0, float(effects.max())), reading, best // n_prefixes, best % n_prefixes, ""))
-        cases = behaviours.winning_cases(reading.tokens, reading.effects, layer=place[0], head=place[1])
-        for case in cases.itertuples():
+        for case in won.itertuples():
             counts = case.paper == case.strict == "successorship"
             near = counts and case.prefix - case.attended[0] < window - 1 and case.weight[0] > 0.3
             found.append(((1 + counts + near, case.effect), reading, case.context, case.prefix, case.paper))
@@ -575,16 +585,17 @@ def ask_jobs(
         lead[job] = (of_answer - of_rival).numpy()
         logits = prompts.next_token_logits(model, ids)
         right = int((logits.gather(1, both[:, :1]) > logits.gather(1, both[:, 1:])).sum())
-        by_head, ours = lead[job].mean(0), lead[job][:, *place]
-        draws = np.random.default_rng(seed).integers(len(ours), size=(2000, len(ours)))
+        by_head = lead[job].mean(0)
+        mean_lead, low, high = intervals.mean_interval(lead[job][:, *place], seed=seed)
         first: Place = divmod(int(by_head.argmax()), parts.n_heads)
         rows.append(
             {
                 "job": job,
                 "prompts": len(of_job),
                 "right": right,
-                "lead": float(ours.mean()),
-                **dict(zip(("low", "high"), np.percentile(ours[draws].mean(1), [2.5, 97.5]))),
+                "lead": mean_lead,
+                "low": low,
+                "high": high,
                 "rank": int((by_head > by_head[place]).sum()) + 1,
                 "first": head_name(first),
                 "its lead": float(by_head[first]),
@@ -618,22 +629,21 @@ def take_together(
     judged = asked[1::2]
     ids, answers = [row[0] for row in judged], torch.tensor([row[1] for row in judged])
 
-    def loss(heads: Sequence[Place]) -> np.ndarray:
-        logits = ablation.logits_without(model, ids, heads, mean=mean)
-        return torch.nn.functional.cross_entropy(logits, answers, reduction="none").numpy()
-
     rng = np.random.default_rng(seed)
     groups = [group for size in range(len(chosen) + 1) for group in combinations(sorted(chosen), size)]
-    others = {
-        size: [
-            float(loss([rest[at] for at in rng.choice(len(rest), size, replace=False)]).mean()) for _ in range(n_draws)
-        ]
+    drawn = [
+        tuple(rest[at] for at in rng.choice(len(rest), size, replace=False))
         for size in range(1, len(chosen) + 1)
         if len(rest) >= size
-    }
+        for _ in range(n_draws)
+    ]
+    losses = ablation.losses_without(model, ids, answers, [*groups, *drawn], mean=mean).numpy()
+    others: dict[int, list[float]] = {}
+    for group, of_group in zip(drawn, losses[len(groups) :], strict=True):
+        others.setdefault(len(group), []).append(float(of_group.mean()))
     pieces = [direct_effects.logit_parts(model, ids, answers, heads=heads, mean=mean) for heads in ([], [place])]
     change = {part: float((pieces[1][part] - pieces[0][part]).mean()) for part in pieces[0]}
-    return Together(chosen, {group: loss(group) for group in groups}, others, change)
+    return Together(chosen, dict(zip(groups, losses)), others, change)
 
 
 def numbered_list(rng: np.random.Generator) -> tuple[str, int]:
@@ -687,9 +697,6 @@ def compare_kinds(
     drawn = np.random.default_rng(seed).permutation(len(every))[: max(4, n)]
     tried = every if n >= len(every) else sorted({place, *(every[at] for at in drawn)})
     mean = reading.reference.mean
-    clock = time.process_time()
-    behaviours.measure(model, contexts, seed=seed)
-    seconds, clock = (time.process_time() - clock) / len(contexts), time.process_time()
     total = torch.stack(
         [
             reading.effects.logit[: len(contexts)]
@@ -698,7 +705,6 @@ def compare_kinds(
         ],
         -1,
     )
-    seconds_total = (time.process_time() - clock) / len(contexts) / len(tried)
     columns = [layer * parts.n_heads + head for layer, head in tried]
     gradient = ablation.gradient_attribution(model, contexts, mean=mean).flatten(1)[:, columns]
     own = tried.index(place)
@@ -709,8 +715,6 @@ def compare_kinds(
         ),
         n_heads=len(tried),
         n_contexts=len(contexts),
-        seconds=seconds,
-        seconds_total=seconds_total,
     )
 
 
@@ -748,7 +752,7 @@ def verdict(found: Found) -> Verdict:
             return Verdict(
                 "several",
                 f"**{found.name} counts in text, and has other work as well:** {told}. Beyond chance it also "
-                f"{_and([DOES[behaviour] for behaviour in unrelated])}, in some text or on prompts made for it.{rest}",
+                f"{listed([DOES[behaviour] for behaviour in unrelated])}, in some text or on prompts made for it.{rest}",
             )
         return Verdict(
             "counts", f"**{found.name} counts in text:** {told}. No other behaviour is clear of chance.{rest}"
@@ -757,7 +761,7 @@ def verdict(found: Found) -> Verdict:
         return Verdict(
             "other_work",
             f"**{found.name} does not visibly count in this text:** {told}. What is clear of chance is "
-            f"{_and([_noun(behaviour) for behaviour in more])}.{rest}",
+            f"{listed([_noun(behaviour) for behaviour in more])}.{rest}",
         )
     return Verdict(
         "unnamed",
@@ -791,10 +795,6 @@ def _whole(share: Share) -> str:
 
 def _noun(behaviour: str) -> str:
     return {"successorship": "succession", "acronym": "acronyms"}.get(behaviour, behaviour)
-
-
-def _and(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _quoted(token: str) -> str:
@@ -933,7 +933,7 @@ def draw_won(found: Found, *, most: int = 8) -> Drawing:
     return Drawing(
         figs,
         alt=alts,
-        caption=f"{found.name} wins {_and(told)}.",
+        caption=f"{found.name} wins {listed(told)}.",
         details="Shares and 95% bootstrap intervals, documents resampled: "
         + "; ".join(f"{of.label} {_percent(of.won(found.place))}" for of in found.texts)
         + f". Dotted: one prefix in {found.n_heads}, what a head would win if heads won by lot. Ranks are among all {found.n_heads} heads.",
@@ -997,7 +997,7 @@ def draw_losses(found: Found) -> Drawing:
             + "."
             for of in found.texts
         ],
-        caption=f"Of all the loss that {found.name} reduces, succession has {_and(ways)}.",
+        caption=f"Of all the loss that {found.name} reduces, succession has {listed(ways)}.",
         details=f"Mean ablation. Lines: 95% bootstrap intervals, documents resampled. Orange: as reported. Over all prefixes, those "
         f"included where the loss falls, it rises without {found.name} on average by: {rises}.",
     )
@@ -1017,7 +1017,7 @@ def draw_jobs(found: Found) -> Drawing | Markdown:
     fig, ax = figures.panel(height=0.32 * len(values) + 1.0, width=figures.NARROW)
     figures.cells(values, ax=ax, label="effect on the lead (logits)", signed=True)
     shown = found.shown_jobs
-    of_all = f"{len(shown)} of {len(table)} jobs" + (f", {_and([_noun(job) for job in shown])}" if shown else "")
+    of_all = f"{len(shown)} of {len(table)} jobs" + (f", {listed([_noun(job) for job in shown])}" if shown else "")
     rows = "; ".join(
         f"{row.job}: right in {row.right} of {row.prompts}, {found.name} {row.lead:+.2f} ({row.low:+.2f} to {row.high:+.2f}), rank {row.rank}, "
         f"first {row.first} ({row._9:+.2f})"
@@ -1061,7 +1061,7 @@ def draw_together(found: Found) -> Drawing | Markdown:
         + "; ".join(f"without {name} {row[0]:.2f}" for name, row in zip(names, rows))
         + ".",
         caption=f"Without {found.name} the loss on lists that count goes from {intact[0]:.2f} to {alone[0]:.2f}, without all three heads to {all_three[0]:.2f}.",
-        details=f"{n} succession prompts; the heads ({_and([head_name(place) for place in together.heads])}) are {found.name} and the two others with the largest direct "
+        details=f"{n} succession prompts; the heads ({listed([head_name(place) for place in together.heads])}) are {found.name} and the two others with the largest direct "
         f"effect on as many other prompts. Mean ablation at the last position; lines are 95% intervals over prompts, for other heads the "
         f"range of {len(next(iter(together.others.values()), []))} draws. One by one the three cost {singles:.2f} nats in sum, together {all_three[0] - intact[0]:.2f}. "
         f"What takes over: with {found.name} ablated its own part of the answer's logit changes by {lost:+.2f}; most risen: {parts}; most fallen: {fallen}.",
@@ -1087,7 +1087,7 @@ def draw_by_head(found: Found) -> Drawing:
     return Drawing(
         figs,
         alt=alts,
-        caption=f"The most winning cases of succession are those of {_and(told)}.",
+        caption=f"The most winning cases of succession are those of {listed(told)}.",
         details="Shares of each head's own winning cases, by the paper's rules; the heads of the layer and those that win most.",
     )
 
@@ -1203,8 +1203,7 @@ def draw_kinds(found: Found) -> Table:
         caption=f"{found.name} in {of.label} by kind of ablation.",
         details=f"“Same winner”: share of prefixes at which the winner is mean ablation's. Over {kinds.n_heads} heads and {kinds.n_contexts} contexts "
         f"the correlation of a gradient's prediction with the total effect is {gradient}; that of the direct with the total effect of "
-        f"{found.name}, over prefixes, {direct}. Direct effects of all {found.n_heads} heads took {1000 * kinds.seconds:.0f} ms of processor time a context, "
-        f"the total effect of one head {1000 * kinds.seconds_total:.0f} ms.",
+        f"{found.name}, over prefixes, {direct}.",
     )
 
 

@@ -49,8 +49,8 @@ from successor_heads.arithmetic import NONE, EditOutcome, Edits
 from successor_heads.figures import PALETTE, Drawing, Runs, Table
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.scores import HeadScores
-from successor_heads.studies import Verdict
-from successor_heads.studies.find_heads import Place, list_name
+from successor_heads.studies import Verdict, listed
+from successor_heads.studies.find_heads import OfBestHead, Place, list_name
 from successor_heads.studies.find_heads import name as head_name
 
 CHAPTER = "04-vector-arithmetic"
@@ -105,6 +105,11 @@ class Ticks(NamedTuple):
     n: int
     low: float
     high: float
+
+    @classmethod
+    def of(cls, right: int, n: int) -> Ticks:
+        """Those of edits that are independent, one a source."""
+        return cls(right, n, *intervals.wilson(right, n))
 
     @property
     def share(self) -> float:
@@ -229,8 +234,7 @@ class InModel:
     def total(self, condition: str) -> Ticks:
         """All lists together."""
         rows = self.table[self.table["condition"] == condition]
-        right, n = rows["right"].sum(), int(rows["n"].sum())
-        return Ticks(float(right), n, *intervals.wilson(float(right), n))
+        return Ticks.of(int(rows["right"].sum()), int(rows["n"].sum()))
 
     def shares(self, task: str) -> dict[str, float]:
         """Share of successes by condition."""
@@ -256,12 +260,11 @@ class Counting:
     def total(self, way: str, directions: str) -> Ticks:
         """First steps that are right, of all lists together."""
         rows = self.first[(self.first["way"] == way) & (self.first["directions"] == directions)]
-        right, n = int(rows["right"].sum()), int(rows["n"].sum())
-        return Ticks(right, n, *intervals.wilson(right, n))
+        return Ticks.of(int(rows["right"].sum()), int(rows["n"].sum()))
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Found(OfBestHead):
     """Everything that chapter 4 shows of a model."""
 
     model: str
@@ -279,21 +282,6 @@ class Found:
     in_model: InModel | None
     counting: Counting | None
     bench: workbench.Workbench
-
-    @property
-    def best(self) -> Place:
-        """The head with the highest macro, which is asked."""
-        return self.scores.best
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return head_name(self.best)
-
-    @property
-    def macro(self) -> float:
-        """Its macro."""
-        return float(self.scores.macro[self.best])
 
     @property
     def is_shown(self) -> bool:
@@ -360,11 +348,12 @@ def measure(
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """What a head reads of every member, x = MLP0(W_E), and the columns by which it answers, all on the CPU.
+    """What the head at `place` reads of every member, x = MLP0(W_E), and the columns by which it answers, all on the CPU.
 
     `reads` is W_V W_O W_U between the vectors and all ordinals, list after list, as `block` says.
     """
 
+    place: Place
     classes: Mapping[str, ResolvedClass]
     x: dict[str, Float[Tensor, "member d_model"]]
     reads: Float[Tensor, "d_model candidate"]
@@ -381,6 +370,7 @@ class Vectors:
         every = {task: arithmetic.all_edits(c, first=task in FROM_ONE) for task, c in classes.items()}
         every = {task: edits for task, edits in every.items() if edits.moves.any()}
         return Vectors(
+            place=place,
             classes=classes,
             x={task: ov_circuit.head_input(parts, c.token_ids).cpu().float() for task, c in classes.items()},
             reads=reads.cpu().float(),
@@ -414,6 +404,10 @@ class Vectors:
             return [Learned(x - x.mean(0), self.classes["numbers"].index[keep])]
         others = [task for task in self.x if task not in (grid.task, KIN.get(grid.task))]
         return [Learned(self.around(task), self.classes[task].index) for task in others or [grid.task]]
+
+    def means(self, grid: Grid) -> Float[Tensor, "residue d_model"]:
+        """The class means by which a grid is edited."""
+        return class_means(self.learned_from(grid))
 
 
 KIN = {"days": "day_prefixes", "day_prefixes": "days", "months": "month_prefixes", "month_prefixes": "months"}
@@ -650,7 +644,7 @@ def set_up_bench(
     for grid in grids:
         answers = vectors.answers(grid.task)
         rows = torch.isin(vectors.edits[grid.task].source, torch.tensor(grid.members))
-        own, means = vectors.edits[grid.task][rows], class_means(vectors.learned_from(grid))
+        own, means = vectors.edits[grid.task][rows], vectors.means(grid)
         directions, lengths = {}, {}
         for source, f in {MEANS: means, **controls_of(means, span, seed=seed)}.items():
             unit, pushed = arithmetic.pushes(f, own, scale=1.0), sets[source][grid.task][0, rows]
@@ -753,10 +747,10 @@ def _ticks(success: Bool[Tensor, " edit"], edits: Edits, chosen: Bool[Tensor, " 
     return Ticks(float(right.sum()), len(right), *intervals.clustered_wilson(right, edits.source[chosen].numpy()))
 
 
-def correct_bias(vectors: Vectors, edited: Edited, *, seed: int, n_deals: int = 20) -> pd.DataFrame:
+def correct_bias(vectors: Vectors, edited: Edited, *, seed: int, n_shuffles: int = 20) -> pd.DataFrame:
     """Downward edits before and after the head's greater-than part is taken out of the source's row, by list.
 
-    The part is what least squares gives to "later than the token read" beside succession and copying. Dealt out anew it
+    The part is what least squares gives to "later than the token read" beside succession and copying. Shuffled it
     is as large and knows nothing of the order: to take something from every late member helps early ones in any case.
     """
     rows, generator = [], torch.Generator().manual_seed(seed)
@@ -772,11 +766,11 @@ def correct_bias(vectors: Vectors, edited: Edited, *, seed: int, n_deals: int = 
             logits = outcome.logits - weight.float() * pattern[edits.source]
             return EditOutcome(edits, logits).success[edits.is_down].double().mean().item()
 
-        deals = [torch.randperm(n, generator=generator) for _ in range(n_deals)]
-        dealt = float(np.mean([corrected(later[deal][:, deal]) for deal in deals]))
+        orders = [torch.randperm(n, generator=generator) for _ in range(n_shuffles)]
+        shuffled = float(np.mean([corrected(later[order][:, order]) for order in orders]))
         before = outcome.success[edits.is_down].double().mean().item()
-        rows.append((list_name(task), float(weight / lead.abs()), before, corrected(later), dealt))
-    return pd.DataFrame(rows, columns=["list", "bias", "down", "corrected", "dealt out anew"])
+        rows.append((list_name(task), float(weight / lead.abs()), before, corrected(later), shuffled))
+    return pd.DataFrame(rows, columns=["list", "bias", "down", "corrected", "shuffled"])
 
 
 # --- in the running model ---------------------------------------------------------------------------
@@ -797,7 +791,7 @@ def edit_in_model(
     The edit stands in front of block 1 and is read by everything behind it. "Behind the head" it stands where the best
     head has already read. λ is chosen by the paper's rule on other lists' first prompts, which are not judged.
     """
-    best, where = scores.score_heads(parts, dict(vectors.classes)).best, min(1, parts.n_layers)
+    best, where = vectors.place, min(1, parts.n_layers)
     n = prompts.affordable(model, most, tokens=60 * len(vectors.edits) or 1)
     written = {task: lists_to_edit(model, vectors, task, most=n + n_choosing, seed=seed) for task in vectors.edits}
     written = {task: pair for task, pair in written.items() if len(pair[1]) > n_choosing + 1}
@@ -841,7 +835,7 @@ def edit_in_model(
             right = int(outcome.success.sum())
             rows.append((task, condition, right, len(texts), *intervals.wilson(right, len(texts))))
         right = int((clean[:, block].argmax(1) == edits.original).sum())
-        unedited[task] = Ticks(right, len(texts), *intervals.wilson(right, len(texts)))
+        unedited[task] = Ticks.of(right, len(texts))
         held[task] = [EditOutcome(edits, each) for each in edited[:, :, block]]
     table = pd.DataFrame(rows, columns=["task", "condition", "right", "n", "low", "high"])
     return InModel(where, table, unedited, scale, *carrying(held, parts, seed=seed))
@@ -870,12 +864,10 @@ def carrying(
     order = lost.argsort(descending=True)
     success = pooled((1,), lambda outcome: outcome.success)
     other = int(order[1 + np.random.default_rng(seed).integers(len(order) - 1)]) if len(order) > 1 else int(order[0])
-    ticks = [
-        Ticks(int(row.sum()), len(row), *intervals.wilson(int(row.sum()), len(row)))
-        for row in (success[0], success[1 + order[0]], success[1 + other])
-    ]
-    place: Place = divmod(int(order[0]), parts.n_heads)
-    return place, (ticks[0], ticks[1]), ticks[2]
+    followed, stopped, control = (
+        Ticks.of(int(row.sum()), len(row)) for row in (success[0], success[1 + order[0]], success[1 + other])
+    )
+    return divmod(int(order[0]), parts.n_heads), (followed, stopped), control
 
 
 def lists_to_edit(
@@ -921,7 +913,7 @@ def count_otherwise(
         ]
         grid_of = {member: grid for grid in vectors.grids if grid.task == task for member in grid.members}
         kept = [run for run in kept if run[-1] in grid_of]
-        means = {grid: class_means(vectors.learned_from(grid)) for grid in set(grid_of.values())}
+        means = {grid: vectors.means(grid) for grid in set(grid_of.values())}
         controls = {grid: controls_of(f, span, seed=seed)[SHUFFLED] for grid, f in means.items()}
 
         def step(
@@ -1018,7 +1010,7 @@ def verdict(found: Found) -> Verdict:
     if works:
         return Verdict(
             "in_part",
-            f"**The edit works in {_and(works)}, and in most lists it fails.** {told} {paper} Not shown: the paper's rates for numbers.",
+            f"**The edit works in {listed(works)}, and in most lists it fails.** {told} {paper} Not shown: the paper's rates for numbers.",
         )
     if digit > 1.5 * control_digit and digit > control_digit + 0.05:
         return Verdict(
@@ -1034,10 +1026,6 @@ def verdict(found: Found) -> Verdict:
 def control_of(edited: Edited, task: str) -> float:
     """The higher control of a list, of tokens that are answered rightly."""
     return max(edited.by_list(name, task, known=True).share for name in CONTROLS)
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def about_sources(found: Found) -> Verdict:
@@ -1087,9 +1075,9 @@ def about_down(found: Found) -> Verdict:
             "no_bias",
             f"In no list is {found.name}'s greater-than part a fifth of the successor's lead, so there is little to correct.",
         )
-    before, after, dealt = (biased[column].mean() for column in ("down", "corrected", "dealt out anew"))
-    told = f"in the {len(biased)} of {len(table)} lists with a bias it goes from {_share(before)} to {_share(after)}, dealt out anew to {_share(dealt)}"
-    if after > before + 0.1 and after > dealt + 0.05:
+    before, after, shuffled = (biased[column].mean() for column in ("down", "corrected", "shuffled"))
+    told = f"in the {len(biased)} of {len(table)} lists with a bias it goes from {_share(before)} to {_share(after)}, with that part shuffled to {_share(shuffled)}"
+    if after > before + 0.1 and after > shuffled + 0.05:
         return Verdict("explains", f"Without its greater-than part the head follows downward edits more often: {told}.")
     return Verdict("not_shown", f"That a greater-than bias explains the failures is not shown: {told}.")
 
