@@ -369,6 +369,35 @@ def test_an_output_map_decodes_what_has_a_linear_map():
     assert ((x[aside] @ unembed).argmax(1) == aside).double().mean() < 0.2  # without the map
 
 
+def test_one_step_of_an_output_map_moves_no_logits_by_much(monkeypatch):
+    """Long unembeddings, as published models have them: there the plain rate throws every logit about."""
+    generator = torch.Generator().manual_seed(11)
+    x = torch.nn.functional.normalize(torch.randn(400, 96, generator=generator), dim=1)
+    unembed = 50 * torch.randn(96, 400, generator=generator)
+
+    def moved():
+        one_step = features.fit_output_map(x, unembed, torch.arange(400), seed=0, n_epochs=1, batch_size=400)
+        return (x @ one_step @ unembed - x @ unembed).abs().mean()
+
+    calm = moved()
+    assert calm <= features.MOST_STEP
+    monkeypatch.setattr(features, "MOST_STEP", float("inf"))
+    assert moved() > 5 * calm
+
+
+def test_hopeless_logits_change_neither_loss_nor_gradient():
+    logits = 15 * torch.randn(20, 300, generator=torch.Generator().manual_seed(13))
+    wanted = torch.nn.functional.one_hot(logits.topk(3).indices[:, 2], 300).float()
+    for target in (wanted.argmax(1), wanted):
+        own, plain = (logits.clone().requires_grad_() for _ in range(2))
+        loss, reference = features._cross_entropy(own, target), torch.nn.functional.cross_entropy(plain, target)
+        loss.backward()
+        reference.backward()
+        torch.testing.assert_close(loss, reference)
+        torch.testing.assert_close(own.grad, plain.grad)
+        assert (own.grad == 0).sum() > (plain.grad == 0).sum()  # what is hopeless has no gradient at all
+
+
 def test_max_cosine_is_one_for_a_dictionary_with_itself_in_any_order():
     rows = torch.randn(20, 8, generator=torch.Generator().manual_seed(12))
     assert features.max_cosine(rows, rows.flip(0) * 3) == pytest.approx(1, abs=1e-5)

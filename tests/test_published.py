@@ -17,7 +17,18 @@ from tqdm import tqdm
 from transformers import LlamaConfig
 
 from conftest import random_module
-from successor_heads import anatomy, cli, direct_effects, models, ordinals, prompts, published, scores
+from successor_heads import (
+    anatomy,
+    cli,
+    direct_effects,
+    features,
+    models,
+    ordinals,
+    ov_circuit,
+    prompts,
+    published,
+    scores,
+)
 from successor_heads.errors import UserError
 from successor_heads.gguf_files import GGUFFile
 from successor_heads.streaming import Checkpoint
@@ -339,3 +350,15 @@ def test_smollm2_counts_in_lists_of_three_numbers(smollm2):
     shuffled = [text.translate(str.maketrans("123456789", "582917346")) for text, _ in cases]
     said = prompts.next_token_logits(smollm2, shuffled)[:, digit].argmax(-1) + 1
     assert (said == answers).float().mean() < 0.5
+
+
+@pytest.mark.published
+def test_an_output_map_of_real_weights_decodes_tokens_that_it_was_not_fitted_on(smollm2):
+    parts = anatomy.of(smollm2)
+    token_ids = torch.randperm(parts.d_vocab, generator=torch.Generator().manual_seed(0))[:2000]
+    x, unembed = ov_circuit.head_input(parts, token_ids).detach(), parts.unembed(token_ids).detach()
+    x = x / x.square().sum(1).mean().sqrt()
+    fitted = features.fit_output_map(x[400:], unembed, torch.arange(400, 2000), seed=0)
+    decoded = (x[:400] @ torch.stack([torch.eye(parts.d_model), fitted]) @ unembed).argmax(-1) == torch.arange(400)
+    plain, mapped = decoded.double().mean(1)
+    assert mapped > 0.6 > 0.2 > plain

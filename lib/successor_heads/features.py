@@ -12,8 +12,9 @@ All are blind to a rotation of the space: they look for directions, not for neur
 device; what is found comes back on the CPU.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -136,17 +137,62 @@ def train_probes(
     own = torch.arange(most) < torch.tensor(n_labels)[:, None]  # [probe, label]
     weight = (rows * own[..., None]).requires_grad_()
     closed = torch.where(own, 0.0, -torch.inf)[:, None]
-    optimizer = torch.optim.Adam([weight], lr=learning_rate, fused=True)
-    for _ in progress.bar(range(n_epochs), name="passes of probes"):
-        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
-            logits = x[batch] @ weight.mT + closed  # [probe, token, label]
-            losses = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1), labels[:, batch].flatten(), reduction="none"
-            )
-            optimizer.zero_grad()
-            (losses.sum() / len(batch)).backward()  # summed over probes, so that each one's gradient is its own
-            optimizer.step()
+
+    def loss_of(batch: Tensor) -> Tensor:
+        logits = x[batch] @ weight.mT + closed  # [probe, token, label]
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, batch].flatten(), reduction="sum")
+        return loss / len(batch)  # summed over probes, so that each one's gradient is its own
+
+    order = partial(torch.randperm, len(x), generator=generator)
+    _descend(weight, loss_of, order, n_epochs=n_epochs, batch_size=batch_size, learning_rate=learning_rate, of="probes")
     return weight.detach()
+
+
+def _descend(
+    weight: Tensor,
+    loss_of: Callable[[Int[Tensor, " batch"]], Float[Tensor, ""]],
+    order: Callable[[], Int[Tensor, " case"]],
+    *,
+    n_epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    of: str,
+) -> None:
+    """Adam on `weight` in place: so many passes over all cases, each in an `order` of its own, batch by batch."""
+    optimizer = torch.optim.Adam([weight], lr=learning_rate, fused=True)
+    for _ in progress.bar(range(n_epochs), name=f"passes of {of}"):
+        for batch in order().split(batch_size):
+            optimizer.zero_grad()
+            loss_of(batch).backward()
+            optimizer.step()
+
+
+MOST_STEP = 3.0  # of a logit, by one step of Adam
+LEAST_LOGIT = -40.0  # below the highest; e^-40 is less than the rounding of a sum of probabilities
+
+
+def _cross_entropy(logits: Float[Tensor, "case candidate"], wanted: Tensor) -> Float[Tensor, ""]:
+    """Mean cross-entropy against labels or probabilities, over what is not hopeless; a wanted label that is counts 40 nats.
+
+    Probabilities of e^-90 and their gradients are numbers that a processor has no fast way for: without the bound a pass
+    takes ten times as long, for the same result.
+    """
+    return torch.nn.functional.cross_entropy(_bounded(logits), wanted)
+
+
+def _calm(
+    learning_rate: float, x: Float[Tensor, "case d_model"], to_logits: Float[Tensor, "d_model candidate"]
+) -> float:
+    """The learning rate, or less where a step of Adam would throw the logits about.
+
+    A step moves every entry of a map by the rate, and a logit by up to rate · |x|₁ · |W_U|: ten times as much in a model
+    of 576 dimensions as in one of 256, which then learns nothing.
+    """
+    return min(learning_rate, MOST_STEP / (x.abs().sum(1).mean() * to_logits.norm(dim=0).mean()).item())
+
+
+def _bounded(logits: Float[Tensor, "case candidate"]) -> Float[Tensor, "case candidate"]:
+    return logits.clamp(min=logits.detach().amax(-1, keepdim=True) + LEAST_LOGIT)
 
 
 def read_by(
@@ -446,15 +492,17 @@ def fit_output_map(
     `own` is each token's place among the candidates: `x @ π_O @ unembed` is to be highest there. Scale x to a mean
     squared length of 1 first; optimiser and rate are ours, for the paper names none.
     """
-    generator, n = torch.Generator().manual_seed(seed), x.shape[1]
-    output_map = torch.eye(n).requires_grad_()
-    optimizer = torch.optim.Adam([output_map], lr=learning_rate, fused=True)
-    for _ in progress.bar(range(n_epochs), name="passes of the output map"):
-        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
-            loss = torch.nn.functional.cross_entropy(x[batch] @ output_map @ unembed, own[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    output_map = torch.eye(x.shape[1]).requires_grad_()
+    order = partial(torch.randperm, len(x), generator=torch.Generator().manual_seed(seed))
+    _descend(
+        output_map,
+        lambda batch: _cross_entropy(x[batch] @ output_map @ unembed, own[batch]),
+        order,
+        n_epochs=n_epochs,
+        batch_size=batch_size,
+        learning_rate=_calm(learning_rate, x, unembed),
+        of="the output map",
+    )
     return output_map.detach()
 
 
@@ -476,19 +524,25 @@ def fit_numeric_part(
     own. `x_i π_N + x_j (1 - π_N)` is to be x_t, by the paper's three losses: squared distance; cross-entropy of its
     decoding by `decodes`, π_O W_U, against t; and cross-entropy between what the head `says` of it and of x_t.
     """
-    generator, n = torch.Generator().manual_seed(seed), x.shape[1]
-    numeric = (torch.eye(n) / 2).requires_grad_()
-    optimizer = torch.optim.Adam([numeric], lr=learning_rate, fused=True)
-    cross_entropy = torch.nn.functional.cross_entropy
-    for _ in progress.bar(range(n_epochs), name="passes of the numeric part"):
-        for batch in torch.randperm(len(trios), generator=generator).split(batch_size):
-            i, j, t = trios[batch].T
-            mixed = recombined(x, numeric, i, j)
-            loss = (mixed - x[t]).square().sum(1).mean() + cross_entropy(mixed @ decodes, own[t])
-            loss = loss + cross_entropy(mixed @ says, (x[t] @ says).softmax(-1))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    numeric = (torch.eye(x.shape[1]) / 2).requires_grad_()
+    said = _bounded(x @ says).softmax(-1)  # of every token, what the head says of it
+
+    def loss_of(batch: Tensor) -> Tensor:
+        i, j, t = trios[batch].T
+        mixed = recombined(x, numeric, i, j)
+        distance = (mixed - x[t]).square().sum(1).mean()
+        return distance + _cross_entropy(mixed @ decodes, own[t]) + _cross_entropy(mixed @ says, said[t])
+
+    order = partial(torch.randperm, len(trios), generator=torch.Generator().manual_seed(seed))
+    _descend(
+        numeric,
+        loss_of,
+        order,
+        n_epochs=n_epochs,
+        batch_size=batch_size,
+        learning_rate=_calm(learning_rate, x, decodes),
+        of="the numeric part",
+    )
     return numeric.detach()
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import numpy as np
 import scipy  # whose parts load when they are first used: `scipy.stats` takes longer than a score
 from jaxtyping import Bool, Float, Int, Num
-from numpy.typing import ArrayLike
 
 Z_95 = 1.959963984540054
 
@@ -86,7 +85,7 @@ def mean_interval(
     return float(values.mean()), *middle(values[drawn].mean(1))
 
 
-def middle(values: ArrayLike) -> tuple[float, float]:
+def middle(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Where the middle 95% of some values lie, such as of resampled means or of scores under a null."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

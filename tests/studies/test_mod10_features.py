@@ -151,6 +151,7 @@ FEW = {"saes": None, "carried": None, "neurons": None, "needed": None, "sources"
         ("subspace", "shared", {}),
         ("subspace", "in_part", {"subspace": subspace(own=0.5)}),
         ("subspace", "not_shown", {"subspace": subspace(own=0.12)}),
+        ("subspace", "not_shown", {"subspace": subspace(own=0.08, shuffled=0.0)}),
         ("neurons", "not_asked", {"neurons": None}),
         ("neurons", "ten", {}),
         ("neurons", "not_shown", {"neurons": neurons(of_ten=9, random=9)}),

@@ -28,7 +28,7 @@ FAMILIES = {"gpt2": "GPT-2", "gpt_neox": "Pythia", "llama": "Llama"}
 COLORS = {"gpt2": "green", "gpt_neox": "blue", "llama": "orange"}
 SHOWN_VERSIONS = ("successor-heads", "torch", "transformers")
 NOTHING = {"value": None, "low": None, "high": None, "n": None}
-PAPER_SIZES = (31e6, 12e9)  # of the models in the paper, from its abstract
+PAPER_SIZES = (14e6, 12e9)  # of the models in the paper's Figure 2, by their names
 # Of single models; what was reported of all, or of no model by name, stands in the page's own table.
 NAMED = "{head}, {times_the_runner_up} times the runner-up"
 REPORTED = {"EleutherAI/pythia-1.4b": reported.cell("named_head", NAMED)}
@@ -63,65 +63,23 @@ COLUMNS = (
 )  # fmt: skip
 # What the paper reports, of which model as far as we know, and the finding of ours that stands beside it.
 INFERRED = "Pythia-1.4B, inferred"  # the only head that the paper names, and the model of its section 4
+THIRD, FOURTH = "03-mod-10-features", "04-vector-arithmetic"
 PAPER = (
-    (
-        "Place and list recombined, pairs held out",
-        reported.cell("subspace", "{output_decoding_heldout_pairs:.2f}"),
-        INFERRED,
-        "03-mod-10-features",
-        "subspace_pairs",
-    ),
-    (
-        "Words of lists never seen, index mod 10",
-        reported.cell("probe", "{right} of {of}"),
-        INFERRED,
-        "03-mod-10-features",
-        "lists_unseen",
-    ),
-    (
-        "Modal feature's share of its residue class",
-        reported.cell("sae", "{modal_share}"),
-        INFERRED,
-        "03-mod-10-features",
-        "sae_share",
-    ),
-    (
-        "Cosine of modal features and probe",
-        reported.cell("sae", "{probe_cosine:.3f}"),
-        INFERRED,
-        "03-mod-10-features",
-        "sae_cosine_probe",
-    ),
-    (
-        "Roman numerals in the tokens of every list",
-        reported.cell("table_2", "all but {n_wrong} of {numerals} numerals"),
-        INFERRED,
-        "03-mod-10-features",
-        "subspace_roman",
-    ),
-    (
-        "Edits that succeed: numbers 20 to 29",
-        reported.cell("arithmetic", "{text_rates[20-29]}"),
-        INFERRED,
-        "04-vector-arithmetic",
-        "paper_20_to_29",
-    ),
-    (
-        "Edits that succeed: months",
-        reported.cell("arithmetic", "{text_rates[months]}"),
-        INFERRED,
-        "04-vector-arithmetic",
-        "paper_january_to_september",
-    ),
     *(
-        (
-            f"Edits that succeed: {task}",
-            reported.cell("arithmetic", "none to speak of"),
-            INFERRED,
-            "04-vector-arithmetic",
-            f"exact_{task}",
+        (what, reported.cell(entry, text), INFERRED, chapter, finding)
+        for what, entry, text, chapter, finding in (
+            ("Place and list recombined, pairs held out", "subspace", "{output_decoding_heldout_pairs:.2f}", THIRD, "subspace_pairs"),
+            ("Words of lists never seen, index mod 10", "probe", "{right} of {of}", THIRD, "lists_unseen"),
+            ("Modal feature's share of its residue class", "sae", "{modal_share}", THIRD, "sae_share"),
+            ("Cosine of modal features and probe", "sae", "{probe_cosine:.3f}", THIRD, "sae_cosine_probe"),
+            ("Roman numerals in the tokens of every list", "table_2", "all but {n_wrong} of {numerals} numerals", THIRD, "subspace_roman"),
+            ("Edits that succeed: numbers 20 to 29", "arithmetic", "{text_rates[20-29]}", FOURTH, "paper_20_to_29"),
+            ("Edits that succeed: months", "arithmetic", "{text_rates[months]}", FOURTH, "paper_january_to_september"),
+            *(
+                (f"Edits that succeed: {task}", "arithmetic", "none to speak of", FOURTH, f"exact_{task}")
+                for task in reported.read()["arithmetic"]["cannot_be_steered"]
+            ),
         )
-        for task in reported.read()["arithmetic"]["cannot_be_steered"]
     ),
     *(
         (
@@ -150,7 +108,7 @@ PAPER = (
         "05-natural-language",
         "list_wins",
     ),
-)
+)  # fmt: skip  # one row a line
 
 
 def read(folders):
@@ -453,7 +411,7 @@ def size_figure(lines, others):
     ax.text(
         np.sqrt(np.prod(PAPER_SIZES)),
         1.0,
-        "the paper's models\n31 million to 12 billion",
+        f"the paper's models\n{PAPER_SIZES[0] / 1e6:.0f} million to {PAPER_SIZES[1] / 1e9:.0f} billion",
         ha="center",
         va="top",
         fontsize=9.5,
