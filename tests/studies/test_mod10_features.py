@@ -29,6 +29,13 @@ from successor_heads.studies.mod10_features import (
 LISTS = {"number_words": range(1, 20), "months": range(1, 13), "days": range(1, 8)}
 
 
+def few_probes() -> Probes:
+    """Those of a tokenizer whose only numbers are its digits: no modulus beyond ten, and no number held out."""
+    whole = probes(n_numbers=10)
+    moduli = whole.by_modulus[whole.by_modulus["modulus"] <= 10].assign(validation=np.nan, n_validation=0)
+    return replace(whole, by_modulus=moduli, tens=(0, 0, 0.0, 1.0), beyond=None, last=500)
+
+
 def probes(*, right=30, tens=95, coprime=0.1, n_numbers=100) -> Probes:
     """Of 38 words of lists never seen this many are read rightly; of 100 numbers of unseen tens so many."""
     words = pd.DataFrame(
@@ -62,10 +69,10 @@ def carried(n_on: int) -> Carried:
     return Carried(features=matrix, means=matrix)
 
 
-def subspace(*, own=0.9, shuffled=0.1) -> Subspace:
+def subspace(*, own=0.9, shuffled=0.1, decoded=None) -> Subspace:
     shares = pd.DataFrame(
         {
-            "model": [0.95, own, own, own],
+            "model": [0.95, own if decoded is None else decoded, own, own],
             "shuffled": [0.8, *[shuffled] * 3],
             "untrained": [0.7, 0, 0, 0],
             "planted": 1.0,
@@ -136,7 +143,7 @@ FEW = {"saes": None, "carried": None, "neurons": None, "needed": None, "sources"
         ("tens", "numbers_only", {"probes": probes(right=3)}),
         ("tens", "not_shown", {"probes": probes(tens=12)}),
         ("tens", "another", {"probes": probes(coprime=0.9)}),
-        ("tens", "too_few", {"probes": probes(n_numbers=10)} | FEW),
+        ("tens", "too_few", {"probes": few_probes()} | FEW),
         ("tens", "too_few", {"probes": None} | FEW),
         ("probe", "read", {}),
         ("lists", "not_asked", {"probes": None}),
@@ -152,6 +159,8 @@ FEW = {"saes": None, "carried": None, "neurons": None, "needed": None, "sources"
         ("subspace", "in_part", {"subspace": subspace(own=0.5)}),
         ("subspace", "not_shown", {"subspace": subspace(own=0.12)}),
         ("subspace", "not_shown", {"subspace": subspace(own=0.08, shuffled=0.0)}),
+        ("subspace", "in_part", {"subspace": subspace(own=0.03, shuffled=0.0, decoded=0.35)}),
+        ("subspace", "not_shown", {"subspace": subspace(own=0.03, shuffled=0.3, decoded=0.35)}),
         ("neurons", "not_asked", {"neurons": None}),
         ("neurons", "ten", {}),
         ("neurons", "not_shown", {"neurons": neurons(of_ten=9, random=9)}),
@@ -168,7 +177,7 @@ def test_every_verdict_is_reached(question, key, changed):
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"probes": probes(n_numbers=10)} | FEW, {"probes": None} | FEW], ids=["numbers", "digits", "none"]
+    "changed", [{}, {"probes": few_probes()} | FEW, {"probes": None} | FEW], ids=["numbers", "digits", "none"]
 )
 def test_drawings_fit_the_page_and_can_be_heard(changed):
     figures.use_style()
@@ -182,6 +191,31 @@ def test_drawings_fit_the_page_and_can_be_heard(changed):
     for table in (each for each in shown if isinstance(each, figures.Table)):
         assert table.caption.endswith(".") and "<table" in table._repr_html_()
     plt.close("all")
+
+
+def test_where_the_only_numbers_are_digits_nothing_is_said_of_a_ten():
+    """There the residue is the index, no number is held out, and each gap is explained once."""
+    found = made(probes=few_probes(), **FEW)
+    said, picture = study.about_lists(found), study.draw_moduli(found)
+    assert said.key == "in_part" and "share their index" in said.sentence and "a residue is the index" in said.sentence
+    assert len(picture.panels) == len(picture.alt) == 1 and "reads 30 of 38 words" in picture.caption
+    whole = study.draw_moduli(made())
+    assert len(whole.panels) == 2 and "of the 10 numbers held out, and 30 of 38 words" in whole.caption
+    gaps = [draw(found).data for draw in (study.draw_bands, study.draw_shares, study.draw_choices)]
+    assert len(set(gaps)) == 3
+
+
+def test_words_without_a_list_are_among_the_candidates_of_a_large_vocabulary(monkeypatch):
+    """A large vocabulary is judged on a part of it; what is asked about has to be in that part."""
+    model = models.load("grown/pythia")
+    tokenizer, words = model.tokenizer, study.informal_tokens(model.tokenizer)
+    assert len(words) >= 5 and all(tokenizer.decode([token]) == f" {word}" for word, token in words.items())
+    tables = study.numbers(tokenizer, last=200), study.unseen_lists(tokenizer)
+    asked = study.asked_tokens(tokenizer, ordinals.resolve(tokenizer), *tables)
+    monkeypatch.setattr(study, "MOST_CANDIDATES", 200)
+    parts, tokens = anatomy.of(model), torch.tensor(list(words.values()))
+    assert torch.isin(tokens, Reader.of(parts, (1, 0), asked, seed=0).candidates).all()
+    assert not torch.isin(tokens, Reader.of(parts, (1, 0), torch.tensor([0]), seed=0).candidates).all()
 
 
 def test_the_record_says_what_the_drawings_say_and_leaves_out_what_was_not_asked():

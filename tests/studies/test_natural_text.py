@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from IPython.display import Markdown
 
 from successor_heads import ablation, behaviours, figures, models, ndif, ordinals, prompts, reported, texts
 from successor_heads.behaviours import BEHAVIOURS
@@ -91,12 +92,18 @@ def made(*texts: InText, jobs=("succession", "acronym"), model_right=40, shape=(
 
 
 NOTHING = made_text(counts=(0, 0, 0, 0, 0))
+# As of a head of a published model that works by way of later parts: four cases, without a name or all of one kind.
+FEW = made_text(counts=(0, 0, 0, 0, 4), name="documentation", natural=True)
+ALL_ALIKE = made_text(counts=(0, 0, 3, 0, 0), chance=0.1)
 
 
 @pytest.mark.parametrize(
     ("key", "found"),
     [
         ("no_cases", made(NOTHING)),
+        ("few_cases", made(FEW)),
+        ("few_cases", made(ALL_ALIKE)),
+        ("several", made(FEW, made_text())),  # one of the texts is enough
         ("several", made()),
         ("several", made(made_text(counts=(60, 0, 0, 12, 120)))),  # acronyms on prompts made for them alone
         ("counts", made(made_text(counts=(60, 0, 0, 12, 120)), jobs=("succession",))),
@@ -172,11 +179,44 @@ def test_tables_have_their_columns_and_what_the_paper_reports_comes_from_its_fil
     assert set(reported.loss_shares("total", "resample")) <= {*BEHAVIOURS} and reported.wild()["head"] == "L12H0"
 
 
+@pytest.mark.parametrize("few", [FEW, ALL_ALIKE])
+def test_of_a_few_winning_cases_nothing_is_said_but_their_number(few):
+    """Three cases alike have the share 1 in every bootstrap draw, with an interval of no width: that is no finding."""
+    found = made(few)
+    assert few.clear == [] and few.cases_of("copying").low == few.cases_of("copying").high
+    sentence = natural_text.verdict(found).sentence
+    assert f"it wins {len(few.cases)}, too few" in sentence and "of 64 numbered lists" in sentence
+    assert "the loss on lists that count goes from 0.10 to" in sentence and "%" not in sentence
+    assert isinstance(natural_text.draw_behaviours(found), Markdown)
+    for table in (natural_text.draw_cases(found), natural_text.draw_strict(found)):
+        assert not table.frame[few.name].astype(str).str.contains("%").any() if few.name in table.frame else True
+    enough = natural_text.draw_cases(made(made_text())).frame["generated"]
+    assert enough.iloc[:5].str.contains("%").all()
+
+
+def test_where_no_head_has_a_case_of_succession_none_is_called_first():
+    by_head = made_text().by_head.assign(successorship=0)
+    none, some = replace(made_text(), by_head=by_head), made_text(name="documentation")
+    assert natural_text.draw_by_head(made(none)).caption == "No head that is shown has a winning case of succession."
+    caption = natural_text.draw_by_head(made(none, some)).caption
+    assert "none in generated" in caption and "in documentation (" in caption
+    plt.close("all")
+
+
+def test_small_shares_keep_a_digit_and_one_text_is_not_shown_twice():
+    share = natural_text.Share(4, 2550, 4 / 2550, 0.0004, 0.0031)
+    assert natural_text._percent(share) == "0.2% (0.0 to 0.3)"
+    assert natural_text._percent(share._replace(share=0.2, low=0.15, high=0.25)) == "20% (15 to 25)"
+    assert isinstance(natural_text.draw_paths_of_first(made()), Markdown)
+    two = natural_text.draw_paths_of_first(made(made_text(name="documentation"), made_text()))
+    assert "in documentation (" in two.caption
+
+
 def test_a_head_that_wins_nowhere_can_be_shown():
     figures.use_style()
     found = made(NOTHING)
     for drawing in drawings(found):
-        assert drawing._repr_html_()
+        assert isinstance(drawing, Markdown) or drawing._repr_html_()
     assert "wins no prefix" in natural_text.draw_passages(found).data
     for table in (
         natural_text.draw_cases(found),

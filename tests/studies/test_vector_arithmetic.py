@@ -155,7 +155,7 @@ def cases(found):
     return [
         ("edits", "steered", found), ("edits", "in_part", with_outcomes(found, of_list("days"))), ("edits", "not_shown", none),
         ("edits", "digit_only", digit_only(found)), ("edits", "no_head", replace(found, interval=(0.1, 0.4))),
-        ("sources", MEANS, with_outcomes(found, lambda edits: torch.ones(len(edits.source), dtype=torch.bool))), ("sources", "none", sources_fail),
+        ("sources", MEANS, with_outcomes(found, lambda edits: torch.ones(len(edits.source), dtype=torch.bool))), ("sources", "none", sources_fail), ("sources", "no_head", replace(found, interval=(0.1, 0.4))),
         ("ten", "nothing", ladder(0.9, 0.9, 0.95)), ("ten", "ten", ladder(0.2, 0.9, 0.95)), ("ten", "own", ladder(0.2, 0.4, 0.95)), ("ten", "too_few", replace(found, ten=None)),
         ("down", "explains", bias([("days", 0.5, 0.2, 0.6, 0.25)])), ("down", "not_shown", bias([("days", 0.5, 0.2, 0.25, 0.2)])),
         ("down", "no_bias", bias([("days", 0.1, 0.2, 0.6, 0.2)])), ("down", "too_few", bias([])),
@@ -353,6 +353,52 @@ def test_the_example_succeeds_where_one_does_and_the_bench_opens_on_it(found):
             torch.testing.assert_close(
                 editable.logits(place, editable.scale, directions=MEANS), logits - logits.mean(), atol=2e-3, rtol=1e-3
             )
+
+
+def test_an_answer_that_the_head_gives_unedited_is_no_example_of_an_edit_that_works(found, vectors, sets):
+    """A head that does not count may name the wanted answer whatever is added: SmolLM2's said August of every month."""
+    task, source, residue = found.example
+    place = study.place_of(vectors.edits[task], vectors.classes[task], source, residue)
+    answer = vectors.edits[task].answer[place]
+    # Every answer of the list's members is raised, with and without the edit.
+    stubborn = replace(vectors, reads=vectors.reads.clone(), x=dict(vectors.x))
+    member = vectors.edits[task].source[place]
+    direction = torch.linalg.pinv(vectors.answers(task))[answer]
+    stubborn.x[task] = vectors.x[task].clone()
+    stubborn.x[task][member] += 1e3 * direction
+    again, lines = study.choose_example(stubborn, sets, found.edited)
+    assert again != found.example and again in study.CANDIDATES and found.example not in lines
+    unedited = lines[again][0].argmax()
+    edits = vectors.edits[again[0]]
+    assert unedited != edits.answer[study.place_of(edits, vectors.classes[again[0]], *again[1:])]
+
+
+def test_captions_of_lines_say_what_the_edit_changed(found):
+    figures.use_style()
+    task, source, residue = found.example
+    edits = found.edited.edits(task)
+    answer = edits.answer[study.place_of(edits, found.classes[task], source, residue)]
+    clean, added = found.lines[found.example]
+    always = torch.zeros_like(clean)
+    always[answer] = 1e3
+    of_itself = study.draw_lines(replace(found, lines={found.example: (always, added)}))
+    assert "(as without the edit)" in of_itself.caption and "none that can be made changes" in of_itself.details
+    by_the_edit = study.draw_lines(found)
+    assert "(as it should be)" in by_the_edit.caption and "These were looked for" in by_the_edit.details
+    plt.close("all")
+
+
+def test_one_scale_for_all_lists_is_no_span_and_tables_name_how_many_were_made(found):
+    figures.use_style()
+    same = {source: dict.fromkeys(scales, 3.0) for source, scales in found.edited.scale.items()}
+    caption = study.draw_scales(replace(found, edited=replace(found.edited, scale=same))).caption
+    assert caption == "The rule chooses λ = 3, without looking at success."
+    same[MEANS]["days"] = 1.5
+    caption = study.draw_scales(replace(found, edited=replace(found.edited, scale=same))).caption
+    assert "λ = 1.5 to 3," in caption
+    up = [found.edited.of_grid(MEANS, grid, "up") for grid in found.edited.grids]
+    assert f"{sum(t.right for t in up):.0f} of {sum(t.n for t in up)} upward" in study.draw_all_tens(found).caption
+    plt.close("all")
 
 
 def test_steps_are_counted_around_a_circle_and_along_a_line(vectors):

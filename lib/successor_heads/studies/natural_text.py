@@ -61,6 +61,7 @@ CHAPTER = "05-natural-language"
 NAMED = BEHAVIOURS[:-1]
 PATHS = ("direct", "indirect", "total")
 KINDS = ("mean", "resample")
+LEAST_CASES = 20  # fewer winning cases say nothing of their shares
 N_LISTS = 64  # numbered lists on which the model is right: as many as in the paper
 # Tokens of a case that are shown before its answer.
 WINDOW = 40
@@ -138,7 +139,12 @@ class InText:
     def is_clear(self, behaviour: str, *, rules: str = "paper") -> bool:
         """Whether a behaviour is more frequent among the winning cases than with answers shuffled in their contexts."""
         share = self.cases_of(behaviour, rules=rules)
-        return bool(share.n and share.low > self.chance[rules][behaviour])
+        return bool(self.has_enough and share.n and share.low > self.chance[rules][behaviour])
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether the winning cases are enough to speak of shares: of a few alike, a bootstrap gives no interval at all."""
+        return len(self.cases) >= LEAST_CASES
 
     @property
     def clear(self) -> list[str]:
@@ -733,14 +739,24 @@ def _correlation(x: np.ndarray, y: np.ndarray, *, seed: int) -> tuple[float, flo
 def verdict(found: Found) -> Verdict:
     """What the head does in text.
 
-    "no_cases": it wins nowhere. By the paper's rules, against answers shuffled within contexts: "several", succession
+    "no_cases": it wins nowhere; "few_cases": too seldom to say more. By the paper's rules, against answers shuffled within contexts: "several", succession
     is clear of chance in some text, and so is acronym or copying, there or on prompts made for it; "counts", succession
     alone; "other_work", some behaviour, but not succession; "unnamed", none.
     """
-    told = "; ".join(_told(found, of) for of in found.texts if len(of.cases))
+    told, n = (
+        "; ".join(_told(found, of) for of in found.texts if len(of.cases)),
+        sum(of.n_prefixes for of in found.texts),
+    )
     if not told:
-        n = sum(of.n_prefixes for of in found.texts)
-        return Verdict("no_cases", f"**{found.name} matters most nowhere:** of {n:,} prefixes it wins none.")
+        return Verdict(
+            "no_cases", f"**{found.name} matters most nowhere:** of {n:,} prefixes it wins none. {_on_lists(found)}"
+        )
+    if not any(of.has_enough for of in found.texts):
+        return Verdict(
+            "few_cases",
+            f"**{found.name} matters most almost nowhere:** of {n:,} prefixes it wins {len(found.cases)}, "
+            f"too few to say what it does there. {_on_lists(found)}",
+        )
     clear = {behaviour for of in found.texts for behaviour in of.clear}
     jobs = [job for job in found.shown_jobs if job in ("acronym", "copying")]
     more = [behaviour for behaviour in NAMED if behaviour in clear or behaviour in jobs]
@@ -781,9 +797,26 @@ def _told(found: Found, of: InText) -> str:
     return f"in {of.label} {cases.n} of its {cases.of:,} winning cases are succession{share}"
 
 
+def _on_lists(found: Found) -> str:
+    """What the head is to lists that count, which no text decides."""
+    won = f"of {found.lists.asked} numbered lists that the model gets right it wins {found.lists.wins[found.place]}"
+    if found.together is None:
+        return f"{won[0].upper()}{won[1:]}."
+    intact, alone = found.together.without()[0], found.together.without(found.place)[0]
+    return f"Without it the loss on lists that count goes from {intact:.2f} to {alone:.2f}, and {won}."
+
+
 def _percent(share: Share) -> str:
     """A share and its interval, as 20% (15 to 25); a dash where there is nothing to share."""
-    return "–" if np.isnan(share.share) else f"{share.share:.0%} ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    if np.isnan(share.share):
+        return "–"
+    digits = 1 if 0 < share.share < 0.01 else 0
+    return f"{share.share:.{digits}%} ({100 * share.low:.{digits}f} to {100 * share.high:.{digits}f})"
+
+
+def _counted(share: Share) -> str:
+    """A count among winning cases, with the share where they are enough for one."""
+    return f"{share.n:,} of {share.of:,}" + (f", {_percent(share)}" if share.of >= LEAST_CASES else "")
 
 
 DOES = {"acronym": "writes acronyms", "copying": "copies"}
@@ -805,10 +838,12 @@ def _quoted(token: str) -> str:
 # --- what is drawn ----------------------------------------------------------------------------------
 
 
-def draw_behaviours(found: Found) -> Drawing:
+def draw_behaviours(found: Found) -> Drawing | Markdown:
     """The shares of behaviours among the head's winning cases, with chance and with what the paper reports."""
     paper = reported.winning_cases()
-    read = [of for of in found.texts if len(of.cases)] or found.texts
+    read = [of for of in found.texts if of.has_enough]
+    if not read:
+        return Markdown(f"Fewer than {LEAST_CASES} winning cases have no shares to draw.")
     figs, axes = figures.panels(len(read), height=2.5)
     places = -np.arange(len(NAMED))
     for ax, of in zip(axes, read):
@@ -905,7 +940,7 @@ def draw_written(found: Found, *, most: int = 8) -> Drawing:
             f"Bars: direct effects on the answer {case.answer.strip()}; {found.name} has {case.effects[found.place]:.2f}.",
         ],
         caption=f"Of the {found.n_heads} heads {found.name} is number {ranked} for {_quoted(case.answer)}; with it ablated the "
-        f"answer's probability goes from {before:.2f} to {after:.2f}.",
+        f"answer's probability goes from {before:.2g} to {after:.2g}.",
         details=f"Left: direct effect of {found.name}, by equation (1), on every token of the vocabulary; shown are the {len(tokens)} "
         f"largest. Right: the heads with the largest direct effects on the answer. Mean ablation at the last position takes the answer "
         f"from rank {rank_before} to rank {rank_after} of the model's guesses.",
@@ -1071,7 +1106,7 @@ def draw_together(found: Found) -> Drawing | Markdown:
 def draw_by_head(found: Found) -> Drawing:
     """What the heads of the layer and the busiest others do where they win."""
     figs, axes = figures.panels(len(found.texts), height=0.3 * max(len(of.by_head) for of in found.texts) + 1.5)
-    told, alts = [], []
+    told, alts, most = [], [], 0
     for ax, of in zip(axes, found.texts):
         shares = of.by_head[list(NAMED)].div(of.by_head.sum(axis=1).replace(0, np.nan), axis=0)
         short = {"successorship": "success.", "greater-than": "greater"}
@@ -1080,14 +1115,20 @@ def draw_by_head(found: Found) -> Drawing:
         ax.set_title(of.name)
         ax.set_xticks(ax.get_xticks(), [short.get(name, name) for name in NAMED], rotation=40, ha="right")
         best = of.by_head["successorship"].idxmax()
+        n, most = int(of.by_head.loc[best, "successorship"]), max(most, int(of.by_head["successorship"].max()))
         told.append(
-            f"{best} in {of.name} ({of.by_head.loc[best, 'successorship']} of its {of.by_head.loc[best].sum()} cases)"
+            f"{best} in {of.name} ({n} of its {of.by_head.loc[best].sum()} cases)" if n else f"none in {of.name}"
         )
-        alts.append(f"Heat map of behaviours by head in {of.name}; most succession in {best}.")
+        alts.append(
+            f"Heat map of behaviours by head in {of.name}; "
+            + (f"most succession in {best}." if n else "no succession at all.")
+        )
     return Drawing(
         figs,
         alt=alts,
-        caption=f"The most winning cases of succession are those of {listed(told)}.",
+        caption=f"The most winning cases of succession are those of {listed(told)}."
+        if most
+        else "No head that is shown has a winning case of succession.",
         details="Shares of each head's own winning cases, by the paper's rules; the heads of the layer and those that win most.",
     )
 
@@ -1118,7 +1159,7 @@ def draw_cases(found: Found) -> Table:
     }
     for of in found.texts[:3]:
         counts = [of.cases_of(behaviour) for behaviour in BEHAVIOURS]
-        columns[of.name] = [f"{c.n:,} of {c.of:,}" + (f", {_percent(c)}" if c.of else "") for c in counts]
+        columns[of.name] = [_counted(share) for share in counts]
     table = pd.DataFrame(columns, index=list(BEHAVIOURS))
     won = int(lists.wins[found.place])
     right, of_paper = reported.wild()["numbered_lists"]
@@ -1158,6 +1199,13 @@ def draw_paths(found: Found, text: InText) -> Table:
     )
 
 
+def draw_paths_of_first(found: Found) -> Table | Markdown:
+    """The same in the first text, where several were read."""
+    if len(found.texts) == 1:
+        return Markdown(f"Only {found.texts[0].name} was read: its shares stand above.")
+    return draw_paths(found, found.texts[0])
+
+
 def draw_strict(found: Found) -> Table:
     """Winning cases by our stricter rules, with chance within contexts."""
     columns = {}
@@ -1165,8 +1213,7 @@ def draw_strict(found: Found) -> Table:
         counts = [of.cases_of(behaviour, rules="strict") for behaviour in NAMED]
         chance = [of.chance["strict"][behaviour] for behaviour in NAMED]
         columns[f"{of.name}; shuffled"] = [
-            f"{c.n} of {c.of:,}, {_percent(c)}; {by_chance:.1%}" if c.of else "–"
-            for c, by_chance in zip(counts, chance)
+            f"{_counted(share)}; {by_chance:.1%}" if share.of else "–" for share, by_chance in zip(counts, chance)
         ]
     both = {of.name: int((of.cases["paper"] == of.cases["strict"]).sum()) for of in found.texts}
     return Table(

@@ -600,7 +600,10 @@ def place_of(edits: Edits, resolved: ResolvedClass, source: str, residue: int) -
 def choose_example(
     vectors: Vectors, sets: Pushes, edited: Edited
 ) -> tuple[tuple[str, str, int], dict[tuple[str, str, int], tuple[Tensor, Tensor]]]:
-    """The first candidate that succeeds, or the first there is; and both terms of equation (1) for it and one that fails."""
+    """The first candidate that works, or the first there is; and both terms of equation (1) for it and one that fails.
+
+    It works if the answer becomes the wanted one, which a head that does not count may give without any edit.
+    """
     there = [
         (task, source, residue)
         for task, source, residue in CANDIDATES
@@ -617,20 +620,23 @@ def choose_example(
             )
         ]
 
-    def succeeds(edit):
-        task, source, residue = edit
-        place = place_of(vectors.edits[task], vectors.classes[task], source, residue)
-        return bool(edited.outcomes[MEANS][task][0].success[place])
-
-    example = next(filter(succeeds, there), there[0])
-    failing = next((edit for edit in there if not succeeds(edit) and edit != example), None)
-    lines = {}
-    for edit in [example, *([failing] if failing else [])]:
+    def terms(edit):
         task, source, residue = edit
         place = place_of(vectors.edits[task], vectors.classes[task], source, residue)
         x = vectors.x[task][vectors.edits[task].source[place]]
-        lines[edit] = (x @ vectors.answers(task), sets[MEANS][task][0, place] @ vectors.answers(task))
-    return example, lines
+        return place, x @ vectors.answers(task), sets[MEANS][task][0, place] @ vectors.answers(task)
+
+    def succeeds(edit):
+        return bool(edited.outcomes[MEANS][edit[0]][0].success[terms(edit)[0]])
+
+    def works(edit):
+        place, unedited, _ = terms(edit)
+        return succeeds(edit) and int(unedited.argmax()) != int(vectors.edits[edit[0]].answer[place])
+
+    example = next(filter(works, there), there[0])
+    failing = next((edit for edit in there if not succeeds(edit) and edit != example), None)
+    shown = [example, *([failing] if failing else [])]
+    return example, {edit: terms(edit)[1:] for edit in shown}
 
 
 def set_up_bench(
@@ -1029,11 +1035,17 @@ def control_of(edited: Edited, task: str) -> float:
 
 
 def about_sources(found: Found) -> Verdict:
-    """Which source of directions works best: its name as the key, or "none" where no source beats both controls twice over."""
+    """Which source of directions works best: its name as the key; "none" where no source beats both controls twice over; or "no_head"."""
     shares = {source: found.edited.macro(source, known=True) for source in found.edited.sources}
     control = max(found.edited.macro(name, known=True) for name in CONTROLS)
     best = max(shares, key=lambda source: shares[source])
     told = ", ".join(f"{source} {_share(share)}" for source, share in shares.items())
+    if not found.is_shown:
+        known = sum(int(each.sum()) for each in found.edited.known.values())
+        return Verdict(
+            "no_head",
+            f"Directions cannot be told apart by a head that does not count, and answers {known} tokens rightly: {told}; controls at most {_share(control)}.",
+        )
     if shares[best] <= 2 * control:
         return Verdict("none", f"No source of directions stands clear of the controls ({_share(control)}): {told}.")
     return Verdict(best, f"The {best} do best, as means over lists: {told}; controls at most {_share(control)}.")
@@ -1170,7 +1182,7 @@ def draw_path() -> Drawing:
 def draw_lines(found: Found) -> Drawing:
     """Logits of the list against λ, for an edit that works and one that does not."""
     figs, axes = figures.panels(len(found.lines), height=2.9, columns=2)
-    scales, spoken, titles = np.linspace(0, 3, 121), [], []
+    scales, spoken, titles, n_working = np.linspace(0, 3, 121), [], [], 0
     for ax, ((task, source, residue), (clean, added)) in zip(axes, found.lines.items()):
         edits, words = found.edited.edits(task), found.classes[task].words
         place = place_of(edits, found.classes[task], source, residue)
@@ -1195,16 +1207,21 @@ def draw_lines(found: Found) -> Drawing:
         )
         at = int(curves[:, np.abs(scales - chosen).argmin()].argmax())
         spoken.append(f"{source} given a {residue}, {words[wanted]} wanted: {said}.")
-        titles.append(
-            f"{source} given a {residue} is answered {words[at]} ({'as it should be' if at == wanted else f'not {words[wanted]}'})"
-        )
+        unchanged = "as without the edit"
+        how = f"not {words[wanted]}" if at != wanted else unchanged if answers[0] == wanted else "as it should be"
+        titles.append(f"{source} given a {residue} is answered {words[at]} ({how})")
+        n_working += at == wanted and answers[0] != wanted
     return Drawing(
         figs,
         alt=[f"Lines of the logits of a list's members against λ. {each}" for each in spoken],
         caption="At the λ that was chosen, dotted, " + "; ".join(titles) + ".",
         details="Each line is one member of the list, the highest is the head's answer. Orange: the wanted answer; blue: the old one. "
         + " ".join(spoken)
-        + " These two were looked for: of a fixed list of edits the first that works, and the first that does not.",
+        + (
+            " These were looked for: of a fixed list of edits the first that works, and the first that does not."
+            if n_working
+            else f" Of a fixed list of {len(CANDIDATES)} edits none that can be made changes the answer into the wanted one."
+        ),
     )
 
 
@@ -1303,7 +1320,8 @@ def draw_all_tens(found: Found) -> Drawing:
         _draw_grid(ax, grid, ticks, there, found.classes[grid.task], size=4.0)
         ax.set_title(grid.title, fontsize=figures.LEAST)
         ax.set(xticks=[], yticks=[])
-    up, down = (sum(found.edited.of_grid(MEANS, grid, way).right for grid in grids) for way in ("up", "down"))
+    of_all = {way: [found.edited.of_grid(MEANS, grid, way) for grid in grids] for way in ("up", "down")}
+    up, down = (f"{sum(t.right for t in ticks):.0f} of {sum(t.n for t in ticks)}" for ticks in of_all.values())
     told = "; ".join(
         f"{grid.title}: upward {found.edited.of_grid(MEANS, grid, 'up')}, downward {found.edited.of_grid(MEANS, grid, 'down')}"
         for grid in grids
@@ -1311,7 +1329,7 @@ def draw_all_tens(found: Found) -> Drawing:
     return Drawing(
         fig,
         alt=f"Small tables of ticks. {told}.",
-        caption=f"Every table: {up:.0f} upward and {down:.0f} downward edits succeed.",
+        caption=f"Every table: {up} upward and {down} downward edits succeed.",
         details=f"{told}. Drawn as above, residues 0 to 9 from left to right.",
     )
 
@@ -1365,20 +1383,24 @@ def draw_ways(found: Found) -> Table:
             )
         )
     plus = plus_ten(found)
+    too_high = (
+        f" Numbers 20 to 29, downward: {plus} land ten too high, which the paper saw in two of three." if plus else ""
+    )
     return Table(
         pd.DataFrame(rows, columns=["list", "unedited", "upward", "upward, unedited right", "downward"]),
         caption=f"Class means, exact answers: with the unedited token answered rightly, {_share(e.macro(MEANS, 'up', known=True))} upward and {_share(e.macro(MEANS, 'down', known=True))} downward, as means over lists.",
         details="An edit is exact when the wanted answer alone has the highest logit of its list. “Unedited”: members whose successor the head names. λ by list: "
         + ", ".join(f"{list_name(task)} {scale:g}" for task, scale in e.scale[MEANS].items())
-        + f". Numbers 20 to 29, downward: {plus} land ten too high, which the paper saw in two of three.",
+        + "."
+        + too_high,
     )
 
 
-def plus_ten(found: Found) -> Ticks | str:
-    """Downward edits of 20 to 29 whose answer is ten too high, of all of them."""
+def plus_ten(found: Found) -> Ticks | None:
+    """Downward edits of 20 to 29 whose answer is ten too high, of all of them; None where these are no tokens."""
     grid = next((grid for grid in found.edited.grids if grid.title == "20 to 29"), None)
     if grid is None:
-        return "none that can be made"
+        return None
     outcome, index = found.edited.outcomes[MEANS][grid.task][0], found.classes[grid.task].index
     chosen = found.edited.mask(grid, "down")
     too_high = (outcome.won >= 0) & (index[outcome.won] - index[outcome.edits.answer] == 10)
@@ -1396,13 +1418,14 @@ def draw_scales(found: Found) -> Drawing:
         ax.set(xlabel="λ", ylabel=f"{label}", ylim=(0, None), xlim=(0, 3))
     axes[1].legend(fontsize=8.5)
     chosen = found.edited.scale[MEANS].values()
+    span = f"{min(chosen):g}" + ("" if min(chosen) == max(chosen) else f" to {max(chosen):g}")
     return Drawing(
         figs,
         alt=[
             "Share of edits that change the order within the list, against λ.",
             "Share of edits that succeed, against λ.",
         ],
-        caption=f"The rule chooses λ = {min(chosen):g} to {max(chosen):g}, without looking at success.",
+        caption=f"The rule chooses λ = {span}, without looking at success.",
         details="Means over lists, of all edits that move; of the controls the first draw. The paper chose λ = 1, and 2 for months, from the same range.",
     )
 
