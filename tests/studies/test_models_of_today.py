@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from IPython.display import Markdown
 
 from successor_heads import cached, figures, files, models, ordinals, paths
 from successor_heads.planted.words import word_tokenizer
@@ -98,7 +99,33 @@ def test_several_models_are_said_in_one_verdict():
     ]
     assert keys == ["none", "some", "all", "unasked"]
     told = models_of_today.verdict_of_all([successor, coded, silent]).sentence
-    assert "c/d" in told and "e/f" not in told
+    assert told.startswith("**Of 2 models that count, 1 counts") and "e/f does not count well enough" in told
+    alone = models_of_today.verdict_of_all([silent, coded]).sentence
+    assert alone.startswith("**c/d counts, and not with a successor head") and "e/f does not count" in alone
+    assert models_of_today.verdict_of_all([successor, silent]).sentence.startswith("**a/b counts, and with a")
+
+
+OF_A_LEAD = ["circuit", "exchange", "parts", "stream", "writes"]
+
+
+@pytest.mark.parametrize("what", OF_A_LEAD)
+def test_no_share_of_a_lead_is_drawn_of_a_model_that_has_none(what):
+    """Of a network with random weights the lead is noise around zero: -112% of it was lost without a head."""
+    figures.use_style()
+    draw = getattr(models_of_today, f"draw_{what}")
+    silent, coded = made(right=1, model="e/f", total=-1.12), made(macro=0.2, model="c/d")
+    both, nobody = draw([silent, coded]), draw([silent])
+    assert "e/f does not count well enough" in both.details and "c/d does not" not in both.details
+    assert "e/f" not in both.caption and "112" not in both.caption + both.details
+    assert "does not count" not in (draw([coded]).details or "")
+    assert isinstance(nobody, Markdown) and "No model shown here counts" in nobody.data
+    plt.close("all")
+
+
+def test_a_model_that_does_not_count_has_a_row_without_an_effect():
+    frame = models_of_today.draw_verdicts([made(right=1), made()]).frame
+    assert frame["lead lost without"].iloc[0] == "–" and frame["lead lost without"].iloc[1].startswith("L1H2 0.60")
+    assert frame["verdict"].tolist() == ["does not count", "successor head"]
 
 
 DRAWINGS = ["circuit", "depths", "exchange", "fronts", "gate", "orders", "parts", "recurring", "stream"]

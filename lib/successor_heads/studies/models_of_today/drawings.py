@@ -28,6 +28,19 @@ def draw_rules() -> Markdown:
     return Markdown(f"Announced on {RULES['registered']}:\n\n```yaml\n{printed()}```")
 
 
+UNASKED = "No model shown here counts well enough to ask this."
+
+
+def _asked(found: Sequence[Found]) -> list[Found]:
+    """The models that count: there is no share of a lead that a model does not have."""
+    return [each for each in found if each.counts]
+
+
+def _not_asked(found: Sequence[Found]) -> str:
+    """Which models are left out of a figure, and why."""
+    return "".join(f" {each.model} does not count well enough, and is not asked." for each in found if not each.counts)
+
+
 def draw_verdicts(found: Sequence[Found]) -> Table:
     """One row a model: the canonical score, the best over depths, the head with the largest effect, and the verdict."""
     rows = []
@@ -39,7 +52,7 @@ def draw_verdicts(found: Sequence[Found]) -> Table:
                 each.model,
                 f"{depth.canonical[1]:.2f} ({depth.canonical_null:.2f})",
                 f"{best} {macro:.2f} at {at or 'MLP0'} ({depth.null:.2f})",
-                f"{each.top} {part['total']:.2f} ({part['low']:.2f}–{part['high']:.2f})",
+                f"{each.top} {part['total']:.2f} ({part['low']:.2f}–{part['high']:.2f})" if each.counts else "–",
                 NAMES[key_of(each)],
             )
         )
@@ -178,8 +191,11 @@ def draw_fronts(found: Sequence[Found]) -> Drawing:
     )
 
 
-def draw_parts(found: Sequence[Found]) -> Drawing:
+def draw_parts(found: Sequence[Found]) -> Drawing | Markdown:
     """The parts without which most of the lead is lost, on the lists of confirmation."""
+    every, found = found, _asked(found)
+    if not found:
+        return Markdown(UNASKED)
     figs, axes = figures.panels(len(found), height=0.3 * MOST_PARTS + 0.9)
     for each, ax in zip(found, axes):
         table = each.parts.dropna(subset="total").head(MOST_PARTS)
@@ -213,12 +229,16 @@ def draw_parts(found: Sequence[Found]) -> Drawing:
             )
             + "."
             for each in found
-        ),
+        )
+        + _not_asked(every),
     )
 
 
-def draw_writes(found: Sequence[Found]) -> Table:
+def draw_writes(found: Sequence[Found]) -> Table | Markdown:
     """What the leading parts look at and write."""
+    every, found = found, _asked(found)
+    if not found:
+        return Markdown(UNASKED)
     rows = [
         (f"{each.model} {row.part}", row.attention, row.last, row.successor)
         for each in found
@@ -229,12 +249,16 @@ def draw_writes(found: Sequence[Found]) -> Table:
             rows, columns=["part", "attention to the last ordinal", "writes that ordinal", "writes its successor"]
         ),
         caption="Where the parts with the largest effect look from the last position, and which member of the list they promote most: shares of the lists of confirmation.",
-        details="Promoted: what the part adds to each member's logit by way of the final norm alone, beyond what it adds on average over the lists of that class and frame.",
+        details="Promoted: what the part adds to each member's logit by way of the final norm alone, beyond what it adds on average over the lists of that class and frame."
+        + _not_asked(every),
     )
 
 
-def draw_exchange(found: Sequence[Found]) -> Drawing:
+def draw_exchange(found: Sequence[Found]) -> Drawing | Markdown:
     """What is said when the head with the largest effect, or the three, write what they wrote on a donor's list."""
+    every, found = found, _asked(found)
+    if not found:
+        return Markdown(UNASKED)
     kinds = list(dict.fromkeys(kind for each in found for kind in each.donors["donor"]))
     figs, axes = figures.panels(len(found), height=0.42 * len(kinds) + 1.7)
     told = []
@@ -271,7 +295,8 @@ def draw_exchange(found: Sequence[Found]) -> Drawing:
         details="Same class, another class: the share of lists on which the successor of the donor's last ordinal is said, in the class of the list that is read; the tick is "
         f"what shuffled donors do not exceed in {RULES['thresholds']['crossing_level']:.1%} of {RULES['thresholds']['crossing_permutations']:,} shuffles. Same ordinal: the "
         "share on which the right answer is still said when the donor ends in the same ordinal, but what stands before it is in another order. "
-        + " ".join(f"{each.model}: {', '.join(dict.fromkeys(each.donors['who']))}." for each in found),
+        + " ".join(f"{each.model}: {', '.join(dict.fromkeys(each.donors['who']))}." for each in found)
+        + _not_asked(every),
     )
 
 
@@ -281,8 +306,11 @@ def _legend_below(ax: Axes, n_rows: int) -> None:
     ax.legend(loc="lower left", borderaxespad=0)
 
 
-def draw_stream(found: Sequence[Found]) -> Drawing:
+def draw_stream(found: Sequence[Found]) -> Drawing | Markdown:
     """Where in the stream the last ordinal, and its successor, come to be highest."""
+    every, found = found, _asked(found)
+    if not found:
+        return Markdown(UNASKED)
     figs, axes = figures.panels(len(found), height=2.7)
     told = []
     for each, ax in zip(found, axes):
@@ -317,12 +345,15 @@ def draw_stream(found: Sequence[Found]) -> Drawing:
         ],
         caption="At the last position, " + "; ".join(told) + ".",
         details="Solid: the model's own last norm and unembedding, less the mean over lists of the class and frame. Dotted: a linear map from the stream to unembeddings, "
-        "fitted on the lists of all other classes. Block 0 is the embedding.",
+        "fitted on the lists of all other classes. Block 0 is the embedding." + _not_asked(every),
     )
 
 
-def draw_circuit(found: Sequence[Found]) -> Drawing:
+def draw_circuit(found: Sequence[Found]) -> Drawing | Markdown:
     """By way of which parts the head with the largest effect reaches the answer."""
+    every, found = found, _asked(found)
+    if not found:
+        return Markdown(UNASKED)
     figs, axes = figures.panels(len(found), height=3.3)
     told = []
     for each, ax in zip(found, axes):
@@ -339,7 +370,8 @@ def draw_circuit(found: Sequence[Found]) -> Drawing:
         ],
         caption="; ".join(told) + ".",
         details="An arrow's share is of the head's total effect: by way of that part alone, all others held as on the intact run; parts may need one another, so shares need not sum to 1. "
-        + " ".join(_circuit_told(each) for each in found),
+        + " ".join(_circuit_told(each) for each in found)
+        + _not_asked(every),
     )
 
 

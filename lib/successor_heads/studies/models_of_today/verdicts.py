@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from successor_heads.studies import Verdict
+from successor_heads.studies import Verdict, listed
 from successor_heads.studies.models_of_today.found import Found
 from successor_heads.studies.models_of_today.rules import RULES
 
@@ -75,11 +75,19 @@ def verdict_of_all(found: Sequence[Found]) -> Verdict:
         "some": f"{len(having)} counts" if len(having) == 1 else f"{len(having)} count",
         "all": "each counts",
     }[key]
+    those = f"Of {len(counting)} models that count, {of} with a successor head by our rules."
+    if len(counting) == 1:
+        how = "with" if having else "not with"
+        those = f"{counting[0].model} counts, and {how} a successor head by our rules."
+    silent = [each.model for each in found if not each.counts]
+    left_out = (
+        f"{listed(silent)} {'does' if len(silent) == 1 else 'do'} not count well enough to ask how. " if silent else ""
+    )
     doubts = "".join(_doubt(each, str(successor_head(each))) for each in having)[: None if len(having) == 1 else 0]
     told = ". ".join(f"In {each.model} {_short(each)}" for each in counting)
     return Verdict(
         key,
-        f"**Of {len(counting)} models that count, {of} with a successor head by our rules.** {told}. {doubts}Effects are on lists that "
+        f"**{those}** {told}. {left_out}{doubts}Effects are on lists that "
         "nothing was chosen on. Not shown: what happens before the last position, or why these models differ from the paper's.",
     )
 
