@@ -94,6 +94,16 @@ def test_drawings_fit_the_page_and_can_be_heard(shape):
     plt.close("all")
 
 
+@pytest.mark.parametrize(
+    ("right", "said"), [((40, 4), "misses none in 1 of 2"), ((4, 1), "is right throughout in no list, is best on")]
+)
+def test_a_head_that_names_no_list_in_full_is_not_said_to_miss_none(right, said):
+    figures.use_style()
+    caption = find_heads.draw_by_list(made(right=right)).caption
+    assert said in caption and "none in 0 of" not in caption
+    plt.close("all")
+
+
 def test_lists_that_stood_in_the_training_text_are_counted_where_it_is_known():
     model = models.load("grown/pythia")
     classes = ordinals.resolve(model.tokenizer)

@@ -161,6 +161,26 @@ def test_drawings_fit_the_page_and_can_be_heard(found):
         assert table.caption.endswith(".") and "<table" in table._repr_html_()
 
 
+@pytest.mark.parametrize(
+    ("own", "another", "said"),
+    [(0.9, 0.4, "only near to"), (0.3, 0.1, "nothing like"), (-0.2, -0.29, "nothing like"), (0.6, 0.7, "nothing like")],
+)
+def test_what_mlp0_writes_in_text_is_called_near_only_if_it_is(found, own, another, said):
+    """In Gemma 3 the cosine of MLP0(W_E) with what MLP0 writes is -0.20: attention 0 changes all of it."""
+    cosines = found.inputs.cosines | {"made/up": (np.full(8, own), np.full(8, another))}
+    before = replace(found, is_parallel=False, inputs=replace(found.inputs, cosines=cosines))
+    caption = map_of_head.draw_cosines(before).caption
+    assert said in caption and f"cosine {own:.3f}" in caption
+    assert "in any text" in map_of_head.draw_cosines(replace(before, is_parallel=True)).caption
+
+
+def test_no_number_of_a_caption_is_minus_nothing(found):
+    figures.use_style()
+    caption = map_of_head.draw_lists(replace(found, middle_lead=-0.01, lead=-0.04)).caption
+    assert "-0.0" not in caption and "lies 0.0 standard" in caption
+    plt.close("all")
+
+
 def test_the_maps_of_short_lists_say_what_each_member_promotes(found):
     shown = map_of_head.draw_maps(found, ["days", "no such list"])
     days, table = found.of("days"), shown.table.frame

@@ -586,12 +586,14 @@ def draw_by_list(found: Found) -> Drawing:
     ax.set(xlabel=f"successor score of {found.name}")
     weakest, strongest = table.loc[table["score"].idxmin()], table.loc[table["score"].idxmax()]
     perfect = int((table["score"] == 1).sum())
+    best = f"misses none in {perfect} of {len(table)} lists"
+    if not perfect:
+        best = f"is right throughout in no list, is best on {strongest['list']} ({strongest['right']} of {strongest['pairs']})"
     return Drawing(
         fig,
         alt=f"Bars of the successor score of {found.name} by list, from {weakest['list']} {weakest['score']:.2f} "
         f"to {strongest['list']} {strongest['score']:.2f}.",
-        caption=f"{found.name} misses none in {perfect} of {len(table)} lists and is weakest on {weakest['list']} "
-        f"({weakest['right']} of {weakest['pairs']}).",
+        caption=f"{found.name} {best} and is weakest on {weakest['list']} ({weakest['right']} of {weakest['pairs']}).",
         details="95% Wilson intervals. "
         + "; ".join(f"{row.list} {row.right} of {row.pairs}" for row in table.itertuples())
         + ".",

@@ -64,6 +64,7 @@ SOURCES: dict[str, ov_circuit.Source] = {
 NEAREST_TO_WORK = "as at work"
 # Matrices of planted heads by role, and the lists of their tokenizer.
 Plants = tuple[dict[str, Float[Tensor, "known known"]], dict[str, ResolvedClass]]
+LEAST_COSINE = 0.5  # below which vectors are not called near
 LOUDER = 100  # times: a plant's attention 0 is random, and would hardly be heard
 
 
@@ -714,11 +715,11 @@ def draw_lists(found: Found, tasks: Sequence[str] | None = None) -> Drawing:
         figs,
         alt=[
             f"Heat map of {found.name} within {list_name(task)}: the successor's cell lies "
-            f"{maps.lead(found.of(task), found.classes[task]).mean():.1f} standard deviations above the mean of its row."
+            f"{maps.lead(found.of(task), found.classes[task]).mean():z.1f} standard deviations above the mean of its row."
             for task in tasks
         ],
-        caption=f"In the map of {found.name} the successor's cell lies {found.lead:.1f} standard deviations above the mean of "
-        f"its row; in that of {head_name(found.middle)}, a head of median score, {found.middle_lead:.1f}.",
+        caption=f"In the map of {found.name} the successor's cell lies {found.lead:z.1f} standard deviations above the mean of "
+        f"its row; in that of {head_name(found.middle)}, a head of median score, {found.middle_lead:z.1f}.",
         details="A row is the token read, a column the token promoted. Blue is promoted, orange held back; each picture's scale ends at the logits "
         "in its title, beyond which one cell in 200 lies. The mean of each row is taken out. The lead is a mean over pairs, then over all lists.",
     )
@@ -970,7 +971,7 @@ def draw_conventions(found: Found) -> Table:
     lowest, highest = real.loc[real[found.name].idxmin()], real.loc[real[found.name].idxmax()]
     return Table(
         shown,
-        caption=f"{found.agree} of {len(real)} conventions choose {found.name}, with {lowest[found.name]:.2f} ({lowest['convention']}) to "
+        caption=f"{found.agree} of {len(real)} conventions {'chooses' if found.agree == 1 else 'choose'} {found.name}, with {lowest[found.name]:.2f} ({lowest['convention']}) to "
         f"{highest[found.name]:.2f} ({highest['convention']}); “embedding alone” is a control.",
     )
 
@@ -1006,10 +1007,13 @@ def draw_cosines(found: Found) -> Table:
     for (label, pair), where in zip(found.inputs.cosines.items(), found.inputs.scores["attention 0"]):
         own, others = pair if pair is not None else (np.array([np.nan]),) * 2
         rows.append((label, where, own.mean(), own.min(), others.mean()))
+    is_near = rows[0][2] > max(rows[0][4], LEAST_COSINE)
     where = (
         "beside MLP0, so that MLP0(W_E) is what MLP0 writes in any text"
         if found.is_parallel
         else "before MLP0, so that MLP0(W_E) is only near to what MLP0 writes"
+        if is_near
+        else "before MLP0, and what MLP0 writes in text is nothing like MLP0(W_E)"
     )
     return Table(
         pd.DataFrame(rows, columns=["model", "attention 0", "own", "lowest", "another's"]),
