@@ -194,6 +194,16 @@ def test_of_a_few_winning_cases_nothing_is_said_but_their_number(few):
     assert enough.iloc[:5].str.contains("%").all()
 
 
+def test_a_model_that_gets_no_numbered_list_right_has_no_winner_of_them():
+    silent = replace(made(FEW), lists=natural_text.NumberedLists(128, 0, np.zeros((3, 4), dtype=int)))
+    assert "the model gets no numbered list right." in natural_text.verdict(silent).sentence
+    table = natural_text.draw_cases(silent)
+    assert table.frame.loc["numbered lists won"].iloc[-1] == "none right"
+    assert (
+        table.details.endswith("Here 0 of 128 numbered lists.") and "of 0" not in natural_text.verdict(silent).sentence
+    )
+
+
 def test_where_no_head_has_a_case_of_succession_none_is_called_first():
     by_head = made_text().by_head.assign(successorship=0)
     none, some = replace(made_text(), by_head=by_head), made_text(name="documentation")

@@ -800,6 +800,7 @@ def _told(found: Found, of: InText) -> str:
 def _on_lists(found: Found) -> str:
     """What the head is to lists that count, which no text decides."""
     won = f"of {found.lists.asked} numbered lists that the model gets right it wins {found.lists.wins[found.place]}"
+    won = won if found.lists.asked else "the model gets no numbered list right"
     if found.together is None:
         return f"{won[0].upper()}{won[1:]}."
     intact, alone = found.together.without()[0], found.together.without(found.place)[0]
@@ -1166,7 +1167,7 @@ def draw_cases(found: Found) -> Table:
     table.loc["numbered lists won"] = [
         f"{right} of {of_paper}",
         *["–"] * (len(table.columns) - 2),
-        f"{won} of {lists.asked}",
+        f"{won} of {lists.asked}" if lists.asked else "none right",
     ]
     most = divmod(int(lists.wins.argmax()), found.shape[1])
     other = f", {head_name(most)} {lists.wins[most]}" if lists.asked and most != found.place else ""
@@ -1174,7 +1175,8 @@ def draw_cases(found: Found) -> Table:
         table.rename_axis("winning cases"),
         caption=f"Winning cases by the paper's rules: {reported.wild()['head']} of Pythia-1.4B in the Pile as reported, and {found.name} of {found.model}.",
         details="Shares with 95% bootstrap intervals, documents resampled. Both sides: prompts that were made, and the model right on them. "
-        f"Here {lists.right} of {lists.tried} numbered lists; of {lists.asked} of these {found.name} wins {won}{other}.",
+        f"Here {lists.right} of {lists.tried} numbered lists"
+        + (f"; of {lists.asked} of these {found.name} wins {won}{other}." if lists.asked else "."),
     )
 
 
