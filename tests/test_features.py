@@ -402,3 +402,25 @@ def test_max_cosine_is_one_for_a_dictionary_with_itself_in_any_order():
     rows = torch.randn(20, 8, generator=torch.Generator().manual_seed(12))
     assert features.max_cosine(rows, rows.flip(0) * 3) == pytest.approx(1, abs=1e-5)
     assert features.max_cosine(torch.eye(4), -torch.eye(4)) == 0
+
+
+def test_what_was_not_learned_lies_in_a_circle_of_its_own_period_and_of_no_other():
+    """A circle of period 6 in 20 dimensions, with noise; what is learned from noise alone holds for nothing else."""
+    generator = torch.Generator().manual_seed(0)
+    index = torch.arange(1, 121)
+    plane = torch.linalg.qr(torch.randn(20, 2, generator=generator))[0].T
+    angle = 2 * torch.pi * index / 6
+    noise = 0.2 * torch.randn(120, 20, generator=generator)
+    x = torch.stack([angle.cos(), angle.sin()], 1) @ plane + noise + 5.0
+    learned = torch.isin(index // 10, torch.tensor([0, 3, 4, 7, 9, 11]))
+
+    def right(x, period):
+        points = features.in_circle(x, index, period, learned=learned)
+        return features.at_its_angle(points, index, period)[~learned].float().mean().item()
+
+    assert right(x, 6) > 0.95
+    assert right(x, 7) < 0.4 and right(noise, 6) < 0.35
+    # Where it is: of radius 1 around the mean, the place 6 on the first axis and a quarter turn later on the second.
+    still = features.in_circle(x - noise, index, 6, learned=learned)
+    assert torch.allclose(still.norm(dim=1), torch.ones(120), atol=0.15)
+    assert still[5, 0] > 0.8 and still[index % 12 == 3][:, 0].max() < -0.8

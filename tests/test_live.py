@@ -13,6 +13,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from matplotlib import pyplot as plt
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -23,6 +24,7 @@ from successor_heads import (
     anatomy,
     cached,
     direct_effects,
+    figures,
     live,
     models,
     ordinals,
@@ -31,6 +33,9 @@ from successor_heads import (
     scores,
 )
 from successor_heads.figures import Drawing, Table, pd
+from successor_heads.growing import succession
+from successor_heads.growing.train import Recipe
+from successor_heads.studies import growing, mod10_features, models_of_today
 from test_browser import AXE, AXE_OPTIONS, PATIENCE, RUN_AXE, THEMES, WIDTHS, chrome, outside_requests, set_theme, show  # noqa: F401
 
 STATIC = Path(__file__).parent.parent / "book" / "_static"
@@ -63,7 +68,27 @@ def drawing():
 
 
 @pytest.fixture(scope="module")
-def folder(grown, classes, drawing, tmp_path_factory):
+def of_numbers(grown, classes, drawing):
+    """The figures of chapters 3, 6 and 8 as their studies make them."""
+    figures.use_style()
+    parts, twin = anatomy.of(grown), anatomy.of(models.untrained_twin(grown, seed=3))
+    reader = mod10_features.Reader.of(parts, (1, 0), torch.tensor([0]), seed=0)
+    circles = mod10_features.lay_in_circles(reader, classes["numbers"], seed=0)
+    recipe = Recipe(held_out=("letters:14-26",))
+    points = [
+        (step, succession.shares(model, classes, recipe.parts_held_out) | {"maps": growing.maps_of(model, classes)})
+        for step, model in ((0, twin), (1, parts))
+    ]
+    today = [models_of_today.stored(name) for name in ("published/smollm2", "published/gemma3-270m")]
+    return {
+        "circles": live.Living("circles", drawing(), live.MODEL, options={"tens": circles.tens, "shuffled": circles.shuffled}),
+        "growing": growing.draw_live(points, classes, recipe),
+        "circuit": models_of_today.draw_circuit(today),
+    }  # fmt: skip  # a figure a line
+
+
+@pytest.fixture(scope="module")
+def folder(grown, classes, drawing, of_numbers, tmp_path_factory):
     """Pages with the book's own scripts and sheets, opened from their files: Play, and the figures of chapters."""
     place = tmp_path_factory.mktemp("live")
     shutil.copy(STATIC / "book.css", place)
@@ -75,7 +100,8 @@ def folder(grown, classes, drawing, tmp_path_factory):
     shown = {
         "play": live.element("play", site_live.still(grown)),
         "figures": live.Living("reading", drawing(), live.MODEL, options=reading)._repr_html_()
-        + live.Living("conventions", drawing(), live.MODEL, options={"list": "days", "head": [1, 0]})._repr_html_(),
+        + live.Living("conventions", drawing(), live.MODEL, options={"list": "days", "head": [1, 0]})._repr_html_()
+        + "".join(figure._repr_html_() for figure in of_numbers.values()),
     }
     for name, body in shown.items():
         scripts = "".join(
@@ -409,8 +435,9 @@ def test_the_reading_of_any_head_is_the_library_s(chrome, folder, grown, classes
 
 def test_scores_under_any_convention_are_the_library_s(chrome, folder, grown, classes):  # noqa: F811
     opened(chrome, folder / "figures.html")
-    chrome.find_element(By.CSS_SELECTOR, ".sh-live-start").click()
-    WebDriverWait(chrome, PATIENCE).until(lambda b: len(b.find_elements(By.CSS_SELECTOR, ".sh-live.alive")) == 2)
+    for start in chrome.find_elements(By.CSS_SELECTOR, ".sh-live-start"):
+        start.click()
+    WebDriverWait(chrome, PATIENCE).until(lambda b: not b.find_elements(By.CSS_SELECTOR, ".sh-live:not(.alive)"))
     figure = chrome.find_elements(By.CSS_SELECTOR, ".sh-live-figure")[1]
     pick = lambda place, value: chrome.execute_script(  # noqa: E731
         "const s = arguments[0].querySelectorAll('select')[arguments[1]]; s.value = arguments[2]; s.dispatchEvent(new Event('change'))",
@@ -429,6 +456,97 @@ def test_scores_under_any_convention_are_the_library_s(chrome, folder, grown, cl
             assert numbers == pytest.approx(result.by_task[task].flatten().tolist(), abs=0.006)
             seen.add(tuple(numbers))
     assert len(seen) > 3, "conventions differ, and lists"
+
+
+def alive(browser, folder, kind):
+    """The page with all figures alive, and the one of a kind."""
+    opened(browser, folder / "figures.html")
+    for start in browser.find_elements(By.CSS_SELECTOR, ".sh-live-start"):
+        start.click()
+    WebDriverWait(browser, PATIENCE).until(lambda b: not b.find_elements(By.CSS_SELECTOR, ".sh-live:not(.alive)"))
+    return browser.find_element(By.CSS_SELECTOR, f"[data-live='{kind}'] figure")
+
+
+SET = "const [control, value] = arguments; control.value = value; control.dispatchEvent(new Event(control.tagName === 'SELECT' ? 'change' : 'input'))"
+
+
+def test_numbers_lie_in_circles_as_the_library_lays_them(chrome, folder, grown, classes):  # noqa: F811
+    figure = alive(chrome, folder, "circles")
+    reader = mod10_features.Reader.of(anatomy.of(grown), (1, 0), torch.tensor([0]), seed=0)
+    table = mod10_features.lay_in_circles(reader, classes["numbers"], seed=0).by_period.set_index("period")
+    period, *_ = figure.find_elements(By.CSS_SELECTOR, "input[type=range]")
+    _, order = figure.find_elements(By.CSS_SELECTOR, "select")
+    for kind, column in (("own", "right"), ("shuffled", "shuffled")):
+        chrome.execute_script(SET, order, kind)
+        for at in (3, 7, 10, 25):
+            chrome.execute_script(SET, period, at)
+            assert int(figure.get_attribute("data-said")) == pytest.approx(table.loc[at, column], abs=1), (kind, at)
+    assert table.loc[10, "right"] > 3 * table.loc[10, "shuffled"], "or any counts would have done"
+
+
+def test_the_helix_turns_by_keys_and_by_dragging(chrome, folder):  # noqa: F811
+    figure = alive(chrome, folder, "circles")
+    drawing = figure.find_element(By.CSS_SELECTOR, "svg.sh-live-helix")
+    look = lambda: drawing.get_attribute("innerHTML")  # noqa: E731
+    seen = [look()]
+    _, spin, tilt = figure.find_elements(By.CSS_SELECTOR, "input[type=range]")
+    for control in (spin, tilt):
+        control.send_keys(Keys.ARROW_RIGHT)
+        seen.append(look())
+    chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", drawing)
+    ActionChains(chrome).move_to_element(drawing).click_and_hold().move_by_offset(60, 20).release().perform()
+    seen.append(look())
+    ActionChains(chrome).move_by_offset(40, 0).perform()
+    assert len(set(seen)) == len(seen) and look() == seen[-1], "it turns while it is held, and no longer"
+    # Along the axis it is a circle: the tilt of a quarter leaves no height.
+    chrome.execute_script(SET, tilt, 90)
+    ends = chrome.execute_script(
+        "const p = arguments[0].querySelector('.ideal').points; const ys = [...p].map(q => q.y), xs = [...p].map(q => q.x);"
+        "return [Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys)]",
+        drawing,
+    )
+    assert ends[0] == pytest.approx(ends[1], rel=0.03)
+
+
+def test_the_scrubber_moves_matrix_and_score_together(chrome, folder, grown, classes):  # noqa: F811
+    figure = alive(chrome, folder, "growing")
+    scrubber, task = figure.find_element(By.CSS_SELECTOR, "input"), figure.find_element(By.CSS_SELECTOR, "select")
+    picture = "return arguments[0].querySelector('canvas').toDataURL()"
+    held = succession.held_pairs(classes["letters"], Recipe(held_out=("letters:14-26",)).parts_held_out)
+    right = succession.head_ranks(anatomy.of(grown), classes["letters"])[0][1, 0] == 1
+    assert figure.get_attribute("data-said") == f"{int(right[~held].sum())} {int(right[held].sum())}"
+    trained = chrome.execute_script(picture, figure)
+    scrubber.send_keys(Keys.HOME)
+    said = figure.find_element(By.CSS_SELECTOR, "figcaption").text
+    assert said.startswith("After 0 thousand tokens") and chrome.execute_script(picture, figure) != trained
+    figure.find_element(By.XPATH, ".//button[text()='Play']").click()
+    WebDriverWait(chrome, PATIENCE).until(lambda _: scrubber.get_attribute("value") == "1")
+    assert chrome.execute_script(picture, figure) == trained
+    chrome.execute_script(SET, task, "days")
+    assert not figure.find_elements(By.CSS_SELECTOR, ".held"), "nothing of the days was held out"
+
+
+def test_the_circuit_tells_the_stored_numbers_of_what_is_pointed_at(chrome, folder):  # noqa: F811
+    figure = alive(chrome, folder, "circuit")
+    found = models_of_today.stored("published/smollm2")
+    model, thing = figure.find_elements(By.CSS_SELECTOR, "select")
+    said = lambda: figure.get_attribute("data-said")  # noqa: E731
+    assert said().startswith(f"{found.top} {100 * found.part(found.top)['total']:.0f}%")
+    keys = [option.get_attribute("value") for option in thing.find_elements(By.CSS_SELECTOR, "option")]
+    way = found.paths.set_index("way").loc["direct"]
+    chrome.execute_script(SET, thing, f"{found.top} → answer")
+    assert (
+        said()
+        == f"{found.top} → answer {100 * way['share']:.0f}% ({100 * way['low']:.0f}% to {100 * way['high']:.0f}%)"
+    )
+    box = figure.find_element(By.XPATH, ".//*[name()='text' and text()='MLP24']")
+    chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
+    ActionChains(chrome).move_to_element(box).perform()
+    assert said().startswith("MLP24 ") and f"ordinal {found.top}" in keys
+    thing.send_keys(Keys.HOME)
+    assert said().startswith(keys[0])
+    chrome.execute_script(SET, model, "1")
+    assert said().startswith(models_of_today.stored("published/gemma3-270m").top)
 
 
 def test_a_living_figure_is_its_still_picture_where_no_script_runs_and_about_other_models(drawing):

@@ -12,6 +12,7 @@ All are blind to a rotation of the space: they look for directions, not for neur
 device; what is found comes back on the CPU.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold
@@ -561,6 +562,34 @@ def class_means(
 ) -> Float[Tensor, "residue d_model"]:
     """The mean vector of the tokens of each residue, less that of all."""
     return torch.stack([x[index % modulus == residue].mean(0) for residue in range(modulus)]) - x.mean(0)
+
+
+def in_circle(
+    x: Float[Tensor, "token d_model"],
+    index: Int[Tensor, " token"],
+    period: float | int,
+    *,
+    learned: Bool[Tensor, " token"],
+) -> Float[Tensor, "token 2"]:
+    """Tokens in the plane in which an index would run round once in every `period`, by what some of them teach.
+
+    The plane's two directions are the vectors of the `learned` tokens, around their mean, summed with the cosine and
+    with the sine of 2 π index / period, each of length 1. A token that was not learned lies in a circle at its own
+    angle only if what was learned holds for it as well.
+    """
+    around = x - x[learned].mean(0)
+    angle = 2 * math.pi * index / period
+    waves = torch.stack([angle.cos(), angle.sin()], 1)[learned]
+    directions = (waves - waves.mean(0)).T @ around[learned]
+    return around @ torch.nn.functional.normalize(directions, dim=1).T
+
+
+def at_its_angle(
+    points: Float[Tensor, "token 2"], index: Int[Tensor, " token"], period: float | int
+) -> Bool[Tensor, " token"]:
+    """Whether a point of `in_circle` lies nearer to the angle of its own index than to that of any other place of the period."""
+    off = torch.atan2(points[:, 1], points[:, 0]) - 2 * math.pi * index / period
+    return torch.cos(off) > math.cos(math.pi / period)
 
 
 def modal_features(

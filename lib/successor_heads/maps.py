@@ -35,7 +35,7 @@ def blocks(classes: Mapping[str, ResolvedClass]) -> dict[str, slice]:
     return {task: slice(end - size, end) for task, size, end in zip(classes, sizes, ends)}
 
 
-def rows_centred(m: Float[Tensor, "read promoted"]) -> Float[Tensor, "read promoted"]:
+def rows_centred(m: Float[Tensor, "*pattern read promoted"]) -> Float[Tensor, "*pattern read promoted"]:
     """Each row less its mean, which no answer depends on."""
     return m - m.mean(-1, keepdim=True)
 

@@ -1,14 +1,18 @@
 """Chapter 6's study from made-up records: every verdict is reached, and each number is counted by hand."""
 
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from successor_heads import figures
+from successor_heads import anatomy, figures, models, ordinals, ov_circuit
 from successor_heads.growing import announced, observe
 from successor_heads.growing.corpus import LISTS, HeldOut, pairs_of
 from successor_heads.growing.train import Recipe
+from successor_heads.ordinals import ResolvedClass
 from successor_heads.studies import growing
 
 ARMS = announced.experiments()["arms"]
@@ -343,10 +347,28 @@ def test_a_difference_between_texts_that_is_none_does_not_survive():
     assert len(table) == 1 and table["p, Holm"][0] > 0.05  # alike but for noise
 
 
+LETTERS = "ABCDEF"
+OF_LETTERS = {
+    "letters": ResolvedClass(
+        "letters", tuple(LETTERS), torch.arange(6), torch.arange(1, 7), torch.arange(5), torch.arange(1, 6), (), " "
+    )
+}
+
+
+def map_at(step):
+    """Of two layers with one head: the second names the successors of as many letters as there were steps of two, and ties on the last."""
+    at = torch.zeros(6, 6)
+    for row in range(min(5, step // 2)):
+        at[row, row + 1] = 1
+    at[4] = 0
+    return torch.stack([torch.zeros(6, 6), at])[:, None]
+
+
 LIVE = [
-    (step, {"layer": 1, "head": 0, "seen": {"letters": step / 10, "days": 0.9}, "held": {"letters": 0.0}})
+    (step, {"layer": 1, "head": 0, "seen": {"letters": step / 10, "days": 0.9}, "held": {"letters": 0.0}, "maps": {"letters": map_at(step)}})
     for step in range(0, 11, 5)
-]
+]  # fmt: skip  # a point a line
+HALF = Recipe(held_out=("letters:4-6",))
 
 
 @pytest.mark.parametrize("made", [{}, runs(parts={}), runs(seeds=range(2), parts={"held": 0.1}), as_expected()], ids=["nothing", "two arms", "two seeds", "all"])  # fmt: skip
@@ -358,9 +380,9 @@ def test_drawings_fit_the_page_and_say_what_is_missing(made):
         growing.draw_shapes(found), growing.draw_last_digit(found), growing.draw_along(found), growing.draw_dose(found, earlier),
         growing.draw_tens(found, earlier), growing.draw_residues(where(0.9), "made/up", made), growing.draw_helped(earlier),
         growing.draw_seen(found, {"made": {"prompts_seen": {"days": {"commas": "1 0"}}, "evaluated_seen": 0.2}}),
-        growing.draw_claims(earlier), growing.compared(found, earlier), growing.draw_live(LIVE, Recipe(held_out=("letters",))),
+        growing.draw_claims(earlier), growing.compared(found, earlier), growing.draw_live(LIVE, OF_LETTERS, HALF),
     ]  # fmt: skip
-    for each in shown:
+    for each in (getattr(each, "still", each) for each in shown):
         if isinstance(each, figures.Drawing):
             for fig in each.panels if isinstance(each.panels, list) else [each.panels]:
                 assert not figures.faults(fig), each
@@ -369,7 +391,32 @@ def test_drawings_fit_the_page_and_say_what_is_missing(made):
         assert html
     plt.close("all")
     drawn = {type(each).__name__ for each in shown}
-    assert ("Markdown" in drawn) and drawn <= {"Drawing", "Table", "Markdown"}
+    assert ("Markdown" in drawn) and drawn <= {"Drawing", "Living", "Table", "Markdown"}
+
+
+def test_the_scrubber_counts_pairs_seen_and_held_out_at_every_point():
+    figures.use_style()
+    drawn = growing.draw_live(LIVE, OF_LETTERS, HALF)
+    plt.close("all")
+    shown = json.loads(json.dumps(drawn.options, allow_nan=False))
+    assert shown["head"] == "L1H0" and shown["lists"]["letters"]["never"] == [3, 4], (
+        "D and E, whose successors are E and F"
+    )
+    # Of A, B and C; D counts as right after ten steps although no text has it in order, and E ties.
+    assert [point["right"]["letters"] for point in shown["points"]] == [
+        {"seen": [0, 3], "held": [0, 2]}, {"seen": [2, 3], "held": [0, 2]}, {"seen": [3, 3], "held": [1, 2]},
+    ]  # fmt: skip  # a point a column
+    assert drawn.model is None and len(drawn.table.frame) == len(LIVE)
+
+
+def test_maps_along_the_training_are_the_heads_canonical_ones_around_the_mean_of_each_row():
+    model = models.load("grown/pythia")
+    parts, lists = anatomy.of(model), ordinals.resolve(model.tokenizer)
+    made = growing.maps_of(parts, lists)
+    assert set(made) == set(growing.MAPPED)
+    for task, of_heads in made.items():
+        expected = ov_circuit.head_matrix(parts, lists[task].token_ids, layer=2, head=1)
+        assert torch.allclose(of_heads[2, 1], expected - expected.mean(1, keepdim=True), atol=1e-5)
 
 
 def test_the_opening_drawing_shows_both_shares_of_every_part_and_each_seed():

@@ -18,6 +18,7 @@ from successor_heads.studies.mod10_features import (
     WHOLE,
     Autoencoders,
     Carried,
+    Circles,
     Found,
     Needed,
     Neurons,
@@ -61,6 +62,17 @@ def saes(*, share=0.6, null=0.2) -> Autoencoders:
         average=torch.eye(10), fires=noise, writes=noise - 0.5, explained=0.9, held_out=0.8, active=5.0, dead=0.3,
         choices=pd.DataFrame({"width": [512, 128], "penalty": ["λ = 0.3", "λ = 0.1"], "max cosine": [0.7, 0.6], "modal share": [0.5, 0.4], "shuffled": [0.2, 0.2]}),
     )  # fmt: skip
+
+
+def circles(*, right=90) -> Circles:
+    by_period = pd.DataFrame({"period": study.PERIODS, "right": 10, "n": 100, "shuffled": 9})
+    by_period.loc[by_period["period"] == 10, "right"] = right
+    places = np.arange(20)
+    points = [
+        pd.DataFrame({"period": period, "index": places, "x": np.cos(places), "y": np.sin(places), "right": places > 3})
+        for period in study.PERIODS_DRAWN
+    ]
+    return Circles(by_period, pd.concat(points), tens=[1, 3], shuffled=places[::-1].tolist())
 
 
 def carried(n_on: int) -> Carried:
@@ -127,12 +139,12 @@ def made(**changed) -> Found:
     )
     found = Found(
         model="made/up", best=(1, 2), macro=0.9, tasks=["numbers", "days"], last=200, n_numbers=100, probes=probes(), sources=sources,
-        saes=saes(), carried=carried(10), subspace=subspace(), neurons=neurons(), needed=needed(), grown=grown, roman_score=(15, 19),
+        circles=None, saes=saes(), carried=carried(10), subspace=subspace(), neurons=neurons(), needed=needed(), grown=grown, roman_score=(15, 19),
     )  # fmt: skip
     return replace(found, **changed)
 
 
-FEW = {"saes": None, "carried": None, "neurons": None, "needed": None, "sources": pd.DataFrame()}
+FEW = {"circles": None, "saes": None, "carried": None, "neurons": None, "needed": None, "sources": pd.DataFrame()}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +195,7 @@ def test_drawings_fit_the_page_and_can_be_heard(changed):
     figures.use_style()
     found = made(**changed)
     draws = [getattr(study, name) for name in dir(study) if name.startswith("draw_") and name != "draw_pipeline"]
-    shown = [draw(found) for draw in draws]
+    shown = [getattr(each, "still", each) for each in (draw(found) for draw in draws)]
     for drawing in [each for each in shown if isinstance(each, figures.Drawing)]:
         panels = drawing.panels if isinstance(drawing.panels, list) else [drawing.panels]
         assert [fault for fig in panels for fault in figures.faults(fig)] == [], drawing.caption
@@ -350,6 +362,27 @@ def test_places_are_parted_on_a_plant_and_not_where_lists_are_shuffled(subject):
     assert own[TESTS[2]][0] >= 0.95 and own[TESTS[3]][0] >= 0.95
     assert shuffled[TESTS[2]][0] < 0.1 and shuffled[TESTS[1]][0] < 0.1
     assert shuffled[TESTS[0]][0] > 0.3  # pairs of known tokens are learned by heart
+
+
+def test_numbers_lie_in_circles_of_the_planted_modulus_and_of_no_other(subject):
+    modulus, _, head, classes = subject
+    found = study.lay_in_circles(head, classes["numbers"], seed=0).by_period.set_index("period")
+    share = found["right"] / found["n"]
+    assert share[modulus] >= 0.8 and share[{10: 7, 7: 10}[modulus]] < 0.4
+    assert found.loc[modulus, "shuffled"] / found.loc[modulus, "n"] < 2.5 / modulus
+    assert set(found["n"]) == {found["n"].iloc[0]} and found["n"].iloc[0] < len(classes["numbers"].words)
+
+
+def test_the_drawing_of_circles_counts_as_the_table_does():
+    figures.use_style()
+    drawn = study.draw_circles(made(circles=circles(right=77)))
+    assert "77 of 100 numbers" in drawn.still.caption and drawn.options == {
+        "tens": [1, 3],
+        "shuffled": list(range(19, -1, -1)),
+    }
+    table = drawn.table.frame.set_index("period")
+    assert table.loc[10, "at their own angle"] == 77 and table.loc[25, "by chance"] == 4
+    plt.close("all")
 
 
 def test_the_head_carries_planted_residues_and_needs_them():

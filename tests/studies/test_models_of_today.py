@@ -136,12 +136,28 @@ DRAWINGS = ["circuit", "depths", "exchange", "fronts", "gate", "orders", "parts"
 def test_no_drawing_has_a_fault(what, of):
     figures.use_style()
     drawing = getattr(models_of_today, f"draw_{what}")([made(), made(**MOVER, model="published/gemma3-270m")][:of])
+    drawing = getattr(drawing, "still", drawing)
     panels = drawing.panels if isinstance(drawing.panels, list) else [drawing.panels]
     try:
         assert [fault for panel in panels for fault in figures.faults(panel)] == []
         assert drawing._repr_html_().count("<svg") == len(panels)
     finally:
         plt.close("all")
+
+
+def test_the_living_circuit_has_the_numbers_of_the_tables_and_none_for_what_was_not_measured():
+    figures.use_style()
+    found = made()
+    drawn = models_of_today.draw_circuit([found])
+    plt.close("all")
+    (shown,) = json.loads(json.dumps(drawn.options, allow_nan=False))["models"]
+    assert shown["top"] == found.top and shown["ways"][0]["way"] == "direct" and shown["ways"][0]["share"] == 0.4
+    assert [way["way"] for way in shown["ways"]] == ["direct", "MLP1"], "ways in sum are no arrows"
+    parts = {part["name"]: part for part in shown["parts"]}
+    assert parts[found.top]["total"] == pytest.approx(found.part(found.top)["total"], abs=1e-4)
+    assert all((part["head"] is None) == (part["attention"] is None) for part in parts.values())
+    assert len(shown["stream"]) == found.n_layers + 1
+    assert drawn.table.frame["way"].tolist() == [f"{found.top} → answer", f"{found.top} → MLP1"]
 
 
 def test_tables_are_as_wide_as_a_page_takes():

@@ -2,13 +2,16 @@
 //
 // A figure is `<div class="sh-live" data-live="KIND">` with what is shown without JavaScript inside it. Whoever knows the
 // kind registers it, `SuccessorHeads.figure("KIND", {invitation, build})`, and every such element gets a button that
-// brings the model and calls `build(model, options)`, options being the JSON of its `data-options`. One line in a
-// chapter makes such an element: see `successor_heads.live`.
+// brings the model and calls `build(model, options)`, options being the JSON of its `data-options`. Where those are all
+// that is needed, `data-bytes` is 0, and the figure is built with the page, model being null. One line in a chapter
+// makes such an element: see `successor_heads.live`.
 Object.assign(window.SuccessorHeads, (function () {
   "use strict";
 
-  function element(tag, attributes = {}, ...children) {
-    const made = document.createElement(tag);
+  const element = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+  const svg = (tag, attributes, ...children) => fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+  function fill(made, attributes = {}, children) {
     for (const [name, value] of Object.entries(attributes)) {
       if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
       else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
@@ -132,11 +135,12 @@ Object.assign(window.SuccessorHeads, (function () {
   }
 
   /* A matrix of logits, [read][promoted], zero without colour: a canvas of a pixel a cell with names beside it.
-     `.show({rows, words, row, groups})`; a press on a cell calls `onchoose(row, column)`. */
+     `.show({rows, words, row, marked, limit})`: rows that are `marked` get a bar, and `limit` is where the colour is full,
+     else one cell in 200 lies beyond it. A press on a cell calls `onchoose(row, column)`. */
   function matrix({ onchoose, label }) {
     const canvas = element("canvas", { role: "img" }), left = element("div", { class: "read" }), below = element("div", { class: "promoted" });
-    const frame = element("div", { class: "chosen-row" });
-    const box = element("div", { class: "sh-live-matrix" }, element("span", { class: "axis-read" }, "read"), left, element("div", { class: "cells" }, canvas, frame), below, element("span", { class: "axis-promoted" }, "promoted"));
+    const frame = element("div", { class: "chosen-row" }), bars = element("div", { class: "marked-rows" });
+    const box = element("div", { class: "sh-live-matrix" }, element("span", { class: "axis-read" }, "read"), left, element("div", { class: "cells" }, canvas, bars, frame), below, element("span", { class: "axis-promoted" }, "promoted"));
     let shown = null;
     const at = (event) => {
       const area = canvas.getBoundingClientRect(), n = shown.words.length;
@@ -153,7 +157,7 @@ Object.assign(window.SuccessorHeads, (function () {
       const n = shown.words.length, context = canvas.getContext("2d");
       canvas.width = canvas.height = n;
       const sizes = shown.rows.flatMap((values) => Array.from(values, Math.abs)).sort((a, b) => a - b);
-      const limit = sizes[Math.floor(0.995 * (sizes.length - 1))] || 1, inks = [colour("--sh-blue"), colour("--sh-orange")];
+      const limit = shown.limit || sizes[Math.floor(0.995 * (sizes.length - 1))] || 1, inks = [colour("--sh-blue"), colour("--sh-orange")];
       const image = context.createImageData(n, n);
       shown.rows.forEach((values, row) => values.forEach((value, column) => {
         const [red, green, blue] = inks[value < 0 ? 1 : 0];
@@ -162,15 +166,20 @@ Object.assign(window.SuccessorHeads, (function () {
       context.putImageData(image, 0, 0);
     }
     new MutationObserver(() => shown && paint()).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-    box.show = ({ rows, words, row = null, groups = null, name }) => {
-      shown = { rows, words };
+    box.show = ({ rows, words, row = null, marked = [], limit = null, name }) => {
+      shown = { rows, words, limit };
       const n = words.length, step = Math.ceil(n / 16);
-      const ticks = groups || words.flatMap((word, place) => (place % step ? [] : [[word, place, 1]]));
-      const names = (side) => ticks.map(([word, start, size]) => {
+      const named = words.flatMap((word, place) => (place % step ? [] : [[word, place]]));
+      const names = (side) => named.map(([word, place]) => {
         const tick = element("span", {}, word);
-        tick.style.setProperty(side, `${(100 * (start + size / 2)) / n}%`);
+        tick.style.setProperty(side, `${(100 * (place + 0.5)) / n}%`);
         return tick;
       });
+      bars.replaceChildren(...marked.map((place) => {
+        const bar = element("div");
+        Object.assign(bar.style, { top: `${(100 * place) / n}%`, height: `${100 / n}%` });
+        return bar;
+      }));
       left.replaceChildren(...names("top"));
       below.replaceChildren(...names("left"));
       frame.hidden = row === null;
@@ -185,10 +194,17 @@ Object.assign(window.SuccessorHeads, (function () {
 
   const megabytes = (bytes) => (bytes / 1e6).toFixed(0);
 
-  function figure(kind, { invitation, build, atOnce = () => false }) {
-    const start = () => document.querySelectorAll(`.sh-live[data-live="${kind}"]`).forEach((root) => invite(root));
+  function figure(kind, { invitation = "", build, atOnce = () => false }) {
+    const start = () => document.querySelectorAll(`.sh-live[data-live="${kind}"]`).forEach((root) => (Number(root.dataset.bytes) ? invite(root) : enliven(root, null)));
+    function enliven(root, model) {
+      const made = build(model, JSON.parse(root.dataset.options || "{}"));
+      made.tabIndex = -1;
+      root.replaceChildren(made);
+      root.classList.add("alive");
+      return made;
+    }
     function invite(root) {
-      const { bytes } = root.dataset, options = JSON.parse(root.dataset.options || "{}");
+      const { bytes } = root.dataset;
       const bar = element("progress", { max: 1, value: 0, "aria-label": "Loading the model", hidden: true });
       const said = element("span", { class: "sh-live-said", "aria-live": "polite" }, `loads the model once, ${megabytes(bytes)} MB, into this page`);
       const button = element("button", { type: "button", class: "sh-live-start", onclick: wake }, invitation);
@@ -210,10 +226,7 @@ Object.assign(window.SuccessorHeads, (function () {
           said.textContent = `The model could not be loaded: ${error.message}.`;
           return;
         }
-        const made = build(model, options);
-        made.tabIndex = -1;
-        root.replaceChildren(made);
-        root.classList.add("alive");
+        const made = enliven(root, model);
         if (focused) made.focus({ preventScroll: true }); // not a field, which on a phone would bring its keyboard
       }
       if (atOnce()) wake();
@@ -222,5 +235,5 @@ Object.assign(window.SuccessorHeads, (function () {
     else start();
   }
 
-  return { element, nameOf, same, visible, percent, signed, highest, labelled, choice, arrows, bars, headMap, tokenRow, matrix, figure };
+  return { element, svg, nameOf, same, visible, percent, signed, highest, labelled, choice, arrows, bars, headMap, tokenRow, matrix, figure };
 })());

@@ -19,21 +19,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from IPython.display import Markdown
+from jaxtyping import Bool, Float
 from scipy.stats import spearmanr, ttest_1samp, ttest_rel
+from torch import Tensor
 
-from successor_heads import figures, intervals, records, reported
-from successor_heads.anatomy import name_of
+from successor_heads import figures, intervals, maps, ov_circuit, records, reported
+from successor_heads.anatomy import Anatomy, name_of
 from successor_heads.figures import PALETTE, Drawing, Table
-from successor_heads.growing import announced
+from successor_heads.growing import announced, succession
 from successor_heads.growing.corpus import LISTS, pairs_of
 from successor_heads.growing.train import Recipe
+from successor_heads.live import Living
+from successor_heads.ordinals import ResolvedClass
 from successor_heads.studies import Verdict
 from successor_heads.studies.find_heads import list_name
 
 CHAPTER = "06-growing"
 FRAMES = ("commas", "count", "bullets")  # in which the list share is taken
 MEASURES = ("head", "list")
+MAPPED = ("letters", "months", "days", "number_words")  # lists whose maps are kept along the live training
 TABLE_BELOW, RULE_ABOVE, LEARNED_ABOVE = 0.20, 0.80, 0.80
 # Verdicts of one experiment are widened together (Bonferroni): so many of them, as announced.
 FAMILY = {
@@ -876,8 +882,36 @@ def draw_shapes(found: Found) -> Drawing | Markdown:
     )
 
 
-def draw_live(points: Sequence[tuple[int, Mapping[str, Any]]], recipe: Recipe) -> Drawing:
-    """The training that just ran: shares of the best head, of pairs seen and of those of the part held out."""
+def maps_of(parts: Anatomy, lists: Mapping[str, ResolvedClass]) -> dict[str, Float[Tensor, "layer head read promoted"]]:
+    """What every head makes of some lists as the model is now: canonical logits, each row around its mean."""
+    return {
+        task: torch.stack([maps.rows_centred(of_layer) for of_layer in _all_heads(parts, lists[task])])
+        for task in MAPPED
+        if task in lists
+    }
+
+
+def _all_heads(parts: Anatomy, resolved: ResolvedClass) -> list[Float[Tensor, "head read promoted"]]:
+    """The canonical maps of a list, layer by layer."""
+    x = ov_circuit.head_input(parts, resolved.token_ids)
+    return [
+        ov_circuit.effective_ov_logits(parts, x, resolved.token_ids, layer=layer).detach()
+        for layer in range(parts.n_layers)
+    ]
+
+
+def _counted_in(map_: Float[Tensor, "read promoted"], resolved: ResolvedClass, held: Bool[Tensor, " pair"]) -> dict:
+    """Of a head's map of a list: how many successors are right, and of how many, among pairs seen and held out."""
+    rows, target = map_[resolved.source], resolved.target
+    others = rows.scatter(1, target[:, None], -torch.inf).max(1).values  # a tie is no success
+    right = rows.gather(1, target[:, None])[:, 0] > others
+    return {name: (int(right[pairs].sum()), int(pairs.sum())) for name, pairs in (("seen", ~held), ("held", held))}
+
+
+def draw_live(
+    points: Sequence[tuple[int, Mapping[str, Any]]], lists: Mapping[str, ResolvedClass], recipe: Recipe
+) -> Living:
+    """The training that just ran: shares of the best head, of pairs seen and of those of the part held out; on the page its maps, too."""
     task = recipe.held_out[0].partition(":")[0]
     tokens = [step * recipe.batch * recipe.window / 1000 for step, _ in points]
     macro = [float(np.mean(list(shares["seen"].values()))) for _, shares in points]
@@ -891,12 +925,38 @@ def draw_live(points: Sequence[tuple[int, Mapping[str, Any]]], recipe: Recipe) -
     ax.set(xlabel="thousand tokens read", ylabel="successors right", ylim=(-0.03, 1.03))
     figures.label_lines(ax)
     last = points[-1][1]
-    return Drawing(
+    head = (last["layer"], last["head"])
+    still = Drawing(
         fig,
         alt=f"Lines against tokens read: pairs seen rise to {macro[-1]:.2f}, {list_name(task)} never in order stay between {min(held):.2f} and {max(held):.2f}.",
-        caption=f"{name_of((last['layer'], last['head']))} ends at {macro[-1]:.2f} of the pairs that it saw, a mean over lists, and at {held[-1]:.2f} of {list_name(task)} that it never saw in order.",
+        caption=f"{name_of(head)} ends at {macro[-1]:.2f} of the pairs that it saw, a mean over lists, and at {held[-1]:.2f} of {list_name(task)} that it never saw in order.",
         details=f"One seed, two layers, lists and nothing else. {list_name(task).capitalize()} seen: {seen[-1]:.2f}. At step 0, before training: {macro[0]:.2f} and {held[0]:.2f}. The head is the best on pairs seen, chosen anew at each point.",
     )
+    shown = [each for each in (task, *MAPPED) if each in last["maps"]]
+    never = {each: succession.held_pairs(lists[each], recipe.parts_held_out) for each in shown}
+    options = {
+        "head": name_of(head),
+        "lists": {
+            each: {
+                "name": list_name(each),
+                "words": lists[each].words,
+                "never": lists[each].source[never[each]].tolist(),
+            }
+            for each in shown
+        },
+        "points": [
+            {
+                "tokens": round(read, 1),
+                "maps": {each: [[round(v, 1) for v in row] for row in shares["maps"][each][head].tolist()] for each in shown},
+                "right": {each: _counted_in(shares["maps"][each][head], lists[each], never[each]) for each in shown},
+            }
+            for read, (_, shares) in zip(tokens, points)
+        ],
+    }  # fmt: skip  # a comprehension a line
+    rows = [(f"{read:.0f}", all_, own, other) for read, all_, own, other in zip(tokens, macro, seen, held)]
+    columns = ["thousand tokens", "all lists, seen", f"{list_name(task)}, seen", f"{list_name(task)}, never in order"]
+    table = Table(pd.DataFrame(rows, columns=columns), caption="Share of successors right along the training.")
+    return Living("growing", still, model=None, table=table, options=options)
 
 
 def draw_last_digit(found: Found) -> Drawing | Markdown:

@@ -47,6 +47,7 @@ from successor_heads.anatomy import Anatomy
 from successor_heads.features import class_means
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.growing import observe
+from successor_heads.live import Living
 from successor_heads.ordinals import OrdinalClass, ResolvedClass
 from successor_heads.planted import words
 from successor_heads.planted.plant import Plan, plant
@@ -57,6 +58,8 @@ from successor_heads.studies.find_heads import name as head_name
 
 CHAPTER = "03-mod-10-features"
 MODULI = tuple(range(2, 26))  # of Figure 27
+PERIODS = MODULI[1:]  # of circles: two places make a line
+PERIODS_DRAWN = (10, 7)  # of circles: the ten, and a control
 NEIGHBOURS = (7, 8, 9, 11, 12, 13)  # of ten
 LEAST_NUMBERS = 40  # to look for a ten among
 LAST_READ = 200  # the text of the book's own models has no larger number but in runs
@@ -252,6 +255,26 @@ class Needed:
 
 
 @dataclass(frozen=True, eq=False)
+class Circles:
+    """Numbers in the plane of a period (`features.in_circle`), learned from half of the tens and shown on the others.
+
+    `by_period` has for each how many of the `n` numbers shown lie at their own angle, and how many if the index is
+    permuted (`shuffled`, which gives every number another's). `points` are those of `PERIODS_DRAWN`: period, index, x,
+    y, right. `tens` are those learned from.
+    """
+
+    by_period: pd.DataFrame
+    points: pd.DataFrame
+    tens: list[int]
+    shuffled: list[int]
+
+    def right(self, period: int) -> str:
+        """How many lie at their own angle, as text."""
+        row = self.by_period.set_index("period").loc[period]
+        return f"{int(row['right'])} of {int(row['n'])}"
+
+
+@dataclass(frozen=True, eq=False)
 class Found:
     """Everything that chapter 3 shows of a model; None for what its tokenizer cannot be asked."""
 
@@ -263,6 +286,7 @@ class Found:
     n_numbers: int
     probes: Probes | None
     sources: pd.DataFrame
+    circles: Circles | None
     saes: Autoencoders | None
     carried: Carried | None
     subspace: Subspace
@@ -450,6 +474,7 @@ def measure(
         n_numbers=len(number_tokens),
         probes=probes,
         sources=observe.residues_by_source(parts, classes["numbers"]) if enough else pd.DataFrame(),
+        circles=lay_in_circles(head, classes["numbers"], seed=seed) if enough else None,
         saes=saes,
         carried=carry(head, classes["numbers"], saes.average) if saes else None,
         subspace=part_places(head, model, classes, roman, seed=seed),
@@ -544,6 +569,32 @@ def _beyond(head: Reader, tokenizer: PreTrainedTokenizerBase, rows: Tensor, last
         return None
     read = features.read_by(rows[None], head.x(table["token"].to_numpy()), [10])[0].numpy()
     return int((read == table["index"].to_numpy() % 10).sum()), len(table)
+
+
+def lay_in_circles(head: Reader, resolved: ResolvedClass, *, seed: int) -> Circles:
+    """The numbers in the planes of all `PERIODS`; half of the tens, drawn at random, teach the directions."""
+    x, index = head.x(resolved.token_ids), resolved.index
+    generator = torch.Generator().manual_seed(seed)
+    tens = (index // 10).unique()
+    chosen = tens[torch.randperm(len(tens), generator=generator)[: len(tens) // 2]].sort().values
+    learned = torch.isin(index // 10, chosen)
+    shuffled = index[torch.randperm(len(index), generator=generator)]
+    rows, points = [], []
+    for period in PERIODS:
+        own, other = (features.in_circle(x, of, period, learned=learned) for of in (index, shuffled))
+        right = features.at_its_angle(own, index, period)[~learned]
+        right_shuffled = features.at_its_angle(other, shuffled, period)[~learned]
+        rows.append((period, int(right.sum()), len(right), int(right_shuffled.sum())))
+        if period in PERIODS_DRAWN:
+            across, up = own[~learned].T.numpy()
+            shown = {"period": period, "index": index[~learned], "x": across, "y": up, "right": right}
+            points.append(pd.DataFrame(shown))
+    return Circles(
+        by_period=pd.DataFrame(rows, columns=["period", "right", "n", "shuffled"]),
+        points=pd.concat(points, ignore_index=True),
+        tens=chosen.tolist(),
+        shuffled=shuffled.tolist(),
+    )
 
 
 def autoencode(
@@ -1324,6 +1375,39 @@ def draw_sources(found: Found) -> Table | Markdown:
         details=f"{int(found.sources['n'].iloc[0])} numbers of one form; ridge regression, its penalty chosen within the training numbers alone, tenfold; 95% Wilson intervals. "
         "One fixed penalty for all four would favour the source that it suits.",
     )
+
+
+def draw_circles(found: Found) -> Living | Markdown:
+    """The numbers held out, in the planes of the ten and of a control; on the page, of every period, to turn by hand."""
+    circles = found.circles
+    if circles is None:
+        return Markdown(about_probe(found).sentence)
+    figs, axes = figures.panels(len(PERIODS_DRAWN), height=3.3)
+    for ax, period in zip(axes, PERIODS_DRAWN):
+        own = circles.points[circles.points["period"] == period]
+        reach = 1.12 * float(np.hypot(own["x"], own["y"]).max())
+        for right, color in ((True, "blue"), (False, "orange")):
+            some = own[own["right"] == right]
+            for x, y, index in zip(some["x"], some["y"], some["index"]):
+                ax.text(
+                    x, y, str(index % period), color=PALETTE[color], ha="center", va="center", fontsize=figures.LEAST
+                )
+        ax.set(title=f"period {period}", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        ax.axis("off")
+        ax.axhline(0, color=figures.INK, linewidth=0.4)
+        ax.axvline(0, color=figures.INK, linewidth=0.4)
+    ten, control = PERIODS_DRAWN
+    by = circles.by_period.set_index("period")
+    still = Drawing(
+        figs,
+        alt=[f"Scatter of the numbers held out in the plane of period {period}, each written as its residue; {circles.right(period)} lie at their own angle." for period in PERIODS_DRAWN],
+        caption=f"In the plane of period {ten}, {circles.right(ten)} numbers of tens held out lie at the angle of their residue; in that of period {control}, {circles.right(control)} do.",
+        details=f"Each number is written as its residue, blue where it lies nearer to its own angle than to that of any other residue, orange elsewhere. The plane's two directions are what MLP0 writes on the numbers of {len(circles.tens)} tens drawn at random, summed with the cosine and the sine of their angle. With the index permuted {int(by.loc[ten, 'shuffled'])} and {int(by.loc[control, 'shuffled'])} do so. Period 5 is half of the ten: who knows the digit knows it.",
+    )  # fmt: skip  # texts as they are read
+    n = int(by["n"].iloc[0])
+    rows = pd.DataFrame({"period": by.index, "at their own angle": by["right"].to_numpy(), "index permuted": by["shuffled"].to_numpy(), "by chance": [round(n / period) for period in by.index]})  # fmt: skip  # one table
+    table = Table(rows, caption=f"Of {n} numbers held out, how many lie at their own angle, by period.")
+    return Living("circles", still, model=found.model, table=table, options={"tens": circles.tens, "shuffled": circles.shuffled})  # fmt: skip
 
 
 def draw_bands(found: Found) -> Drawing | Markdown:

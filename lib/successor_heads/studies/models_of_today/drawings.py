@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from successor_heads import figures, intervals, reported
 from successor_heads.figures import PALETTE, Drawing, Table
+from successor_heads.live import Living
 from successor_heads.studies.find_heads import list_name
 from successor_heads.studies.models_of_today.found import Found
 from successor_heads.studies.models_of_today.instruments import ORDERS
@@ -349,8 +351,8 @@ def draw_stream(found: Sequence[Found]) -> Drawing | Markdown:
     )
 
 
-def draw_circuit(found: Sequence[Found]) -> Drawing | Markdown:
-    """By way of which parts the head with the largest effect reaches the answer."""
+def draw_circuit(found: Sequence[Found]) -> Living | Markdown:
+    """By way of which parts the head with the largest effect reaches the answer; on the page layer by layer, with all numbers."""
     every, found = found, _asked(found)
     if not found:
         return Markdown(UNASKED)
@@ -358,11 +360,11 @@ def draw_circuit(found: Sequence[Found]) -> Drawing | Markdown:
     told = []
     for each, ax in zip(found, axes):
         ways = each.paths.set_index("way")
-        _draw_ways(ax, each, ways)
+        _draw_ways(ax, each)
         told.append(
             f"{ways.loc['direct', 'share']:.0%} of the effect of {each.top} in {each.model} goes straight to the answer, {ways.loc['through MLPs', 'share']:.0%} through MLPs"
         )
-    return Drawing(
+    still = Drawing(
         figs,
         alt=[
             f"A diagram: the last ordinal, {each.top} of {each.model}, the parts that read it, and the answer, with shares on the arrows."
@@ -373,12 +375,59 @@ def draw_circuit(found: Sequence[Found]) -> Drawing | Markdown:
         + " ".join(_circuit_told(each) for each in found)
         + _not_asked(every),
     )
+    rows = [
+        (each.model, f"{each.top} → {'answer' if row.way == 'direct' else row.way}", row.share, row.low, row.high)
+        for each in found
+        for row in _leading_ways(each).itertuples()
+    ]
+    table = Table(
+        pd.DataFrame(rows, columns=["model", "way", "share of its effect", "from", "to"]),
+        caption="By way of what the head with the largest effect acts, with 95% intervals.",
+    )
+    options = {"models": [_circuit_in_numbers(each, said) for each, said in zip(found, told)]}
+    return Living("circuit", still, model=None, table=table, options=options)
 
 
-def _draw_ways(ax: Axes, found: Found, ways: pd.DataFrame) -> None:
-    """One panel: the ordinal below, the answer on top, the parts between by their layer."""
-    alone = ways.drop(["direct", "through MLPs", "through heads"])
+def _leading_ways(found: Found) -> pd.DataFrame:
+    """The direct way, and those by a part alone that carry the most of the head's effect."""
+    alone = found.paths[~found.paths["way"].isin(["direct", "through MLPs", "through heads"])]
     leading = alone[alone["share"] >= LEAST_WAY].nlargest(MOST_WAYS, "share")
+    return pd.concat([found.paths[found.paths["way"] == "direct"], leading])
+
+
+def _circuit_in_numbers(found: Found, said: str) -> dict[str, Any]:
+    """What the living figure shows of a model: its leading parts and ways, and the stream block by block."""
+    ways = _leading_ways(found)
+    followed = found.parts[found.parts["total"].notna()]
+    chosen = followed[(followed["total"] >= LEAST_WAY) | followed["part"].isin([found.top, *ways["way"]])]
+    parts = [
+        {"name": row.part, "layer": int(row.layer), "head": None if row.head < 0 else int(row.head)}
+        | {key: _plain(getattr(row, key)) for key in ("total", "low", "high", "direct", "attention", "last", "successor")}
+        for row in chosen.itertuples()
+    ]  # fmt: skip  # a row a line
+    return {
+        "name": found.model,
+        "layers": found.n_layers,
+        "top": found.top,
+        "parts": parts,
+        "ways": [{"way": row.way} | {key: _plain(getattr(row, key)) for key in ("share", "low", "high")} for row in ways.itertuples()],
+        "stream": [[_plain(row.last), _plain(row.successor)] for row in found.stream.itertuples()],
+        "said": f"{said[0].upper()}{said[1:]}.",
+        "alt": f"A diagram of {found.model}: {found.n_layers} layers from below, the last ordinal on the left, at the last position {len(parts)} parts, the stream and the answer on the right. {found.top} attends to the last ordinal with {found.part(found.top)['attention']:.0%} and acts on the answer by "
+        + ", ".join(f"{row.way} {row.share:.0%}" for row in ways.itertuples())
+        + ".",
+    }  # fmt: skip  # one value a line
+
+
+def _plain(value: float) -> float | None:
+    """A number as JSON has it; None for what was not measured."""
+    return None if np.isnan(value) else round(float(value), 4)
+
+
+def _draw_ways(ax: Axes, found: Found) -> None:
+    """One panel: the ordinal below, the answer on top, the parts between by their layer."""
+    ways = _leading_ways(found).set_index("way")
+    leading = ways.drop("direct")
     xs = np.linspace(-1, 1, len(leading)) if len(leading) > 1 else np.zeros(len(leading))
     arrow = {"arrowstyle": "->", "shrinkA": 9, "shrinkB": 9}
     look = found.part(found.top)["attention"]
