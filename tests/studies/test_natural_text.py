@@ -9,7 +9,7 @@ import pytest
 import torch
 from IPython.display import Markdown
 
-from successor_heads import ablation, behaviours, figures, models, ndif, ordinals, prompts, reported, texts
+from successor_heads import ablation, behaviours, figures, intervals, models, ndif, ordinals, prompts, reported, texts
 from successor_heads.behaviours import BEHAVIOURS
 from successor_heads.errors import UserError
 from successor_heads.studies import natural_text
@@ -181,9 +181,9 @@ def test_tables_have_their_columns_and_what_the_paper_reports_comes_from_its_fil
 
 @pytest.mark.parametrize("few", [FEW, ALL_ALIKE])
 def test_of_a_few_winning_cases_nothing_is_said_but_their_number(few):
-    """Three cases alike have the share 1 in every bootstrap draw, with an interval of no width: that is no finding."""
+    """Three cases alike have the share 1 in every resample: that is no finding."""
     found = made(few)
-    assert few.clear == [] and few.cases_of("copying").low == few.cases_of("copying").high
+    assert few.clear == [] and few.cases_of("copying").high - few.cases_of("copying").low > 0.4
     sentence = natural_text.verdict(found).sentence
     assert f"it wins {len(few.cases)}, too few" in sentence and "of 64 numbered lists" in sentence
     assert "the loss on lists that count goes from 0.10 to" in sentence and "%" not in sentence
@@ -202,6 +202,38 @@ def test_a_model_that_gets_no_numbered_list_right_has_no_winner_of_them():
     assert (
         table.details.endswith("Here 0 of 128 numbered lists.") and "of 0" not in natural_text.verdict(silent).sentence
     )
+
+
+def test_work_on_prompts_is_not_said_to_be_in_the_text():
+    """Gemma's L12H0 copies in text and wins all numbered lists; acronyms, which its text lacks, were said to be there."""
+    copier = made_text(counts=(0, 0, 38, 0, 13), chance=0.1, name="documentation", natural=True)
+    found = made(copier, jobs=("succession", "acronym"))
+    verdict = natural_text.verdict(found)
+    assert verdict.key == "other_work" and "What is clear of chance is copying." in verdict.sentence
+    assert "acronym" not in verdict.sentence and "of 64 numbered lists" in verdict.sentence
+    assert "the loss on lists that count goes from" in verdict.sentence
+
+
+def test_a_share_of_none_or_all_has_the_interval_of_so_many_cases():
+    of = made_text(counts=(0, 0, 38, 0, 13))
+    none, some = of.cases_of("successorship"), of.cases_of("copying")
+    assert (none.share, none.low) == (0, 0) and none.high == pytest.approx(intervals.wilson(0, 51)[1])
+    assert 0 < some.low < some.share < some.high < 1
+
+
+def test_a_long_bar_stays_within_its_axes():
+    figures.use_style()
+    drawing = natural_text.draw_behaviours(made(made_text(counts=(0, 0, 45, 0, 6), chance=0.1)))
+    (ax,) = [fig.axes[0] for fig in drawing.panels]
+    assert max(bar.get_width() for bar in ax.patches) < ax.get_xlim()[1]
+    assert natural_text.draw_behaviours(made()).panels[0].axes[0].get_xlim()[1] == 0.5
+    plt.close("all")
+
+
+def test_two_contexts_give_a_correlation_and_no_interval():
+    few = replace(made(), kinds=replace(made().kinds, n_contexts=2))
+    assert "is 0.50;" in natural_text.draw_kinds(few).details
+    assert "is 0.50 (0.10 to 0.90);" in natural_text.draw_kinds(made()).details
 
 
 def test_where_no_head_has_a_case_of_succession_none_is_called_first():

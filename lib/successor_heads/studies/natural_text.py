@@ -131,10 +131,14 @@ class InText:
         return self.share(self.wins[:, *place], np.full(len(self.document), self.length - 1))
 
     def cases_of(self, behaviour: str, *, rules: str = "paper") -> Share:
-        """Winning cases with this behaviour."""
+        """Winning cases with this behaviour; of none or all the interval is Wilson's, for every resample is alike."""
         of, n = self.cases["context"], len(self.document)
         hits = of[self.cases[rules] == behaviour]
-        return self.share(np.bincount(hits, minlength=n), np.bincount(of, minlength=n))
+        share = self.share(np.bincount(hits, minlength=n), np.bincount(of, minlength=n))
+        if share.of and share.n in (0, share.of):
+            low, high = intervals.wilson(share.n, share.of)
+            share = share._replace(low=low, high=high)
+        return share
 
     def is_clear(self, behaviour: str, *, rules: str = "paper") -> bool:
         """Whether a behaviour is more frequent among the winning cases than with answers shuffled in their contexts."""
@@ -777,11 +781,11 @@ def verdict(found: Found) -> Verdict:
         return Verdict(
             "other_work",
             f"**{found.name} does not visibly count in this text:** {told}. What is clear of chance is "
-            f"{listed([_noun(behaviour) for behaviour in more])}.{rest}",
+            f"{listed([_noun(behaviour) for behaviour in NAMED if behaviour in clear])}.{rest} {_on_lists(found)}",
         )
     return Verdict(
         "unnamed",
-        f"**What {found.name} does in this text has no name:** {told}. No behaviour is clear of chance.{rest}",
+        f"**What {found.name} does in this text has no name:** {told}. No behaviour is clear of chance.{rest} {_on_lists(found)}",
     )
 
 
@@ -846,7 +850,7 @@ def draw_behaviours(found: Found) -> Drawing | Markdown:
     if not read:
         return Markdown(f"Fewer than {LEAST_CASES} winning cases have no shares to draw.")
     figs, axes = figures.panels(len(read), height=2.5)
-    places = -np.arange(len(NAMED))
+    places, highest = -np.arange(len(NAMED)), max(of.cases_of(behaviour).high for of in read for behaviour in NAMED)
     for ax, of in zip(axes, read):
         shares = [of.cases_of(behaviour) for behaviour in NAMED]
         ax.barh(places, [share.share for share in shares], height=0.55, color=PALETTE["blue"], label=found.name)
@@ -857,14 +861,14 @@ def draw_behaviours(found: Found) -> Drawing | Markdown:
         ax.set(
             yticks=places,
             yticklabels=NAMED,
-            xlim=(0, 0.5),
+            xlim=(0, max(0.5, 1.02 * highest)),
             ylim=(0.6 - len(NAMED), 0.5),
             xlabel="winning cases",
             title=of.name,
         )
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.tick_params(axis="y", length=0)
-    axes[-1].legend(loc="lower right", handlelength=1.2, borderaxespad=0)
+    axes[-1].legend(handlelength=1.2, borderaxespad=0)  # wherever no bar is
     first = "; ".join(f"{of.cases_of('successorship').n} of {len(of.cases):,} in {of.name}" for of in read)
     return Drawing(
         figs,
@@ -874,7 +878,7 @@ def draw_behaviours(found: Found) -> Drawing | Markdown:
         ],
         caption=f"Of the winning cases of {found.name} these are succession: {first}.",
         details=" ".join(f"In {of.label}: {_all_cases(of)}." for of in read)
-        + " By the paper's rules. Lines: 95% bootstrap intervals, documents resampled. Red: the same attended tokens with the "
+        + " By the paper's rules. Lines: 95% bootstrap intervals, documents resampled; of none, Wilson's. Red: the same attended tokens with the "
         f"answers shuffled among the head's winning cases of one context. Orange: {reported.wild()['head']} of Pythia-1.4B in the Pile as reported.",
     )
 
@@ -1014,7 +1018,7 @@ def draw_losses(found: Found) -> Drawing:
         ax.set_xlim(0, max(0.5, *(of.loss_share(behaviour, path).high for behaviour in NAMED for path in PATHS)) * 1.02)
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.tick_params(axis="y", length=0)
-    axes[-1].legend(loc="lower right")
+    axes[-1].legend()  # wherever no bar is
     ways = [
         f"{_whole(of.loss_share('successorship'))} by the direct path and {_whole(of.loss_share('successorship', 'indirect'))} "
         f"by the indirect one in {of.name}"
@@ -1053,7 +1057,9 @@ def draw_jobs(found: Found) -> Drawing | Markdown:
     fig, ax = figures.panel(height=0.32 * len(values) + 1.0, width=figures.NARROW)
     figures.cells(values, ax=ax, label="effect on the lead (logits)", signed=True)
     shown = found.shown_jobs
-    of_all = f"{len(shown)} of {len(table)} jobs" + (f", {listed([_noun(job) for job in shown])}" if shown else "")
+    of_all = f"{len(shown) or 'none'} of {len(table)} jobs" + (
+        f", {listed([_noun(job) for job in shown])}" if shown else ""
+    )
     rows = "; ".join(
         f"{row.job}: right in {row.right} of {row.prompts}, {found.name} {row.lead:+.2f} ({row.low:+.2f} to {row.high:+.2f}), rank {row.rank}, "
         f"first {row.first} ({row._9:+.2f})"
@@ -1062,7 +1068,7 @@ def draw_jobs(found: Found) -> Drawing | Markdown:
     return Drawing(
         fig,
         alt=f"Heat map of direct effects on the lead, heads by jobs: {rows}.",
-        caption=f"On prompts of one job each {found.name} raises the answer above its rival in {of_all}.",
+        caption=f"On prompts of one job each {found.name} adds to the answer's lead over its rival in {of_all}.",
         details=f"Shown are {found.name} and the three first heads of each job. A job counts where the model prefers the answer to the "
         f"rival more often than not and the head's effect is above zero, both beyond a 95% interval. {rows}.",
     )
@@ -1174,7 +1180,7 @@ def draw_cases(found: Found) -> Table:
     return Table(
         table.rename_axis("winning cases"),
         caption=f"Winning cases by the paper's rules: {reported.wild()['head']} of Pythia-1.4B in the Pile as reported, and {found.name} of {found.model}.",
-        details="Shares with 95% bootstrap intervals, documents resampled. Both sides: prompts that were made, and the model right on them. "
+        details="Shares with 95% bootstrap intervals, documents resampled; of none or all, Wilson's. Both sides: prompts that were made, and the model right on them. "
         f"Here {lists.right} of {lists.tried} numbered lists"
         + (f"; of {lists.asked} of these {found.name} wins {won}{other}." if lists.asked else "."),
     )
@@ -1245,7 +1251,12 @@ def draw_ordered(found: Found) -> Table:
 def draw_kinds(found: Found) -> Table:
     """By kind of ablation what the head does in the last text, and what a gradient and the direct effect say of the total."""
     kinds, of = found.kinds, found.texts[-1]
-    gradient, direct = (f"{r:.2f} ({low:.2f} to {high:.2f})" for r, low, high in (kinds.gradient, kinds.direct))
+    # Two contexts have nothing to resample.
+    enough = kinds.n_contexts >= 4
+    gradient, direct = (
+        f"{r:.2f}" + (f" ({low:.2f} to {high:.2f})" if enough else "")
+        for r, low, high in (kinds.gradient, kinds.direct)
+    )
     table = of.kinds.assign(won=[f"{share:.1%}" for share in of.kinds["won"]]).set_index("ablation")
     return Table(
         table.rename(columns={"effect": "mean effect (logits)", "won": "prefixes won"}),
