@@ -16,6 +16,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from bookkit import places
+
 pytestmark = pytest.mark.book
 
 SITE = Path(__file__).parent.parent / "_build" / "site" / "_build" / "html"
@@ -27,8 +29,9 @@ FLAGS = (
 # Seconds for what never happens. All waiting is for events, and ends with them.
 PATIENCE = 300
 WIDTHS = {"desktop": 1280, "phone": 390}
-# What a browser in full width leaves of a screen of 1280 × 800.
-WALL = (1280, 657)
+# What a browser in full width leaves of a screen of 1280 × 800, and an old projector.
+WALLS = ((1280, 657), (1024, 768))
+CHAPTERS = places.chapters(Path(__file__).parent.parent)
 THEMES = ("light", "dark")
 # axe-core from npm; see tests/vendor/axe-LICENSE.txt.
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf8")
@@ -364,17 +367,68 @@ def test_full_attention_patterns_answer_the_keyboard(chrome, visits):
     assert chrome.switch_to.active_element == heads[1]
 
 
-def test_every_slide_fits_the_wall_and_its_notes_open_with_a_key(chrome):
-    for page in (SITE / "_static" / "slides").glob("*.html"):
-        show(chrome, page, *WALL)
-        heights = chrome.execute_script(
-            "return [...document.querySelectorAll('.slide')].map(s => [s.id, s.getBoundingClientRect().height, s.scrollWidth - s.clientWidth])"
+# Of each slide its height, what sticks out to the right, and the smallest letter on it; a formula's indices are meant to be small.
+SLIDES = """
+const size = element => parseFloat(getComputedStyle(element).fontSize);
+const drawn = t => { const {a, b} = t.getScreenCTM(); return Math.hypot(a, b) * Math.max(size(t), ...[...t.querySelectorAll("tspan")].map(size)); };
+const seen = element => element.textContent.trim() && element.getClientRects().length && !element.closest("mjx-container");
+return [...document.querySelectorAll(".slide")].map(slide => {
+  const words = [...slide.querySelectorAll(".wall :is(p, td, th, pre, li, dt, dd, figcaption, caption)")].filter(seen).map(size);
+  const letters = [...slide.querySelectorAll(".wall svg text")].filter(seen).map(drawn);
+  const wide = [slide, ...slide.querySelectorAll("pre, .table, .sh-drawing")].map(box => box.scrollWidth - box.clientWidth - 1);
+  return {place: slide.id, height: slide.getBoundingClientRect().height, wide: Math.max(...wide), smallest: Math.min(...words, ...letters)};
+});
+"""
+
+
+@pytest.mark.parametrize("screen", WALLS, ids=lambda screen: "x".join(map(str, screen)))
+def test_every_slide_fits_the_wall_and_can_be_read(chrome, screen):
+    decks = sorted((SITE / "_static" / "slides").glob("*.html"))
+    assert [deck.stem for deck in decks] == CHAPTERS
+    fitted = " ".join(map(str, screen))
+    for deck in decks:
+        show(chrome, deck, *screen)
+        WebDriverWait(chrome, PATIENCE).until(
+            lambda b: b.execute_script("return document.documentElement.dataset.fitted") == fitted
         )
-        assert heights and not [slide for slide in heights if slide[1] > WALL[1] or slide[2] > 0], page.name
-        before = chrome.execute_script("return document.querySelectorAll('.notes[open]').length")
-        ActionChains(chrome).send_keys("n").perform()
-        after = chrome.execute_script("return document.querySelectorAll('.notes[open]').length")
-        assert before == 0 and after == len(chrome.find_elements(By.CSS_SELECTOR, ".notes")) > 0
+        slides = chrome.execute_script(SLIDES)
+        assert slides
+        assert not [one for one in slides if one["height"] > screen[1] or one["wide"] > 0], deck.name
+        # One letter in seventy of the height: the numbers beside a matrix of 294 rows. Running text is twice that.
+        assert not [one for one in slides if one["smallest"] < screen[1] / 75], deck.name
+
+
+def test_notes_open_with_a_key_and_the_speaker_has_them_with_the_solutions(chrome):
+    show(chrome, SITE / "_static" / "slides" / f"{CHAPTERS[0]}.html", *WALLS[0])
+    count = "return document.querySelectorAll('.notes[open]').length"
+    assert chrome.execute_script(count) == 0
+    ActionChains(chrome).send_keys("n").perform()
+    assert chrome.execute_script(count) == len(chrome.find_elements(By.CSS_SELECTOR, ".notes")) > 0
+    solutions = chrome.find_elements(By.CSS_SELECTOR, ".slide .answer")
+    assert solutions and not any(solution.is_displayed() for solution in solutions)
+    ActionChains(chrome).send_keys("n").perform()
+
+    wall = chrome.current_window_handle
+    ActionChains(chrome).send_keys("s").perform()
+    (speaker,) = set(chrome.window_handles) - {wall}
+    try:
+        title = chrome.find_element(By.CSS_SELECTOR, ".slide:has(.answer) h2").get_attribute("textContent")
+        place = chrome.execute_script(
+            "const all = [...document.querySelectorAll('.slide')]; return all.findIndex(s => s.querySelector('.answer'))"
+        )
+        # The keys of either window turn the slides.
+        chrome.switch_to.window(speaker)
+        chrome.execute_script(
+            "for (let n = 0; n < arguments[0]; n++) document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}))",
+            place,
+        )
+        WebDriverWait(chrome, PATIENCE).until(lambda b: b.find_element(By.TAG_NAME, "h1").text == title)
+        assert chrome.find_element(By.CSS_SELECTOR, ".notes .answer pre").is_displayed()
+        assert chrome.find_element(By.CSS_SELECTOR, ".next").text.startswith("Next: ")
+    finally:
+        chrome.switch_to.window(speaker)
+        chrome.close()
+        chrome.switch_to.window(wall)
 
 
 def test_the_theme_can_be_switched(chrome, visits):

@@ -25,8 +25,10 @@ from bookkit.site.words import duration, gigabytes, number, title
 MEASURED_ROWS = """\
 | Time to run | {time}, measured on {cores} ({processor}), {date} |
 | Peak memory | {memory}, measured in the same run |
-| To take with you | {student} to work in, {instructor} to teach from |"""
+| To take with you | {student} to work in, {instructor} to teach from{slides} |"""
 EDITION = "{{download}}`{name} edition <{root}_static/editions/{name}/{chapter}.ipynb>`"
+# No page of Sphinx's, so a link in HTML; `root` leads to the root of the site.
+SLIDES = '<a class="reference" href="{root}_static/slides/{chapter}.html">{words}</a>'
 
 
 def add_measured_rows(notebook):
@@ -42,6 +44,9 @@ def add_measured_rows(notebook):
                 cores="1 core" if run["threads"] == 1 else f"{run['threads']} cores",
                 processor=run["machine"]["processor"],
                 date=run["started"][:10],
+                slides=""
+                if failed.has_failed(notebook)
+                else f", {SLIDES.format(root='../', chapter=run['chapter'], words='slides')} to show",
                 **{name: edition(name, run["chapter"], root="../book/") for name in editions.NAMES},
             )
             lines = cell.source.splitlines()
@@ -68,6 +73,23 @@ def editions_table(notebooks, url):
             + " | ".join([title(notebook), *links, f"[student edition]({opened})" if opened else "once published"])
             + " |"
         )
+    return "\n".join(rows)
+
+
+def write_slides(site, notebooks):
+    """Write the slides of every chapter that ran to its end; returns a table of them for a page beside the teaching pages."""
+    folder = site / "book/_static/slides"
+    folder.mkdir()
+    works, numbers = editions.references(), numbering.of_book()
+    rows = ["| Chapter | Slides |", "|---|---|"]
+    for notebook in notebooks:
+        chapter = notebook.metadata["successor_heads"]["chapter"]
+        shown = "failed in this build"
+        if not failed.has_failed(notebook):
+            page = slides.slides(notebook, works=works, numbers=numbers, chapter=chapter)
+            (folder / f"{chapter}.html").write_text(page, encoding="utf8")
+            shown = SLIDES.format(root="../../", chapter=chapter, words=f"{slides.count(page)} slides")
+        rows.append(f"| {title(notebook)} | {shown} |")
     return "\n".join(rows)
 
 
@@ -171,11 +193,7 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
     settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository)
     published = settings.get("repository", {})
     editions.write(site / "book/_static/editions", **published, site=settings["html"].get("baseurl", ""))
-    # The lecture is on the first chapter.
-    (site / "book/_static/slides").mkdir()
-    (site / "book/_static/slides" / f"{chapters[0]}.html").write_text(
-        slides.slides(notebooks[0], works=editions.references(), numbers=numbering.of_book())
-    )
+    made_slides = write_slides(site, notebooks)
 
     records = [json.loads(path.read_text()) for path in record_paths]
     night = json.loads(places.NIGHT.read_text(encoding="utf8")) if places.NIGHT.exists() else {"results": []}
@@ -197,6 +215,7 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
         "results": results.write(site, [results.STORED, places.RECORDS], subject=model),
         "winning_cases": cases.write(site, record_paths),
         "play": live.write(site),
+        "slides": made_slides,
         "editions": editions_table(notebooks, published.get("url", "")),
         "status_runs": runs,
         "status_versions": used,
