@@ -375,7 +375,7 @@ const seen = element => element.textContent.trim() && element.getClientRects().l
 return [...document.querySelectorAll(".slide")].map(slide => {
   const words = [...slide.querySelectorAll(".wall :is(p, td, th, pre, li, dt, dd, figcaption, caption)")].filter(seen).map(size);
   const letters = [...slide.querySelectorAll(".wall svg text")].filter(seen).map(drawn);
-  const wide = [slide, ...slide.querySelectorAll("pre, .table, .sh-drawing")].map(box => box.scrollWidth - box.clientWidth - 1);
+  const wide = [slide, ...slide.querySelectorAll(".wall :is(pre, .table, .sh-drawing)")].map(box => box.scrollWidth - box.clientWidth - 1);
   return {place: slide.id, height: slide.getBoundingClientRect().height, wide: Math.max(...wide), smallest: Math.min(...words, ...letters)};
 });
 """

@@ -40,7 +40,8 @@ function fit(slide) {
   const wall = slide.querySelector(".wall");
   wall.style.fontSize = "";
   if (PHONE.matches) return; // a phone scrolls
-  const tooLarge = () => wall.scrollHeight > window.innerHeight || [wall, ...wall.querySelectorAll("pre, .table")].some((box) => box.scrollWidth > box.clientWidth + 1);
+  // A pixel is the line below the slide.
+  const tooLarge = () => wall.getBoundingClientRect().height > window.innerHeight - 0.99 || [wall, ...wall.querySelectorAll("pre, .table")].some((box) => box.scrollWidth > box.clientWidth + 1);
   const largest = wall.querySelector("figure, table, h1") ? 100 : 130;
   for (let size = largest; size >= 60; size -= 5) {
     wall.style.fontSize = `${size}%`;

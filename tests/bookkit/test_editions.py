@@ -75,6 +75,18 @@ def test_the_student_gets_stubs_and_the_teacher_solutions(written, chapter):
         assert sum("<summary>Hint</summary>" in cell.source for cell in notebook.cells) == len(solved)
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_quiz_checks_itself_and_the_teacher_has_its_answers(written, chapter, capsys):
+    for name, expected in (("student", "Not answered yet"), ("instructor", "Right. ")):
+        cells = [cell for cell in written[name, chapter].cells if cell.id.startswith("quiz-")]
+        names, asked = {}, [cell.source for cell in cells if cell.source.startswith("**Question ")]
+        exec("\n".join(cell.source for cell in cells if cell.cell_type == "code"), names)  # as its reader runs it
+        said = capsys.readouterr().out.splitlines()
+        assert len(asked) == len(said) == 5 and all(line.startswith(expected) for line in said)
+        number = numbering.chapter_number(chapter)
+        assert [question.split("**")[1] for question in asked] == [f"Question {number}.{n}." for n in range(1, 6)]
+
+
 def test_editions_are_plain_notebooks(written):
     """Nothing that only the book understands, and no link that leads nowhere outside it."""
     for (name, chapter), notebook in written.items():

@@ -3,8 +3,9 @@
     python -m bookkit.editions _build/editions
 
 writes student/NN-name.ipynb, with a stub for every answer, its hint and its check, and instructor/NN-name.ipynb, with
-the solution in place of the stub. The chapters are the only source. Both editions are plain notebooks: what only the
-book understands (exercises, terms, citations, links to its pages) is written as Markdown that Jupyter and Colab show.
+the solution in place of the stub. At its end stands the chapter's quiz, which checks itself. The chapters and the quiz
+are the only sources. Both editions are plain notebooks: what only the book understands (exercises, terms, citations, links
+to its pages) is written as Markdown that Jupyter and Colab show.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pybtex.database import parse_file
 
 from bookkit import numbering, places
 from bookkit.editions import colab
+from successor_heads.exercises import quiz
 
 NAMES = ("student", "instructor")
 UNANSWERED = "answer = ..."
@@ -35,6 +37,11 @@ GREETING = {
     "student": "*Student edition: put your answers in place of the dots. Each check says whether you are right and, often, what went wrong.*",
     "instructor": "*Instructor edition: every answer is filled in. The student edition has the same exercises with stubs.*",
 }
+
+
+QUIZ = """## Quiz
+
+Five questions on what you have read. Put a letter in place of the dots and run the cell: it says whether you are right, and why."""
 
 
 def references():
@@ -78,11 +85,22 @@ def solutions(notebook):
     return {match.group(1): (match.group(2).rstrip(), match.group(3).strip()) for match in found if match}
 
 
+def quiz_cells(chapter, name):
+    """The quiz of a chapter, by its number, as cells of an edition: the teacher's has the right letters."""
+    sources = [QUIZ, "from successor_heads.exercises import quiz"]
+    for question in quiz.of_chapter(chapter):
+        letter = "..." if name == "student" else f'"{question.right}"'
+        sources += [question.as_markdown(), f'quiz.question("{question.number}").check({letter})']
+    kinds = [nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell]
+    return [kinds[place % 2](source, id=f"quiz-{chapter}-{place}") for place, source in enumerate(sources)]
+
+
 def edition(notebook, name, *, works, numbers, url="", branch="main", site="", stem=""):
     """A copy of a chapter as the edition `name`. Raises ValueError where an exercise has no solution or no stub.
 
     `numbers` are those of the book's exercises, by label.
-    `url` and `branch` say where the book is published from, `site` where it can be read; all may be empty.
+    `url` and `branch` say where the book is published from, `site` where it can be read; all may be empty. `stem` is the
+    chapter's name; without one there is no quiz, and no button that opens the edition in Colab.
     """
     solved, label, cells = solutions(notebook), None, []
     for cell in notebook.cells:
@@ -118,7 +136,8 @@ def edition(notebook, name, *, works, numbers, url="", branch="main", site="", s
     )
     greeting = nbformat.v4.new_markdown_cell(GREETING[name] + button, id="edition")
     made = notebook.copy()
-    made.cells = [*cells[:1], greeting, *cells[1:]]
+    asked = quiz_cells(numbering.chapter_number(stem), name) if stem else []
+    made.cells = [*cells[:1], greeting, *cells[1:], *asked]
     return made
 
 

@@ -18,7 +18,7 @@ import yaml
 
 from bookkit import numbering, places
 from bookkit.editions import editions
-from bookkit.site import cases, failed, live, results, slides, status
+from bookkit.site import cases, failed, landing, live, quizzes, results, slides, status
 from bookkit.site.words import duration, gigabytes, number, title
 
 # What the site adds to a chapter's table of facts.
@@ -110,16 +110,21 @@ def statements(source):
 
 
 def findings(records):
-    """What prose may quote as {{ chapter.finding.part }}.
+    """What prose may quote as {{ chapter.finding.part }}, or as {{ smollm2.finding.part }} of what is stored of published models.
 
     Parts of a finding: value, low, high, n, count, percent, with_interval. All are text. {{ chapter.model }} is the subject.
     """
-    quoted = {}
+    quoted = {name: in_parts(found) for name, found in landing.published_findings().items()}
     for record in records:
         chapter = name_in_prose(record["chapter"])
-        quoted[chapter] = {name: parts(found) for name, found in record["findings"].items()}
+        quoted[chapter] = in_parts(record["findings"])
         quoted[chapter]["model"] = record["model"]
     return quoted
+
+
+def in_parts(found):
+    """Findings by their names, each as its parts. A hyphen in a name is an underscore, as a quotation can have it."""
+    return {name.replace("-", "_"): parts(one) for name, one in found.items()}
 
 
 def parts(found):
@@ -194,6 +199,8 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
     published = settings.get("repository", {})
     editions.write(site / "book/_static/editions", **published, site=settings["html"].get("baseurl", ""))
     made_slides = write_slides(site, notebooks)
+    quizzes.write(site, notebooks)
+    landing.write_explorer(site, notebooks[0])
 
     records = [json.loads(path.read_text()) for path in record_paths]
     night = json.loads(places.NIGHT.read_text(encoding="utf8")) if places.NIGHT.exists() else {"results": []}

@@ -25,6 +25,8 @@ def choose_scripts(app, page, template, context, doctree):
     if "sh-workbench" in context.get("body", ""):
         app.add_js_file("workbench.js", priority=100)
         app.add_css_file("workbench.css", priority=900)  # behind the theme's tables
+    if "sh-rubric" in context.get("body", ""):
+        app.add_js_file("rubric.js", loading_method="defer")
     if "sh-live" in context.get("body", ""):
         app.add_css_file("live/live.css")
         kind = "play" if 'data-live="play"' in context["body"] else "figures"

@@ -6,7 +6,7 @@
 
 One module a chapter, one function an exercise: it takes what the chapter has computed so far and returns the
 `Exercise`. The notebooks leave `...` where the reader's answer goes, so an untouched exercise says so and
-fails nothing.
+fails nothing. `quiz` has questions of another kind, with choices.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ class Exercise:
     """Which answers are right, and what can be said about the wrong ones: of each diagnosis a test and its message.
 
     The tests may raise, and what they return is taken for its truth: an answer that a test cannot read is not
-    what it looks for. Where several diagnoses fit, the first is given.
+    what it looks for. Where several diagnoses fit, the first is given. `because` explains a right answer.
     """
 
     right: Test
     diagnoses: Sequence[tuple[Test, str]] = ()
+    because: str = ""
 
     def reply(self, answer: Any) -> str:
         """What there is to say about an answer."""
         if answer is ...:
             return "Not answered yet: put your answer in place of the dots and run this cell again."
         if _holds(self.right, answer):
-            return "Right."
+            return f"Right. {self.because}".rstrip()
         fitting = (message for wrong, message in self.diagnoses if _holds(wrong, answer))
         return "Not yet. " + next(fitting, f"You gave {_short(answer)}; read the hint and try again.")
 
