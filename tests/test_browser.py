@@ -431,6 +431,37 @@ def test_notes_open_with_a_key_and_the_speaker_has_them_with_the_solutions(chrom
         chrome.switch_to.window(wall)
 
 
+def test_a_project_is_graded_on_a_form(chrome, visits):
+    show(chrome, SITE / "book" / "teaching" / "rubric.html", WIDTHS["phone"])
+    form = chrome.find_element(By.CSS_SELECTOR, ".sh-rubric-form")
+    questions = form.find_elements(By.TAG_NAME, "fieldset")
+    rows = chrome.find_elements(By.CSS_SELECTOR, ".sh-rubric tbody tr")
+    assert len(questions) == len(rows) == 5
+    total, report = (form.find_element(By.CSS_SELECTOR, one) for one in (".sh-rubric-sum", "textarea[readonly]"))
+    assert total.text == "0 of 20 points, 5 questions open"
+    form.find_element(By.ID, "rubric-project").send_keys("Planets")
+    for question, points in zip(questions, (4, 3, 2, 0, 1), strict=True):
+        choice = question.find_element(By.CSS_SELECTOR, f"input[value='{points}']")
+        ActionChains(chrome).scroll_to_element(choice).move_to_element(choice).click().perform()
+    questions[1].find_element(By.TAG_NAME, "textarea").send_keys("Shuffled planets.")
+    assert total.text == "10 of 20 points"
+    written = report.get_property("value").splitlines()
+    assert written[0] == "Project: Planets" and written[-1] == total.text
+    assert "Claim: 4 of 4" in written and "Runs: 0 of 4" in written
+    assert written[written.index("Control: 3 of 4") + 1] == "  Shuffled planets."
+    form.find_elements(By.TAG_NAME, "button")[-1].click()
+    assert total.text == "0 of 20 points, 5 questions open" and "Planets" not in report.get_property("value")
+
+
+def test_the_first_page_has_a_head_to_choose(chrome, visits):
+    show(chrome, SITE / "book" / "index.html", WIDTHS["desktop"])
+    living = chrome.find_element(By.CSS_SELECTOR, ".sh-live[data-live='reading']")
+    start = WebDriverWait(chrome, PATIENCE).until(lambda b: living.find_element(By.CSS_SELECTOR, ".sh-live-start"))
+    chrome.execute_script("arguments[0].click()", start)
+    WebDriverWait(chrome, PATIENCE).until(lambda b: living.find_elements(By.CSS_SELECTOR, ".sh-live-figure"))
+    assert not living.find_elements(By.CSS_SELECTOR, ".sh-live-start")
+
+
 def test_the_theme_can_be_switched(chrome, visits):
     show(chrome, SITE / "book" / "index.html", WIDTHS["desktop"])
     button = chrome.find_element(By.CSS_SELECTOR, ".theme-switch-button")

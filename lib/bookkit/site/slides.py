@@ -287,7 +287,7 @@ def slides(notebook, *, works, numbers, chapter=""):
             section = headings[-1] if headings else section
             if solution := editions.SOLUTION.search(cell.source):
                 asked = False
-                deck.note_last(answer(*solution.group(2, 3), plain))
+                deck.note_last(answer(solution.group(2), solution.group(3), plain))
                 deck.start(deck.section)
             elif "glance" in tags or (section in LEFT_OUT and not headings):
                 continue
