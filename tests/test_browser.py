@@ -431,7 +431,7 @@ def test_notes_open_with_a_key_and_the_speaker_has_them_with_the_solutions(chrom
         chrome.switch_to.window(wall)
 
 
-def test_a_project_is_graded_on_a_form(chrome, visits):
+def test_a_project_is_graded_on_a_form(chrome):
     show(chrome, SITE / "book" / "teaching" / "rubric.html", WIDTHS["phone"])
     form = chrome.find_element(By.CSS_SELECTOR, ".sh-rubric-form")
     questions = form.find_elements(By.TAG_NAME, "fieldset")
@@ -453,7 +453,7 @@ def test_a_project_is_graded_on_a_form(chrome, visits):
     assert total.text == "0 of 20 points, 5 questions open" and "Planets" not in report.get_property("value")
 
 
-def test_the_first_page_has_a_head_to_choose(chrome, visits):
+def test_the_first_page_has_a_head_to_choose(chrome):
     show(chrome, SITE / "book" / "index.html", WIDTHS["desktop"])
     living = chrome.find_element(By.CSS_SELECTOR, ".sh-live[data-live='reading']")
     start = WebDriverWait(chrome, PATIENCE).until(lambda b: living.find_element(By.CSS_SELECTOR, ".sh-live-start"))
