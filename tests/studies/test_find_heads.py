@@ -66,6 +66,13 @@ def test_every_verdict_is_reached(key, changed):
     assert "<strong>" in verdict._repr_html_() and "**" not in verdict._repr_html_()
 
 
+def test_a_model_that_only_guesses_is_not_said_to_count_all_the_same():
+    guesses = find_heads.verdict(made(right=(4, 1), together=(3, 1, 1, 1, 1, 1))).sentence
+    counts = find_heads.verdict(made(right=(4, 1), together=(45,) * 6)).sentence
+    assert "Yet the model answers 45 of 47 lists" in counts
+    assert "Yet" not in guesses and "No wonder: the model answers 3 of 47 lists, a guess would 2." in guesses
+
+
 def test_an_interval_that_touches_a_control_shows_nothing():
     found = made()
     for controls in (

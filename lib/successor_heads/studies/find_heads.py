@@ -445,9 +445,10 @@ def verdict(found: Found) -> Verdict:
         counts = f"the model answers {int(ablated.intact.sum())} of {len(ablated.task)} lists"
         size = ablated.breaking_point
         if size is None or not ablated.is_specific(size):
-            return Verdict(
-                "not_shown", f"{no_head} Yet {counts}, a guess would {ablated.chance * len(ablated.task):.0f}."
-            )
+            guessed = ablated.chance * len(ablated.task)
+            above = intervals.wilson(int(ablated.intact.sum()), len(ablated.task))[0] > ablated.chance
+            so = "Yet" if above else "No wonder:"
+            return Verdict("not_shown", f"{no_head} {so} {counts}, a guess would {guessed:.0f}.")
         return Verdict(
             "another_way",
             f"{no_head} Yet {counts}, {_left(ablated, size)}: heads carry it in another way, which chapter 8 follows.",
