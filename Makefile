@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: accept address check colab contribute help setup book sweep test editions pdf lab lint serve clean lock benchmark grown
+.PHONY: accept address check colab contribute help setup book sweep test editions package pdf lab lint serve clean lock benchmark grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder. Left empty, the book's own.
@@ -20,9 +20,12 @@ CHAPTERS ?=
 PROFILE ?=
 # For make contribute: the scores alone.
 SCORE_ONLY ?=
-# For make address.
+# For make address. A branch may be a tag; with a release the chapters install its wheel, else what lies on the branch.
 REPOSITORY ?=
 BRANCH ?= main
+RELEASE ?=
+# For make package: the tag of the release, which has to be that of this version.
+TAG ?=
 PORT ?= 8000
 # For make grown: a folder of books-train-*.jsonl.xz.
 BOOKS ?=
@@ -33,7 +36,7 @@ BIN := .venv/bin
 # Named after the content of the two files, so that a touched file installs nothing and a changed one does.
 STAMP := .venv/installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 # What a reader sets reaches a command through the environment, where no quotation mark or bracket in it is the shell's.
-export MODEL REVISION DTYPE DEVICE CORES CELL_TIMEOUT PROFILE REPOSITORY BRANCH BOOKS
+export MODEL REVISION DTYPE DEVICE CORES CELL_TIMEOUT PROFILE REPOSITORY BRANCH RELEASE TAG BOOKS
 BUILD = $(BIN)/python -m bookkit.build --model="$$MODEL" --revision="$$REVISION" --dtype="$$DTYPE" --device="$$DEVICE" --cores="$$CORES" --cell-timeout="$$CELL_TIMEOUT"
 # A file's tests stay together, for the sake of what they set up; the files come in the order of tests/conftest.py.
 TEST = $(BIN)/python -m pytest --numprocesses "$$CORES" --dist loadfile --no-loadscope-reorder
@@ -52,6 +55,7 @@ help:
 	@echo "make serve    show the built site on http://localhost:$(PORT)"
 	@echo "make benchmark  compare a score, and the ablation of every head, with TransformerLens, in an environment of its own"
 	@echo "make address REPOSITORY=owner/name  say where the book is published from: in _config.yml and in the chapters"
+	@echo "make package  build what a release holds, a source and a wheel, and check both"
 	@echo "make colab    play Colab: run each chapter alone in an environment like Colab's, from a build of the package"
 	@echo "make clean    remove what was built, keep .venv"
 	@echo "make lock     resolve requirements.lock anew"
@@ -85,10 +89,10 @@ accept: $(STAMP)
 	$(BIN)/python -m bookkit.build.accept --model="$$MODEL"
 
 contribute: $(STAMP)
-	$(BIN)/python -m bookkit.night.contribute "$$MODEL" $(if $(REVISION),--revision="$$REVISION") $(if $(SCORE_ONLY),--score-only)
+	$(BIN)/python -m bookkit.night.contribute "$$MODEL" $(if $(REVISION),--revision="$$REVISION") --cores="$$CORES" --cell-timeout="$$CELL_TIMEOUT" --device="$$DEVICE" $(if $(SCORE_ONLY),--score-only)
 
 address: $(STAMP)
-	$(BIN)/python -m bookkit.editions.colab --repository="$$REPOSITORY" --branch="$$BRANCH"
+	$(BIN)/python -m bookkit.editions.colab --repository="$$REPOSITORY" --branch="$$BRANCH" --release="$$RELEASE"
 
 # The environment is not the book's: lib/bookkit/editions/colab-requirements.txt lists what Colab brings.
 colab: $(STAMP)
@@ -137,6 +141,16 @@ $(PEER)/installed: requirements.lock pyproject.toml
 	$(PEER)/bin/python -m pip install --quiet --no-deps --retries 1 $(if $(TORCH_WHEELS),--find-links $(TORCH_WHEELS)) --constraint requirements.lock torch
 	$(PEER)/bin/python -m pip install --quiet --constraint requirements.lock torch transformer-lens==4.3.0 nnsight gguf platformdirs pandas psutil setuptools
 	$(PEER)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# What builds and checks a package stays out of the book's environment, and needs nothing of it.
+PACKAGER := _build/package/venv
+package: $(PACKAGER)/installed
+	PYTHONPATH=lib $(PACKAGER)/bin/python -m bookkit.editions.package _build/package/dist $(if $(TAG),--tag="$$TAG")
+
+$(PACKAGER)/installed: Makefile
+	$(PYTHON) -m venv --clear $(PACKAGER)
+	$(PACKAGER)/bin/python -m pip install --quiet build==1.6.1 twine==7.0.0
 	touch $@
 
 # CUDA packages stay out: they exist on Linux only, and pip adds them where torch asks for them.

@@ -33,7 +33,7 @@ if "plan" in config:
     SUBJECTS = json.loads(Path(config["plan"]).read_text(encoding="utf8"))
 else:
     settings = {name: config[name] for name in ("revision", "dtype", "device") if name in config}
-    SUBJECTS = {SLUG: {"model": MODEL, "parts": CHAPTERS, "settings": settings}}
+    SUBJECTS = {SLUG: {"model": MODEL, "parts": config.get("chapters", CHAPTERS), "settings": settings}}
 JOBS = [(slug, part) for slug, subject in SUBJECTS.items() for part in subject["parts"]]
 
 # Chapters that have failed, once their failure is known: the site is then built with what is left of them.
@@ -125,7 +125,7 @@ rule site:
 
 rule notebooks:
     input:
-        [places.executed(SLUG, chapter) for chapter in CHAPTERS],
+        [places.executed(slug, chapter) for slug, chapter in JOBS if chapter != places.SCORE],
 
 
 rule sweep:

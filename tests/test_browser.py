@@ -487,15 +487,164 @@ def test_a_term_explains_itself(chrome, visits):
         assert "maps members of many ordinal classes to their successors" in tip.text
 
 
-def test_search_finds_a_term(chrome, visits):
+def tap(chrome, element):
+    """Press an element with a finger, once it stays where it is: what loads above it may move it."""
+    x, y = chrome.execute_async_script(
+        """
+        const [element, done] = arguments;
+        function still(before) {
+          element.scrollIntoView({block: "center", behavior: "instant"});
+          const {x, y, width, height} = element.getClientRects()[0], here = [x + width / 2, y + height / 2];
+          if (before && String(before) === String(here)) done(here);
+          else requestAnimationFrame(() => requestAnimationFrame(() => still(here)));
+        }
+        still();
+        """,
+        element,
+    )
+    finger = {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
+    chrome.execute_cdp_cmd("Input.dispatchTouchEvent", finger)
+    chrome.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+@pytest.fixture
+def finger(chrome):
+    chrome.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    yield chrome
+    chrome.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+@pytest.mark.parametrize(
+    "pressed, said, leads",
+    [
+        ("a[href*='term-successor-head']", "maps members of many ordinal classes", "glossary.html#term-successor-head"),
+        (".bibtex-citation a", "Gould", "citing.html#"),
+    ],
+    ids=["term", "citation"],
+)
+def test_on_a_phone_a_tap_explains_in_place_and_the_explanation_leads_on(finger, pressed, said, leads):
+    page = SITE / "notebooks" / "01-find-heads.html"
+    show(finger, page, WIDTHS["phone"])
+    tap(finger, finger.find_element(By.CSS_SELECTOR, pressed))
+    onward = WebDriverWait(finger, PATIENCE).until(lambda b: b.find_element(By.CSS_SELECTOR, ".tippy-box .sh-onward"))
+    box = finger.find_element(By.CSS_SELECTOR, ".tippy-box")
+    assert said in box.text and finger.current_url == page.as_uri()
+    assert box.rect["x"] >= 0 and box.rect["x"] + box.rect["width"] <= WIDTHS["phone"]
+    tap(finger, onward)
+    WebDriverWait(finger, PATIENCE).until(lambda b: leads in b.current_url)
+
+
+def test_on_a_phone_a_link_that_is_no_term_is_followed_at_once(finger):
+    show(finger, SITE / "notebooks" / "01-find-heads.html", WIDTHS["phone"])
+    tap(finger, finger.find_element(By.CSS_SELECTOR, "article a[href='02-ov-circuit.html']"))
+    WebDriverWait(finger, PATIENCE).until(lambda b: b.current_url.endswith("02-ov-circuit.html"))
+
+
+def test_a_mouse_follows_a_term_to_the_glossary(chrome):
+    show(chrome, SITE / "notebooks" / "01-find-heads.html", WIDTHS["desktop"])
+    chrome.find_element(By.CSS_SELECTOR, "a[href*='term-successor-head']").click()
+    WebDriverWait(chrome, PATIENCE).until(lambda b: "glossary.html#term-successor-head" in b.current_url)
+
+
+def searched(chrome, query, width):
+    """What search shows for a query: (address, title, excerpt, marked words) a page."""
+    show(chrome, f"{(SITE / 'search.html').as_uri()}?q={query}", width)
+    WebDriverWait(chrome, PATIENCE).until(lambda b: "Search finished" in b.find_element(By.ID, "search-results").text)
+    return chrome.execute_script("""
+      return [...document.querySelectorAll("#search-results li")].map(item => [
+        item.querySelector("a").href, item.querySelector("a").textContent, item.querySelector("p").textContent,
+        [...item.querySelectorAll("mark")].map(mark => mark.textContent.toLowerCase())]);
+    """)
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_search_from_a_folder_lists_each_page_once_with_an_excerpt(chrome, width):
     chrome.get_log("browser")
-    show(chrome, f"{(SITE / 'search.html').as_uri()}?q=greater-than", WIDTHS["desktop"])
-    results = WebDriverWait(chrome, PATIENCE).until(lambda b: b.find_elements(By.CSS_SELECTOR, "#search-results li a"))
-    assert any("glossary" in link.get_attribute("href") for link in results)
+    results = searched(chrome, "greater-than", width)
+    addresses = [address.partition("#")[0] for address, *_ in results]
+    assert any("glossary" in address for address in addresses) and len(results) > 3
+    assert len(set(addresses)) == len(addresses)
+    assert all(title and excerpt for _, title, excerpt, _ in results)
+    # The excerpt is the page's own, and has the words that were asked for wherever its prose has them.
+    for address, _, excerpt, marked in results:
+        text = chrome.execute_script(
+            "return SH_TEXTS[arguments[0]].join(' ')", address.split("/html/")[1][: -len(".html")]
+        )
+        assert excerpt.strip("… ") in text
+        assert not ("greater" in text.lower() and "greater" not in marked), address
     assert not [e["message"] for e in chrome.get_log("browser") if e["level"] == "SEVERE"]
+    counted = chrome.find_element(By.ID, "search-results").text
+    assert f"found {len(results)} page(s)" in counted
 
 
-def test_a_table_is_sorted_by_its_headings(chrome, visits):
+def test_search_says_when_nothing_is_found(chrome):
+    show(chrome, f"{(SITE / 'search.html').as_uri()}?q=xylophone", WIDTHS["desktop"])
+    WebDriverWait(chrome, PATIENCE).until(lambda b: "did not match" in b.find_element(By.ID, "search-results").text)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "#search-results li")
+
+
+def test_a_question_to_check_in_your_head_has_its_answer_in_a_fold(chrome):
+    for page in sorted((SITE / "notebooks").glob("*.html")):
+        show(chrome, page, WIDTHS["phone"])
+        folds = [
+            fold
+            for fold in chrome.find_elements(By.CSS_SELECTOR, "details.sh-fold")
+            if fold.find_element(By.CSS_SELECTOR, "summary").text.startswith("Check in your head:")
+        ]
+        assert folds, page.name
+        for fold in folds:
+            answer = fold.find_element(By.CSS_SELECTOR, "summary ~ *")
+            assert not answer.is_displayed()
+            fold.find_element(By.CSS_SELECTOR, "summary").send_keys(Keys.ENTER)
+            assert answer.is_displayed() and len(answer.text) > 50
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_a_table_in_a_chapter_is_sorted_by_its_headings(chrome, width):
+    show(chrome, SITE / "notebooks" / "01-find-heads.html", width)
+    table = next(
+        table
+        for table in chrome.find_elements(By.CSS_SELECTOR, "article table.sh-table")
+        if table.text.startswith("The eight lists") or "pairs" in table.find_element(By.CSS_SELECTOR, "thead").text
+    )
+    chrome.execute_script(
+        "for (let box = arguments[0]; box; box = box.parentElement) if (box.tagName === 'DETAILS') box.open = true",
+        table,
+    )
+    headings = [button.text for button in table.find_elements(By.CSS_SELECTOR, "thead button")]
+    column = next(place for place, name in enumerate(headings) if name.startswith("pairs"))
+    shown = "return [...arguments[0].tBodies[0].rows].map(row => row.cells[arguments[1]].textContent)"
+    before = chrome.execute_script(shown, table, column)
+    names = chrome.execute_script(shown, table, 0)
+    table.find_elements(By.CSS_SELECTOR, "thead button")[column].send_keys(Keys.ENTER)
+    numbers = [int(text) for text in chrome.execute_script(shown, table, column)]
+    assert numbers == sorted(map(int, before), reverse=True) and len(numbers) >= 3
+    table.find_elements(By.CSS_SELECTOR, "thead button")[0].send_keys(Keys.ENTER)
+    assert chrome.execute_script(shown, table, 0) == sorted(names, key=str.lower)
+    assert chrome.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_a_column_sorts_by_what_its_cells_say(chrome):
+    """Shares of counts by the share, numbers in front of an interval, what is missing below, texts as texts."""
+    show(chrome, SITE / "book" / "index.html", WIDTHS["desktop"])
+    column = ["2 of 384", "–", "110 of 125", "0.90 (0.85 to 0.93)", "−0.10"]
+    page = "".join(f"<tr><td>{text}</td><td>{name}</td></tr>" for text, name in zip(column, "baced"))
+    chrome.execute_script(
+        "document.body.innerHTML = `<article class='bd-article'><table class='sh-table'><thead><tr><th>share</th><th>name</th></tr></thead>"
+        "<tbody>${arguments[0]}</tbody></table></article>`; document.dispatchEvent(new Event('DOMContentLoaded'));",
+        page,
+    )
+    texts = "return [...document.querySelectorAll('tbody td:nth-child(' + arguments[0] + ')')].map(cell => cell.textContent)"
+    share, name = chrome.find_elements(By.CSS_SELECTOR, "thead button")
+    share.click()
+    assert chrome.execute_script(texts, 1) == ["0.90 (0.85 to 0.93)", "110 of 125", "2 of 384", "−0.10", "–"]
+    share.click()
+    assert chrome.execute_script(texts, 1) == ["−0.10", "2 of 384", "110 of 125", "0.90 (0.85 to 0.93)", "–"]
+    name.click()
+    assert chrome.execute_script(texts, 2) == list("abcde")
+
+
+def test_a_table_of_results_is_sorted_by_its_headings(chrome, visits):
     show(chrome, SITE / "book" / "results.html", WIDTHS["desktop"])
     table = chrome.find_element(By.CSS_SELECTOR, "table.sh-sortable")
     headings = {button.text.split("\n")[0]: button for button in table.find_elements(By.CSS_SELECTOR, "thead button")}

@@ -347,15 +347,14 @@ def table(
     caption: str,
     details: str = "",
     formats: Mapping[str, str | Callable[[object], str]] | None = None,
-    sortable: bool = False,
 ) -> None:
     """Display a table: its caption above, numbers to the right, text to the left, what is missing as a dash.
 
-    The index becomes the first column unless it merely counts; with it a table has five columns at most, else ValueError.
+    On the site its rows sort by its headings. The index becomes the first column unless it merely counts; with it a table has five columns at most, else ValueError.
     `formats` says per column how a value is written (`".2f"` or a function); floats have two decimals. A text
     between backticks is code. Of `details` the same holds as for `show`.
     """
-    display(HTML(table_html(frame, caption=caption, details=details, formats=formats, sortable=sortable)))
+    display(HTML(table_html(frame, caption=caption, details=details, formats=formats)))
 
 
 def table_html(
@@ -364,7 +363,6 @@ def table_html(
     caption: str,
     details: str = "",
     formats: Mapping[str, str | Callable[[object], str]] | None = None,
-    sortable: bool = False,
 ) -> str:
     """The element that `table` displays, for a page that is no notebook."""
     named = not isinstance(frame.index, pd.RangeIndex)
@@ -381,10 +379,9 @@ def table_html(
     if named:
         rows = [row.replace("<td", '<th scope="row"', 1).replace("</td>", "</th>", 1) for row in rows]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    kind = "sh-table sh-sortable" if sortable else "sh-table"
     folded = _caption("", details).removeprefix("<figcaption>").removesuffix("</figcaption>")
     return (
-        f'<div class="sh-tabled"><div class="sh-scroll"><table class="{kind}"><caption>{caption}</caption>'
+        f'<div class="sh-tabled"><div class="sh-scroll"><table class="sh-table"><caption>{caption}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{folded}</div>"
     )
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from bookkit import numbering, places
-from bookkit.editions import editions
+from bookkit.editions import colab, editions
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ def written(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         paths = editions.write(
-            folder, url="https://github.com/someone/book", branch="main", site="https://someone.github.io/book/"
+            folder, where=colab.Address("https://github.com/someone/book"), site="https://someone.github.io/book/"
         )
     return {(path.parent.name, path.stem): nbformat.read(path, as_version=4) for path in paths}
 

@@ -147,6 +147,8 @@ def page(tmp_path_factory):
         {**code("draw()", "fold"), "outputs": [drawing]},
         text(exercise % "first", "fold"),
         text("## The end\n\n" + exercise % "second"),
+        code("answer = ..."),
+        code("from successor_heads.exercises import ch01\n\nch01.chance().check(answer)"),
     ]
     notebook = {"cells": cells, "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
     for place, cell in enumerate(cells):
@@ -182,10 +184,18 @@ def test_on_the_page_a_fold_holds_prose_code_figure_and_exercise_and_ends_before
 
 
 def test_on_the_page_the_source_stands_under_the_call(page):
-    (source,) = page["notebooks/04-question"].select("details.sh-source")
+    source, _ = page["notebooks/04-question"].select("details.sh-source")
     assert source.summary.get_text() == "Source of Verdict"
     assert source.select_one(".highlight").get_text().startswith("@dataclass(frozen=True)\nclass Verdict:")
     assert "Verdict('shown'" in source.find_previous_sibling("div").get_text()
+
+
+def test_on_the_page_a_check_is_folded_and_its_title_warns_of_the_answer(page):
+    _, check = page["notebooks/04-question"].select("details.sh-source")
+    assert check.summary.get_text() == "Show the check (contains the answer)" and not check.has_attr("open")
+    assert check.select_one(".highlight").get_text().startswith("def chance() -> Exercise:")
+    above = check.find_previous_sibling("div").get_text()
+    assert "check(answer)" in above and "1 / 6" not in above and "1 / 6" in check.get_text()
 
 
 def test_exercises_are_numbered_within_their_chapter_and_so_are_references_to_them(page):

@@ -20,6 +20,8 @@ ON_PATH = {**os.environ, "PYTHONPATH": str(ROOT / "lib")}
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 NIGHTLY = ROOT / ".github" / "workflows" / "nightly.yml"
 PUBLISH = ROOT / ".github" / "workflows" / "publish.yml"
+RELEASE = ROOT / ".github" / "workflows" / "release.yml"
+CI = ROOT / ".github" / "workflows" / "ci.yml"
 
 
 def read(path):
@@ -78,9 +80,11 @@ def test_only_these_jobs_may_write():
     }
     # A workflow that calls another must grant what that one's jobs ask for, or GitHub starts neither.
     granted = {("nightly", "publish", right) for _, _, right in publishing}
-    assert writing == {("nightly", "records", "contents"), ("nightly", "issue", "issues")} | publishing | granted
+    others = {("nightly", "records", "contents"), ("nightly", "issue", "issues"), ("release", "release", "contents")}
+    assert writing == others | publishing | granted
     # What can write runs nothing that came from elsewhere: neither the book nor its environment.
-    for path, name in ((NIGHTLY, "records"), (NIGHTLY, "issue"), (PUBLISH, "editions"), (PUBLISH, "deploy")):
+    alone = ((NIGHTLY, "records"), (NIGHTLY, "issue"), (PUBLISH, "editions"), (PUBLISH, "deploy"), (RELEASE, "release"))
+    for path, name in alone:
         scripts = " ".join(step.get("run", "") for step in read(path)["jobs"][name]["steps"])
         assert not any(word in scripts for word in ("make", ".venv", "pip install"))
 
@@ -99,6 +103,40 @@ def test_scripts_take_nothing_but_variables_and_are_whole(workflow):
     )
     beside = yaml.safe_dump([{key: part for key, part in step.items() if key != "env"} for step in steps_of(content)])
     assert not re.search(r"\$\{\{[^}]*secrets\.", outside + beside)
+
+
+def test_a_pull_request_names_the_records_that_it_brings(tmp_path):
+    """The script of the job "Records that come in", on a repository of our own: what changed, and whether anything did."""
+    (script,) = (step["run"] for step in read(CI)["jobs"]["records"]["steps"] if step.get("id") == "changed")
+    who = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
+
+    def git(*command):
+        return subprocess.run(["git", *who, *command], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    def commit(path, text):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+        git("add", path)
+        git("commit", "--quiet", "--message", path)
+
+    def played():
+        told = tmp_path.with_suffix(".output")
+        told.write_text("")
+        environment = {**os.environ, "BASE": git("rev-parse", "main").strip(), "GITHUB_OUTPUT": str(told)}
+        subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
+        return told.read_text().strip(), (tmp_path / "changed.txt").read_text().split()
+
+    git("init", "--quiet", "--initial-branch", "main")
+    commit("book/results/records/org__old/score.json", "{}")
+    git("switch", "--quiet", "--create", "results")
+    commit("README.md", "A typo mended.")
+    assert played() == ("", [])
+    commit("book/results/records/org__new/01-find-heads.json", "{}")
+    # What reached main in the meantime is not this branch's.
+    git("switch", "--quiet", "main")
+    commit("book/results/records/org__other/score.json", "{}")
+    git("switch", "--quiet", "results")
+    assert played() == ("any=yes", ["book/results/records/org__new/01-find-heads.json"])
 
 
 def test_the_nightly_run_is_whole():

@@ -51,7 +51,11 @@ def checked(arguments):
         raise UserError(f"There is no published model '{model}': choose from {', '.join(published.names())}.")
     # What is left empty stays as the chapter has it.
     named = {name: value for name in ("revision", "dtype", "device", "books") if (value := getattr(arguments, name))}
-    return {"model": model, "cell_timeout": cell_timeout, **named}
+    if unknown := sorted(set(arguments.chapters) - set(places.chapters())):
+        raise UserError(f"There is no chapter {unknown[0]}: choose from {', '.join(places.chapters())}.")
+    # A site has all of them.
+    some = {"chapters": arguments.chapters} if arguments.chapters and arguments.target == "notebooks" else {}
+    return {"model": model, "cell_timeout": cell_timeout, **named, **some}
 
 
 def run(target, *, cores, settings):
@@ -84,6 +88,9 @@ def main():
     parser.add_argument("--cores", default="2", help="how many chapters run at once")
     parser.add_argument("--cell-timeout", default="900", help="seconds that one cell may take")
     parser.add_argument("--books", default="", help="folder of books that the models of chapter 6 read as well")
+    parser.add_argument(
+        "--chapters", nargs="+", default=[], metavar="CHAPTER", help="for notebooks: these alone, as in 01-find-heads"
+    )
     parser.add_argument("target", nargs="?", default="site", choices=["site", "notebooks", "grown"])
     arguments = parser.parse_args()
     with unfailing_output():

@@ -95,12 +95,12 @@ def quiz_cells(chapter, name):
     return [kinds[place % 2](source, id=f"quiz-{chapter}-{place}") for place, source in enumerate(sources)]
 
 
-def edition(notebook, name, *, works, numbers, url="", branch="main", site="", stem=""):
+def edition(notebook, name, *, works, numbers, where=colab.NOWHERE, site="", stem=""):
     """A copy of a chapter as the edition `name`. Raises ValueError where an exercise has no solution or no stub.
 
     `numbers` are those of the book's exercises, by label.
-    `url` and `branch` say where the book is published from, `site` where it can be read; all may be empty. `stem` is the
-    chapter's name; without one there is no quiz, and no button that opens the edition in Colab.
+    `where` says where the book is published from, `site` where it can be read; both may be empty. `stem` is the chapter's
+    name; without one there is no quiz, and no button that opens the edition in Colab.
     """
     solved, label, cells = solutions(notebook), None, []
     for cell in notebook.cells:
@@ -122,15 +122,15 @@ def edition(notebook, name, *, works, numbers, url="", branch="main", site="", s
             if name == "instructor":
                 cell.source = solved[label][0]
             label = None
-        if cell.get("id") == colab.ID and url:
-            cell.source = colab.cell(url, branch).source
+        if cell.get("id") == colab.ID and where.url:
+            cell.source = colab.cell(where).source
         if cell.cell_type == "markdown":
             cell.source = plain(cell.source, works=works, numbers=numbers, site=site)
         elif FOLDED & set(cell.metadata.get("tags", [])):
             # What the book folds or leaves out is folded in JupyterLab and Colab as well.
             cell.metadata = {**cell.metadata, "jupyter": {"source_hidden": True}, "cellView": "form"}
         cells.append(cell)
-    opened = in_colab(url, name, stem)
+    opened = in_colab(where.url, name, stem)
     button = (
         f" [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({opened})" if opened else ""
     )
@@ -151,7 +151,7 @@ def in_colab(url, name, stem):
     )
 
 
-def write(folder, *, url="", branch="main", site=""):
+def write(folder, *, where=colab.NOWHERE, site=""):
     """Write both editions of every chapter under `folder`; returns their paths."""
     works, numbers, written = references(), numbering.of_book(), []
     for source in map(Path, map(places.notebook, places.chapters())):
@@ -159,8 +159,8 @@ def write(folder, *, url="", branch="main", site=""):
         for name in NAMES:
             path = folder / name / source.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            about = {"works": works, "numbers": numbers, "url": url, "branch": branch, "site": site}
-            nbformat.write(edition(notebook, name, stem=source.stem, **about), path)
+            about = {"works": works, "numbers": numbers, "where": where, "site": site, "stem": source.stem}
+            nbformat.write(edition(notebook, name, **about), path)
             written.append(path)
     return written
 
@@ -170,12 +170,9 @@ def main():
     parser.add_argument("folder", type=Path, nargs="?", default=Path("_build/editions"))
     parser.add_argument("--site", default="", help="address of the published book, with a slash at its end")
     arguments = parser.parse_args()
-    url, branch = colab.address()
     # On GitHub a fork's own address goes before what _config.yml says, as on its pages.
-    here = os.environ.get("BOOK_REPOSITORY") or os.environ.get("GITHUB_REPOSITORY", "")
-    if here:
-        url = here if "://" in here else f"https://github.com/{here}"
-    written = write(arguments.folder, url=url, branch=branch, site=arguments.site)
+    where = colab.address(os.environ.get("BOOK_REPOSITORY") or os.environ.get("GITHUB_REPOSITORY", ""))
+    written = write(arguments.folder, where=where, site=arguments.site)
     print(f"{len(written)} notebooks in {arguments.folder}")
 
 

@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 from packaging.utils import canonicalize_name
 
 from bookkit import places
-from bookkit.editions import colab
+from bookkit.editions import colab, package
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -42,10 +42,7 @@ def run(*command, **options):
 
 def build_package(wheels):
     """Build the package's wheel into the folder; returns it. From a copy, because a build leaves folders behind."""
-    source = wheels.parent / "source"
-    shutil.copytree(ROOT / "lib", source / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+    source = package.copy(wheels.parent / "source")
     run(
         sys.executable,
         "-m",

@@ -28,6 +28,8 @@ from successor_heads.errors import UserError
 # What the page shows of a model: its score, and the findings of its columns.
 SHOWN = sorted({"01-find-heads", *(column.chapter for column in results.COLUMNS)})
 PAIRS = {task: len(ordinals.CLASSES[task].words) - (not ordinals.CLASSES[task].cyclic) for task in ordinals.TASKS}
+# Of the settings of a build those that change no number.
+HOW = ("cores", "cell-timeout", "device")
 # A share may be off by rounding in the file, not by a pair.
 ROUNDING = 1e-6
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -162,8 +164,11 @@ def score_holds(heads, pairs, n_heads):
     yield order == sorted(order), "its heads are not in the order of their scores"
 
 
-def measure(model, *, revision, score_only):
-    """Run the chapters on a model, or its score alone; returns the records that the page shows."""
+def measure(model, *, revision, score_only, how=()):
+    """Run the chapters that the page shows on a model, or its score alone; returns their records.
+
+    `how` are options of `bookkit.build` that say how the machine is used.
+    """
     folder = Path(places.RECORDS, places.slug(model))
     score_only = score_only or streaming.would_not_fit(model, revision=revision)
     if score_only:
@@ -175,10 +180,9 @@ def measure(model, *, revision, score_only):
         score(model, revision, path, "--stream")
         records.write_json(path, completed(json.loads(path.read_text(encoding="utf8"))))
         return [path]
-    subprocess.run(
-        [sys.executable, "-m", "bookkit.build", "--model", model, "--revision", revision or "", "notebooks"],
-        check=False,
-    )
+    command = [sys.executable, "-m", "bookkit.build", "notebooks", "--model", model, "--revision", revision or "", *how]
+    # What fails is told by the build, and what ran well is worth a record all the same.
+    subprocess.run([*command, "--chapters", *SHOWN], check=False)
     return [path for path in (folder / f"{chapter}.json" for chapter in SHOWN) if path.exists()]
 
 
@@ -210,13 +214,13 @@ def count_parameters(model, revision):
         return sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
 
 
-def contribute(model, *, revision, score_only):
+def contribute(model, *, revision, score_only, how=()):
     """Measure a model, check its records, copy them to where the page finds them, and say what to do next."""
     if not HUB_ID.fullmatch(model):
         raise UserError(
             f"{model} is no name on the hub, no grown/NAME and no published/NAME: put the model on the hub first, so that others can run it."
         )
-    made = measure(model, revision=revision, score_only=score_only)
+    made = measure(model, revision=revision, score_only=score_only, how=how)
     if not made:
         raise UserError(f"No chapter ran on {model}: see above, or add SCORE_ONLY=1 for the scores alone.")
     target = results.STORED / places.slug(model)
@@ -268,6 +272,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", help="a hub id, grown/NAME, or published/NAME")
     parser.add_argument("--revision", help="branch, tag or commit of a hub model")
+    for option in HOW:
+        parser.add_argument(f"--{option}", default="", help="as for bookkit.build")
     parser.add_argument(
         "--score-only", action="store_true", help="the scores alone, streamed, even where the model would fit"
     )
@@ -288,12 +294,16 @@ def main():
             if list(recompute(stored_scores(arguments.recompute or stored))):
                 sys.exit(1)
         elif arguments.model:
-            contribute(arguments.model, revision=arguments.revision, score_only=arguments.score_only)
+            how = [f"--{name}={value}" for name in HOW if (value := getattr(arguments, name.replace("-", "_")))]
+            contribute(arguments.model, revision=arguments.revision, score_only=arguments.score_only, how=how)
         else:
             parser.error("name a model, as in openai-community/gpt2, or say --check or --recompute")
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("Stopped. What was measured is kept: the next call goes on from there.", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import nbformat
 import yaml
 
 from bookkit import numbering, places
-from bookkit.editions import editions
+from bookkit.editions import colab, editions
 from bookkit.site import cases, failed, landing, live, quizzes, results, slides, status
 from bookkit.site.words import duration, gigabytes, number, title
 
@@ -62,18 +62,23 @@ def edition(name, chapter, *, root):
 
 
 def editions_table(notebooks, url):
-    """Every chapter's two editions to download, and to open in Colab where the book is published from GitHub at `url`."""
-    rows = ["| Chapter | To work in | To teach from | In Colab |", "|---|---|---|---|"]
+    """Every chapter's two editions to download; where the book is published from GitHub at `url`, also to open in Colab."""
+    is_in_colab = bool(editions.in_colab(url, "student", ""))
+    rows = ["| Chapter | To work in | To teach from |", "|---|---|---|"]
+    if is_in_colab:
+        rows = [f"{row} {more} |" for row, more in zip(rows, ("In Colab", "---"))]
     for notebook in notebooks:
         chapter = notebook.metadata["successor_heads"]["chapter"]
-        opened = editions.in_colab(url, "student", chapter)
-        links = [edition(name, chapter, root="../") for name in editions.NAMES]
-        rows.append(
-            "| "
-            + " | ".join([title(notebook), *links, f"[student edition]({opened})" if opened else "once published"])
-            + " |"
-        )
-    return "\n".join(rows)
+        cells = [title(notebook), *(edition(name, chapter, root="../") for name in editions.NAMES)]
+        cells += [f"[student edition]({editions.in_colab(url, 'student', chapter)})"] if is_in_colab else []
+        rows.append(f"| {' | '.join(cells)} |")
+    said = (
+        "In Colab the first cell of an edition installs the package: nothing has to be set up."
+        if is_in_colab
+        else "This copy of the book does not know where it is published, so none of them opens in Colab. A copy on GitHub "
+        "does, once `make address REPOSITORY=owner/name` has told it so."
+    )
+    return "\n".join([*rows, "", said])
 
 
 def write_slides(site, notebooks):
@@ -145,10 +150,9 @@ def with_repository(settings, repository):
     `repository` goes before what _config.yml says, so that a fork on GitHub shows its own.
     """
     known = settings.pop("repository")
-    repository = repository or known["url"]
-    if not repository:
+    url = colab.in_full(repository or known["url"])
+    if not url:
         return settings
-    url = repository if "://" in repository else f"https://github.com/{repository}"
     settings["repository"] = {"url": url, "branch": known["branch"]}
     owner, name = url.removesuffix(".git").rstrip("/").split("/")[-2:]
     # Where GitHub's own pages lie: what a preview of a link shows needs a full address.
@@ -196,8 +200,8 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
         shutil.copy(str(files("successor_heads") / name), site / "book/_static" / name)
 
     settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository)
-    published = settings.get("repository", {})
-    editions.write(site / "book/_static/editions", **published, site=settings["html"].get("baseurl", ""))
+    where = colab.address(repository)
+    editions.write(site / "book/_static/editions", where=where, site=settings["html"].get("baseurl", ""))
     made_slides = write_slides(site, notebooks)
     quizzes.write(site, notebooks)
     landing.write_explorer(site, notebooks[0])
@@ -223,7 +227,7 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
         "winning_cases": cases.write(site, record_paths),
         "play": live.write(site),
         "slides": made_slides,
-        "editions": editions_table(notebooks, published.get("url", "")),
+        "editions": editions_table(notebooks, where.url),
         "status_runs": runs,
         "status_versions": used,
         "status_night": status.night_section(night),

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from bookkit import numbering
-from bookkit.site import folds
+from bookkit.site import folds, search
 
 THEBE = ("thebe",)
 # What docutils and the theme write and no screen reader understands: roles without their children, names that hide the words.
@@ -98,6 +98,7 @@ def skip_fields(app, what, name, obj, skip, options):
 
 def setup(app):
     folds.setup(app)
+    search.setup(app)
     app.connect("env-get-updated", number_exercises, priority=900)  # after Sphinx has counted
     # Late, so that the scripts that other extensions add for this page are there to be looked at.
     app.connect("html-page-context", choose_scripts, priority=900)

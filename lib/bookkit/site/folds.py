@@ -9,7 +9,8 @@ A tagged cell that begins like that begins a fold of its own. Headings have no p
 the bold line stands above the cells; on the site the cells lie in a `<details>`, closed, which paper shows open.
 
 Under the first cell of a page that calls a function of `successor_heads.studies`, the site puts that function's source,
-folded as well. The source is read, not imported, so a site is built without torch.
+folded as well; under an exercise's check, what `successor_heads.exercises` checks, with a warning that the answer is in it.
+The source is read, not imported, so a site is built without torch.
 """
 
 import ast
@@ -27,6 +28,7 @@ HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
 # Papermill puts its cell behind the one tagged `parameters`, wherever that is.
 ALONG = {"fold", "injected-parameters"}
 STUDIES = "successor_heads.studies"
+EXERCISES = "successor_heads.exercises"
 
 
 def marked(cells, page):
@@ -35,7 +37,7 @@ def marked(cells, page):
     Raises ValueError where a fold has no title or holds a heading.
     """
     made, inside = [], False
-    sources = calls(cells)
+    sources, checks = calls(cells), calls(cells, package=EXERCISES)
     for cell in cells:
         tags, text = set(cell["metadata"].get("tags", [])), "".join(cell["source"])
         markdown = cell["cell_type"] == "markdown"
@@ -53,7 +55,9 @@ def marked(cells, page):
             raise ValueError(f"{page}: a fold holds the heading {text[:40]!r}; folds have a title only.")
         if text or not title:
             made.append(cell)
-        made += [mark("study-source", name) for name in next(sources)] if cell["cell_type"] == "code" else []
+        if cell["cell_type"] == "code":
+            made += [mark("study-source", name) for name in next(sources)]
+            made += [mark("check-source", name) for name in next(checks)]
     if inside:
         made.append(mark("fold-end"))
     return [{**cell, "id": cell.get("id", f"mark-{place}")} for place, cell in enumerate(made)]
@@ -159,9 +163,18 @@ class StudySource(SphinxDirective):
         (name,) = self.content
         text, path = source(name)
         self.env.note_dependency(path)
-        title = fold_title("", "", nodes.Text("Source of "), nodes.literal("", name.removeprefix(f"{STUDIES}.")))
         code = nodes.literal_block(text, text, language="python")
-        return [fold("", title, code, classes=["sh-source"])]
+        return [fold("", self.title(name), code, classes=["sh-source"])]
+
+    def title(self, name):
+        return fold_title("", "", nodes.Text("Source of "), nodes.literal("", name.removeprefix(f"{STUDIES}.")))
+
+
+class CheckSource(StudySource):
+    """The source of an exercise's check, folded."""
+
+    def title(self, name):
+        return fold_title("", "", nodes.Text("Show the check (contains the answer)"))
 
 
 class GatherFolds(SphinxTransform):
@@ -200,7 +213,7 @@ def setup(app):
     app.add_node(fold, html=(visit_fold, depart_fold))
     app.add_node(fold_title, html=(visit_title, depart_title))
     app.add_node(fold_end)
-    for directive in (FoldStart, FoldEnd, StudySource):
+    for directive in (FoldStart, FoldEnd, StudySource, CheckSource):
         name = re.sub(r"(?<!^)([A-Z])", r"-\1", directive.__name__).lower()
         app.add_directive(name, directive)
     app.add_transform(GatherFolds)

@@ -222,7 +222,7 @@ def cell(finding, *, control=NOTHING, tint=False):
     """A share with its interval and its control, where it has them, as a cell that sorts by the share."""
     value = finding["value"]
     if value is None:
-        return '<td data-sort="-1">–</td>'
+        return "<td>–</td>"
     shade = f' class="sh-share" style="--share: {value:.3f}"' if tint else ""
     interval = (
         ""
