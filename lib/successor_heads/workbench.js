@@ -21,11 +21,11 @@
     if (options.some(([value]) => String(value) === String(wanted))) select.value = wanted;
   }
 
-  function logits(list, unit, edit, scale, directions) {
+  function logits(list, edit, scale, directions) {
     const rows = list.directions[directions];
     const length = list.lengths[directions][list.edits.indexOf(edit)];
     return list.clean[edit[SOURCE]].map(
-      (value, member) => unit * (value + scale * length * (rows[edit[RESIDUE]][member] - rows[edit[OWN]][member])));
+      (value, member) => list.unit * (value + scale * length * (rows[edit[RESIDUE]][member] - rows[edit[OWN]][member])));
   }
 
   function highest(values) {
@@ -61,7 +61,7 @@
 
     function update() {
       const of = list(), edit = chosen(), scale = Number(control.scale.value);
-      const values = logits(of, table.unit, edit, scale, control.directions.value);
+      const values = logits(of, edit, scale, control.directions.value);
       const now = highest(values);
       const said = {
         now: of.words[now], wanted: of.words[edit[WANTED]], old: of.words[edit[ORIGINAL]],
@@ -86,7 +86,7 @@
         track.style.setProperty("--zero", zero + "%");
         const row = element("tr", { "data-member": member },
           element("th", { scope: "row" }, of.words[member] + (table.marks[kind] || "")), element("td", {}, track),
-          element("td", { class: "value" }, values[member].toFixed(2)));
+          element("td", { class: "value" }, values[member].toFixed(of.digits)));
         if (member === now) row.classList.add("wins");
         return row;
       }));

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from math import floor, log10
 from typing import Any, NamedTuple
 
 from jaxtyping import Float
@@ -42,7 +43,8 @@ WORDING = {
 }
 MARKS = {"wanted": " ◆", "original": " ◇"}
 CONTROLS = {"list": "Table", "source": "Source", "residue": "Residue it gets", "directions": "Directions", "scale": "λ"}
-DIGITS = 2  # of a logit on the page
+DIGITS = 2  # of a logit on the page, or more where a head writes less
+KEPT = 3  # further digits of the largest logit than its first, or as many as are shown
 MOST_BARS = 12  # members that are shown of a long list
 SCALE = {"min": 0, "max": 3, "step": 0.05}
 
@@ -102,7 +104,7 @@ class Workbench:
         """Everything that is shown, as plain values: what the page carries."""
         return {
             "wording": WORDING, "marks": MARKS, "controls": CONTROLS, "scale": SCALE, "most_bars": MOST_BARS,
-            "unit": 10**-DIGITS, "presets": [preset._asdict() for preset in self.presets],
+            "presets": [preset._asdict() for preset in self.presets],
             "lists": {title: _plain(editable) for title, editable in self.lists.items()},
         }  # fmt: skip  # one table
 
@@ -135,20 +137,32 @@ def answer(table: Mapping[str, Any], title: str, edit: int, scale: float, *, dir
 
 
 def _plain(editable: EditableList) -> dict[str, Any]:
-    """A list as plain values; logits in hundredths around each row's mean, of the members that can be edited."""
+    """A list as plain values; logits as whole numbers of a unit around each row's mean, of the members that can be edited.
+
+    The unit fits the list's largest logit, for some heads write thousandths. A direction's row is what the longest push
+    adds at λ = 1, and the other lengths are shares of it: so no edit is made of what rounding has left.
+    """
+    largest = float((editable.clean - editable.clean.mean(1, keepdim=True)).abs().max()) or 1.0
+    digits = max(DIGITS, KEPT - floor(log10(largest)))
 
     def whole(rows: Tensor) -> list[list[int]]:
-        return ((rows - rows.mean(1, keepdim=True)) * 10**DIGITS).round().int().tolist()
+        return ((rows - rows.mean(1, keepdim=True)) * 10**digits).round().int().tolist()
 
     edits, clean = editable.edits, whole(editable.clean)
+    longest = {name: float(values.abs().max()) or 1.0 for name, values in editable.lengths.items()}
     fields = (edits.source, edits.residue, edits.source_residue, edits.target, edits.answer, edits.original)
     return {
         "words": list(editable.words),
         "edits": [list(row) for row in zip(*(field.tolist() for field in fields))],
         "clean": {str(member): clean[member] for member in edits.source.unique().tolist()},
-        "directions": {name: whole(rows) for name, rows in editable.directions.items()},
-        "lengths": {name: [round(v, 4) for v in values.tolist()] for name, values in editable.lengths.items()},
+        "directions": {name: whole(longest[name] * rows) for name, rows in editable.directions.items()},
+        "lengths": {
+            name: [round(value / longest[name], 4) for value in values.tolist()]
+            for name, values in editable.lengths.items()
+        },
         "scale": editable.scale,
+        "unit": 10**-digits,
+        "digits": max(DIGITS, digits - KEPT + 1),
     }
 
 
