@@ -9,7 +9,7 @@ for (const box of document.querySelectorAll(".sh-rubric")) {
   };
   const field = (label, id) => element("p", {}, element("label", { for: id }, label), element("input", { id, type: "text", autocomplete: "off" }));
 
-  // The best of a question is what its second column says; the steps between the columns are named by their points alone.
+  // The table words four, two and no points; what lies between is left to the grader.
   const MOST = 4;
   const questions = [...table.tBodies[0].rows].map((row, place) => {
     const [name, ...worded] = [...row.cells].map((cell) => cell.textContent.trim());
@@ -67,6 +67,9 @@ for (const box of document.querySelectorAll(".sh-rubric")) {
 
   form.addEventListener("input", tell);
   form.addEventListener("submit", (event) => event.preventDefault());
-  box.append(form);
+  // The form says all of it, so the table is folded.
+  const folded = element("details", {}, element("summary", {}, "The rubric as a table"));
+  folded.append(...box.childNodes);
+  box.append(folded, form);
   tell();
 }
