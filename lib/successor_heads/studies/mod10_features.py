@@ -1347,7 +1347,7 @@ def draw_words(found: Found) -> Table | Markdown:
 def draw_sources(found: Found) -> Table | Markdown:
     """Where else the last digit can be read."""
     if not len(found.sources):
-        return Markdown(about_probe(found).sentence)
+        return Markdown("With so few numbers there is no last digit to look for in other places.")
     names = {
         "mlp0": "MLP0's output",
         "embedding": "the embedding alone",

@@ -1122,9 +1122,10 @@ def about_carrier(found: Found) -> Verdict:
     told = f"with {head_name(running.carrier)} held {held} lists follow instead of {without}, with another head held {running.carrier_random}"
     if held.high >= without.share:
         return Verdict("none", f"No single head passes the edit on: {told}.")
+    part = "most" if held.share < 0.5 * without.share else "the largest part"
     if running.carrier == found.best:
-        return Verdict("best", f"Of all heads the best one passes most of the edit on: {told}.")
-    return Verdict("another", f"Another head than the best passes most of the edit on: {told}.")
+        return Verdict("best", f"Of all heads the best one passes {part} of the edit on: {told}.")
+    return Verdict("another", f"Another head than the best passes {part} of the edit on: {told}.")
 
 
 def about_counting(found: Found) -> Verdict:
