@@ -15,7 +15,7 @@ from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.words import word_tokenizer
 from successor_heads.scores import HeadScores
 from successor_heads.studies import map_of_head
-from successor_heads.studies.map_of_head import Found, Inputs, Looks
+from successor_heads.studies.map_of_head import Found, Inputs, Looks, Past
 
 SIZES = {"numbers": 40, "days": 7, "months": 12}
 NAN = float("nan")
@@ -45,6 +45,13 @@ def looks(value=1.4, interval=(1.2, 1.6), null=(0.8, 1.2)) -> Looks:
     return Looks(np.full((5, 3, 4), 0.1), (0.0, 0.2), np.full((3, 4), value), interval, null, 10, 0.07)
 
 
+def past(share=0.1) -> Past:
+    """A lens that names this share of the successors."""
+    rows = pd.DataFrame({"list": ["days"], "pairs": [7], "as it stands": [0.1], "lens": [share], "head": [1.0]})
+    rows = rows.assign(**{f"{who}, all words": share for who in ("lens", "head", "model")})
+    return Past(rows, 500, (0.4, 0.1), [("Monday", "night", "Tuesday")], (share, share - 0.05, share + 0.05))
+
+
 def made(*, weights=(4, 0, 0), sizes=SIZES, interval=(0.9, 1.0), untrained=(0.1, 0.2), on_embedding=0.3) -> Found:
     """A model of three layers and four heads whose best head, L1H2, has a matrix mixed from patterns."""
     classes = lists(sizes)
@@ -71,6 +78,7 @@ def made(*, weights=(4, 0, 0), sizes=SIZES, interval=(0.9, 1.0), untrained=(0.1,
         model="made/up", d_head=16, is_parallel=True, classes=classes, scores=result, interval=interval,
         untrained=list(untrained), matrix=matrix, middle=(0, 1), lead=3.0, middle_lead=0.1, joint=result,
         joint_interval=(0.8, 1.0), inputs=Inputs(inputs, dict.fromkeys(models, (np.ones(8), np.full(8, 0.4)))),
+        past=past(),
         split=map_of_head.split_patterns({"L1H2, best successor score": matrix}, classes, (plants, known), seed=0),
         larger=map_of_head.prefer_larger(matrix, classes, (plants, known), seed=0, n_permutations=20),
         across=map_of_head.ask_across(matrix, classes, seed=0, n_deals=20), spectrum=maps.spectrum(matrix, classes),
@@ -123,6 +131,8 @@ def cases(found):
     equal = found.spectrum._replace(random=np.tile(found.spectrum.first, (10, 1)))
     return [
         ("inputs", "needed", found), ("inputs", "not_needed", needed(0.95)), ("inputs", "no_head", unshown),
+        ("past", "head_alone", found), ("past", "past_it", replace(found, past=past(0.95))),
+        ("past", "no_head", unshown), ("past", "not_asked", replace(found, past=None)),
         ("lists", "not_shown", found), ("lists", "shared", shared), ("lists", "one_list", made(sizes={"numbers": 12})),
         ("larger", "depends", larger(high, high)), ("larger", "whatever_read", larger(high, none)),
         ("larger", "not_shown", larger(none, high)), ("larger", "too_few", replace(found, larger=None)),
@@ -156,7 +166,7 @@ def test_drawings_fit_the_page_and_can_be_heard(found):
         assert [fault for fig in panels for fault in figures.faults(fig)] == [], drawing.caption
         assert drawing.alt and drawing.caption.endswith(".") and drawing.caption.count(". ") == 0
         plt.close("all")
-    for name in ("conventions", "wrap", "inputs", "cosines", "compared"):
+    for name in ("conventions", "wrap", "inputs", "past", "cosines", "compared"):
         table = getattr(map_of_head, f"draw_{name}")(found)
         assert table.caption.endswith(".") and "<table" in table._repr_html_()
 

@@ -14,6 +14,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from successor_heads import anatomy
+from successor_heads.scores import HeadScores
+
+Place = tuple[int, int]  # layer and head
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -30,3 +35,29 @@ class Verdict:
 def listed(names: Sequence[str]) -> str:
     """Names as a sentence lists them: one, two and three."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+class OfBestHead:
+    """A finding about the head with the highest macro: where it stands, how it is called, and its macro."""
+
+    scores: HeadScores
+
+    @property
+    def best(self) -> Place:
+        """The head with the highest macro."""
+        return self.scores.best
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return anatomy.name_of(self.best)
+
+    @property
+    def macro(self) -> float:
+        """Its macro."""
+        return float(self.scores.macro[self.best])
+
+
+def list_name(task: str) -> str:
+    """A task as a reader sees it: number_words as number words."""
+    return task.replace("_", " ")

@@ -44,8 +44,7 @@ from successor_heads.planted.plant import DECOYS, Plan, Planted, plant
 from successor_heads.planted.prompts import prompts as planted_prompts
 from successor_heads.planted.shapes import Shape
 from successor_heads.scores import HeadScores
-from successor_heads.studies import Verdict
-from successor_heads.studies.find_heads import Place, list_name
+from successor_heads.studies import Place, Verdict, list_name
 
 CHAPTER = "07-calibration"
 LEFT_OUT = 0.2  # share of the pairs that the first lesson leaves out

@@ -40,26 +40,19 @@ from successor_heads import (
     scores,
 )
 from successor_heads.anatomy import Anatomy
-from successor_heads.anatomy import name_of as name
 from successor_heads.errors import UserError
 from successor_heads.figures import PALETTE, Attention, Drawing, Table
 from successor_heads.growing import observe, succession
 from successor_heads.live import Living
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.scores import HeadScores, PaperScores
-from successor_heads.studies import Verdict
+from successor_heads.studies import OfBestHead, Place, Verdict, list_name
 
 CHAPTER = "01-find-heads"
 MOST_ABLATED = 5  # heads taken away together, at most
 MOST_WORDS = 14  # of a list that are drawn one by one
 IN_CIRCUIT = 3  # heads that the drawing of the circuit names
 AWAY = 1.7  # how far from the others it puts the last token
-Place = tuple[int, int]
-
-
-def list_name(task: str) -> str:
-    """A task as a reader sees it: number_words as number words."""
-    return task.replace("_", " ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,27 +119,6 @@ class Ablated:
     def is_specific(self, size: int) -> bool:
         """Whether more than half of the intact answers are left without as many other heads."""
         return bool(2 * self.others[size].mean() > self.intact.mean())
-
-
-class OfBestHead:
-    """What is found of the head with the highest macro: how it is called, and its macro."""
-
-    scores: HeadScores
-
-    @property
-    def best(self) -> Place:
-        """The head with the highest macro."""
-        return self.scores.best
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return name(self.best)
-
-    @property
-    def macro(self) -> float:
-        """Its macro."""
-        return float(self.scores.macro[self.best])
 
 
 @dataclass(frozen=True, eq=False)
@@ -398,7 +370,7 @@ def trace_circuit(model: TransformersModel, parts: Anatomy, found: Found) -> Cir
         last=len(tokens) - 2,
         answer=resolved.words[resolved.token_ids.tolist().index(answer)],
         lead=sum(intact.values()),
-        heads={place: intact[name(place)] for place in heads},
+        heads={place: intact[anatomy.name_of(place)] for place in heads},
         attention={place: float(patterns[*place, -1, -2]) for place in heads},
         mlps=sum(intact[mlp] for mlp in behind),
         mlps_without=sum(ablated[mlp] for mlp in behind),
@@ -571,7 +543,9 @@ def _written(found: Found, parts: Anatomy, resolved: ResolvedClass, row: int) ->
     layer = found.best[0]
     places = (found.best, (layer, int(found.scores.macro[layer].argmin())))
     rows = {
-        name(place): parts.compute(ov_circuit.head_matrix, resolved.token_ids, layer=place[0], head=place[1])[row].cpu()
+        anatomy.name_of(place): parts.compute(
+            ov_circuit.head_matrix, resolved.token_ids, layer=place[0], head=place[1]
+        )[row].cpu()
         for place in places
     }
     return pd.DataFrame(
@@ -649,7 +623,7 @@ def draw_attention(model: TransformersModel, found: Found, lists: Sequence[str])
     return Attention(
         tokens,
         patterns[layer].numpy(),
-        names=[name((layer, other)) for other in range(patterns.shape[1])],
+        names=[anatomy.name_of((layer, other)) for other in range(patterns.shape[1])],
         alt=f"Attention of the heads of layer {layer} on{lists[0]} From the last comma {found.name} gives {last:.0%} to {tokens[-2].strip()}.",
         caption=f"From the last comma {found.name} gives {last:.0%} of its attention to “{tokens[-2].strip()}”, from which it should count on.",
         chosen=head,
@@ -684,7 +658,7 @@ def draw_circuit(circuit: Circuit | None) -> Drawing | Markdown:
         ax.text(
             asks - 0.6, y + 0.2 * below, f"{share:.0%}", ha="right", va="center", fontsize=9.5, color=PALETTE["blue"]
         )
-        _box(ax, (asks, y), name(place), color=PALETTE["orange"])
+        _box(ax, (asks, y), anatomy.name_of(place), color=PALETTE["orange"])
         _adds(ax, (asks + 0.5, y), answer, circuit.heads[place])
     _box(ax, (asks, top), "later MLPs", color=figures.INK)
     _adds(ax, (asks + 0.8, top), answer, circuit.mlps)
@@ -697,9 +671,9 @@ def draw_circuit(circuit: Circuit | None) -> Drawing | Markdown:
     member = circuit.tokens[circuit.last].strip()
     return Drawing(
         fig,
-        alt=f"The tokens of {text} An arrow leads from {member} by way of MLP0 to the heads {', '.join(map(name, heads))} at the last token; from these, and from "
+        alt=f"The tokens of {text} An arrow leads from {member} by way of MLP0 to the heads {', '.join(map(anatomy.name_of, heads))} at the last token; from these, and from "
         f"the MLPs behind them, arrows lead to {circuit.answer}, with what each adds: "
-        + ", ".join(f"{name(place)} {share:+.1f}" for place, share in circuit.heads.items())
+        + ", ".join(f"{anatomy.name_of(place)} {share:+.1f}" for place, share in circuit.heads.items())
         + f", later MLPs {circuit.mlps:+.1f}.",
         caption=f"After “{text}” {_word(len(heads))} heads add {direct:.1f} of the {circuit.lead:.1f} logits by which “{circuit.answer}” leads, and later MLPs "
         f"{circuit.mlps:.1f}, or {circuit.mlps_without:.1f} with these heads ablated.",
@@ -744,7 +718,7 @@ def draw_falls(found: Found) -> Drawing:
     figures.head_map(ablated.fall, ax=ax, label="fall of the answer's lead (logits)", best=found.best, signed=True)
     ranked = _ranked(ablated.fall)
     rank = ranked.index(found.best) + 1
-    told = ", ".join(f"{name(place)} {ablated.fall[place]:.2f}" for place in ranked[:3])
+    told = ", ".join(f"{anatomy.name_of(place)} {ablated.fall[place]:.2f}" for place in ranked[:3])
     return Drawing(
         fig,
         alt=f"Heat map of the fall of the right answer's lead when one head is ablated. Largest: {told}.",
@@ -805,7 +779,7 @@ def draw_together(found: Found) -> Drawing:
     counts = ablated.together.sum(1)
     size = ablated.breaking_point or int(sizes[-1])
     p = intervals.mcnemar(ablated.together[0], ablated.together[size])
-    orders = [", ".join(map(name, group)) for group in ablated.groups]
+    orders = [", ".join(map(anatomy.name_of, group)) for group in ablated.groups]
     return Drawing(
         fig,
         alt="Right answers against the number of heads ablated together: "
@@ -876,7 +850,7 @@ def draw_paper(found: Found) -> Drawing:
         alt=f"Dots: the paper's {len(table)} models by family, {below} of them below one half; {found.model} at {here:.2f}.",
         caption=f"By the paper's score the best head here has {here:.2f}, {side} its line at one half; of the paper's own "
         f"{len(table)} models {below} are below it.",
-        details=f"{name(found.paper.best)}, {found.paper.n} tokens, 95% Wilson interval {low:.2f} to {high:.2f}. The paper's models: Figure 2, left, of "
+        details=f"{anatomy.name_of(found.paper.best)}, {found.paper.n} tokens, 95% Wilson interval {low:.2f} to {high:.2f}. The paper's models: Figure 2, left, of "
         "version 1, measured from the coordinates of its points; two points of one size are two models of which it does not say which is which.",
     )
 

@@ -33,8 +33,7 @@ from successor_heads.growing.corpus import LISTS, pairs_of
 from successor_heads.growing.train import Recipe
 from successor_heads.live import Living
 from successor_heads.ordinals import ResolvedClass
-from successor_heads.studies import Verdict
-from successor_heads.studies.find_heads import list_name
+from successor_heads.studies import Verdict, list_name
 
 CHAPTER = "06-growing"
 FRAMES = ("commas", "count", "bullets")  # in which the list share is taken

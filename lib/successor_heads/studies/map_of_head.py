@@ -12,7 +12,7 @@ stands in front of the head, the convention of scoring, and what is called a suc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from successor_heads import (
     attention,
     figures,
     intervals,
+    lens,
     maps,
     models,
     ndif,
@@ -40,6 +41,7 @@ from successor_heads import (
     records,
     reported,
     scores,
+    texts,
 )
 from successor_heads.anatomy import Anatomy
 from successor_heads.figures import PALETTE, Drawing, Table
@@ -49,9 +51,7 @@ from successor_heads.ordinals import ResolvedClass
 from successor_heads.planted import words
 from successor_heads.planted.plant import Plan, Planted, plant
 from successor_heads.scores import HeadScores
-from successor_heads.studies import Verdict
-from successor_heads.studies.find_heads import OfBestHead, Place, list_name
-from successor_heads.studies.find_heads import name as head_name
+from successor_heads.studies import OfBestHead, Place, Verdict, list_name
 
 CHAPTER = "02-ov-circuit"
 SOURCES: dict[str, ov_circuit.Source] = {
@@ -78,6 +78,27 @@ class Inputs:
 
     scores: pd.DataFrame
     cosines: dict[str, tuple[Float[np.ndarray, " text"], Float[np.ndarray, " text"]] | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What reaches the end past the head: a tuned lens behind block 0, asked for successors as the head is.
+
+    `by_list` has for each list the number of `pairs` and, as shares of them, how often the stream as it stands, the lens
+    and the head name the successor within the list, and lens, head and model among all `n_candidates`. `agreement` is how often on held-out
+    text its highest candidate is the model's, and how often that of the stream as it stands is. `says` has words, with
+    what the lens and the head say of them.
+    """
+
+    by_list: pd.DataFrame
+    n_candidates: int
+    agreement: tuple[float, float]
+    says: list[tuple[str, str, str]]
+    macro: tuple[float, float, float]
+
+    def mean(self, column: str) -> float:
+        """Mean over lists of a share."""
+        return float(self.by_list[column].mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +223,7 @@ class Found(OfBestHead):
     joint: HeadScores
     joint_interval: tuple[float, float]
     inputs: Inputs
+    past: Past | None
     split: Split
     larger: Larger | None
     across: Across
@@ -308,8 +330,8 @@ def measure(
     plants = {family: plant(Plan(family, seed=seed), word_tokenizer) for family in ("gpt2", "gpt_neox")}
     planted = _planted_matrices(plants["gpt_neox"])
     others = {
-        f"{head_name(copier)}, best copying score": copier,
-        f"{head_name(middle)}, median successor score": middle,
+        f"{anatomy.name_of(copier)}, best copying score": copier,
+        f"{anatomy.name_of(middle)}, median successor score": middle,
     }
     twins = (models.untrained_twin(model, seed=twin) for twin in range(0 if model.remote else n_twins))
     return Found(
@@ -327,8 +349,9 @@ def measure(
         joint=joint,
         joint_interval=scores.macro_interval(joint, *best, seed=seed),
         inputs=read_inputs(model, name, plants, seed=seed),
+        past=None if model.remote is True else ask_past(model, parts, classes, best, seed=seed),
         split=split_patterns(
-            {f"{head_name(best)}, best successor score": matrix}
+            {f"{anatomy.name_of(best)}, best successor score": matrix}
             | {why: _matrix(parts, classes, place) for why, place in others.items() if place != best},
             classes,
             planted,
@@ -381,7 +404,7 @@ def _by_source(subject: TransformersModel) -> dict[str, Any]:
     """The macro of a model's best head on each of SOURCES."""
     parts, classes = ndif.anatomy_of(subject), ordinals.resolve(subject.tokenizer)
     best = scores.score_heads(parts, classes).best
-    row: dict[str, Any] = {"head": head_name(best), "attention 0": "beside" if parts.is_parallel else "before"}
+    row: dict[str, Any] = {"head": anatomy.name_of(best), "attention 0": "beside" if parts.is_parallel else "before"}
     return row | {
         label: scores.score_heads(parts, classes, source=source).macro[best].item() for label, source in SOURCES.items()
     }
@@ -402,6 +425,71 @@ def _cosines(subject: TransformersModel, seed: int):
     real = prompts.mlp0_outputs(subject, texts)
     bare = [parts.compute(ov_circuit.head_input, torch.stack(tokens)).cpu() for tokens in (own, others)]
     return tuple(torch.cosine_similarity(real, x).numpy() for x in bare)
+
+
+def ask_past(
+    model: TransformersModel,
+    parts: Anatomy,
+    classes: Mapping[str, ResolvedClass],
+    best: Place,
+    *,
+    seed: int,
+    length: int = 96,
+    before: int = 15,
+    most: int = 2048,
+) -> Past:
+    """Fit a tuned lens behind block 0 on text, and ask it for the successor of every ordinal, each behind a piece of text.
+
+    Where the vocabulary is large the ordinals and `most` other tokens stand for it.
+    """
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    n, text = prompts.affordable(model, 96, tokens=4 * length), texts.read("documentation", seed=seed)
+    contexts = texts.cut(model.tokenizer, text, n=n, length=length, seed=seed).tokens
+    listed = torch.cat([c.token_ids for c in classes.values()])
+    others = torch.randperm(parts.d_vocab, generator=generator)[: max(0, most - len(listed))]
+    candidates = torch.cat([listed, others]).unique()
+
+    # The first position sees only itself, and in real models it is a place where heads rest: unlike all others.
+    stream, final = (of[:, 1:] for of in lens.streams(model, contexts, layer=0))
+    n_held = len(contexts) // 8
+    held_out, final_held_out = stream[:n_held].flatten(0, 1), final[:n_held].flatten(0, 1)
+    tuned = lens.fit(parts, stream[n_held:].flatten(0, 1), final[n_held:].flatten(0, 1), candidates, layer=0, seed=seed)
+    model_says = parts.logits(final_held_out, candidates).argmax(-1)
+
+    def agreement(of: Callable[[Tensor, Tensor], Tensor]) -> float:
+        return (of(held_out, candidates).argmax(-1) == model_says).double().mean().item()
+
+    rows, says = [], []
+    for task, c in classes.items():
+        fronts = contexts[rng.integers(n_held, size=len(c.source)), :before]
+        behind, at_end = lens.streams(model, torch.cat([fronts, c.token_ids[c.source][:, None]], 1), layer=0)
+        x = ov_circuit.head_input(parts, c.token_ids[c.source])
+        of_head = ov_circuit.effective_ov_logits(parts, x, candidates, layer=best[0])[best[1]].cpu()
+        logits = {
+            "as it stands": parts.logits(behind[:, -1], candidates).cpu(),
+            "lens": tuned.logits(behind[:, -1], candidates).cpu(),
+            "head": of_head,
+            "model": parts.logits(at_end[:, -1], candidates).cpu(),
+        }
+        members = torch.searchsorted(candidates, c.token_ids)
+        top = {who: of.argmax(-1) for who, of in logits.items()}
+        row = {"list": list_name(task), "pairs": len(c.source)}
+        for who in ("as it stands", "lens", "head"):
+            row[who] = (logits[who][:, members].argmax(-1) == c.target).double().mean().item()
+        for who in ("lens", "head", "model"):
+            row[f"{who}, all words"] = (top[who] == members[c.target]).double().mean().item()
+        rows.append(row)
+        named = [model.tokenizer.decode(candidates[top[who][:1]]).strip() for who in ("lens", "head")]
+        says.append((c.words[int(c.source[0])], *named))
+    by_list = pd.DataFrame(rows)
+    low, high = intervals.mean_of_shares(by_list["lens"] * by_list["pairs"], by_list["pairs"], seed=seed)
+    return Past(
+        by_list=by_list,
+        n_candidates=len(candidates),
+        agreement=(agreement(tuned.logits), agreement(parts.logits)),
+        says=says,
+        macro=(float(by_list["lens"].mean()), low, high),
+    )
 
 
 def split_patterns(
@@ -510,9 +598,9 @@ def try_conventions(parts: Anatomy, classes: dict[str, ResolvedClass], best: Pla
         macro, (low, high) = scored.macro[best], scores.macro_interval(scored, *best, seed=seed)
         rows.append(
             {
-                "convention": convention, head_name(best): macro.item(), "low": low, "high": high,
+                "convention": convention, anatomy.name_of(best): macro.item(), "low": low, "high": high,
                 "micro": scored.micro[best].item(), "rank": 1 + int((scored.macro > macro).sum()),
-                "best head": head_name(scored.best), "its macro": scored.macro[scored.best].item(),
+                "best head": anatomy.name_of(scored.best), "its macro": scored.macro[scored.best].item(),
             }
         )  # fmt: skip  # one row of the table
     return pd.DataFrame(rows)
@@ -608,6 +696,22 @@ def about_inputs(found: Found) -> Verdict:
     return Verdict("not_needed", f"{found.name} does not need MLP0, which is not what the paper describes: {both}.")
 
 
+def about_past(found: Found) -> Verdict:
+    """Whether the successor reaches the end past the head: "not_asked", "no_head", "head_alone", or "past_it"."""
+    past = found.past
+    if past is None:
+        return Verdict("not_asked", "What reaches the end past the head is not measured for a model on NDIF.")
+    share, low, high = past.macro
+    told = f"a tuned lens behind block 0 names the successor within its list on {share:.2f} ({low:.2f} to {high:.2f}) of the tokens, {found.name} on {found.macro:.2f}; among all words the lens does on {past.mean('lens, all words'):.3f}"
+    if not found.is_shown:
+        return Verdict("no_head", f"Here no head is shown to count that could be passed: {told}.")
+    if high < found.interval[0]:
+        return Verdict("head_alone", f"What stands behind MLP0 does not say the successor by itself: {told}.")
+    return Verdict(
+        "past_it", f"Within a list what stands behind MLP0 says the successor as well as the head does: {told}."
+    )
+
+
 def about_lists(found: Found) -> Verdict:
     """Whether lists share something in the map: "one_list", "shared", or "not_shown"."""
     across = found.across
@@ -671,6 +775,7 @@ def about_looks(found: Found) -> Verdict:
 ABOUT = {
     "map": verdict,
     "inputs": about_inputs,
+    "past": about_past,
     "lists": about_lists,
     "larger": about_larger,
     "dimensions": about_dimensions,
@@ -719,7 +824,7 @@ def draw_lists(found: Found, tasks: Sequence[str] | None = None) -> Drawing:
             for task in tasks
         ],
         caption=f"In the map of {found.name} the successor's cell lies {found.lead:z.1f} standard deviations above the mean of "
-        f"its row; in that of {head_name(found.middle)}, a head of median score, {found.middle_lead:z.1f}.",
+        f"its row; in that of {anatomy.name_of(found.middle)}, a head of median score, {found.middle_lead:z.1f}.",
         details="A row is the token read, a column the token promoted. Blue is promoted, orange held back; each picture's scale ends at the logits "
         "in its title, beyond which one cell in 200 lies. The mean of each row is taken out. The lead is a mean over pairs, then over all lists.",
     )
@@ -763,7 +868,7 @@ def draw_everything(found: Found) -> Drawing:
         alt=f"Heat map of {found.name} over all {n} ordinals, with lines between the lists. In {found.stays} rows the highest cell lies in the row's own list.",
         caption=f"With all {n} ordinals competing, {found.name} scores {joint:.2f}, and in {found.stays} rows the highest cell lies in the token's own list.",
         details=f"Macro {joint:.2f} ({joint_low:.2f} to {joint_high:.2f}), against {found.macro:.2f} within lists; the best head is then "
-        f"{head_name(found.joint.best)}. Own list: {found.stays / n:.0%} (95% Wilson interval {low:.0%} to {high:.0%}); a winner drawn at random would lie there on {chance:.0%}.",
+        f"{anatomy.name_of(found.joint.best)}. Own list: {found.stays / n:.0%} (95% Wilson interval {low:.0%} to {high:.0%}); a winner drawn at random would lie there on {chance:.0%}.",
     )
 
 
@@ -1001,6 +1106,22 @@ def draw_inputs(found: Found) -> Table:
     )
 
 
+def draw_past(found: Found) -> Table | Markdown:
+    """What a tuned lens behind block 0 says of ordinals, beside what the head says."""
+    past = found.past
+    if past is None:
+        return Markdown(about_past(found).sentence)
+    said = "; ".join(f"{word}: {of_lens}, {of_head}" for word, of_lens, of_head in past.says)
+    fitted, plain = past.agreement
+    return Table(
+        past.by_list.drop(columns=["pairs", "head, all words", "model, all words"]),
+        caption=about_past(found).sentence,
+        details=f"Shares of the pairs, within the list and among {past.n_candidates:,} words of the vocabulary. Among all words the head names {past.mean('head, all words'):.2f} of the successors, and the whole model, which reads an ordinal at the end of a piece of text there and no list, {past.mean('model, all words'):.3f}. "
+        f"The lens is a fair one: on held-out text its first choice is the model's on {fitted:.2f} of the tokens, that of the stream as it stands on {plain:.2f}. "
+        f"Read, then said by lens and head among all words: {said}. Interval: parametric bootstrap over tokens.",
+    )
+
+
 def draw_cosines(found: Found) -> Table:
     """How near MLP0(W_E) is to what MLP0 writes in text."""
     rows = []
@@ -1036,7 +1157,11 @@ def draw_definitions(found: Found) -> Drawing | Markdown:
     for place, color in {best: "orange", other: "violet"}.items():
         ax.scatter([macro[place]], [second[place]], s=60, color=PALETTE[color], zorder=3)
         ax.annotate(
-            head_name(place), (macro[place], second[place]), xytext=(-8, 7), textcoords="offset points", ha="right"
+            anatomy.name_of(place),
+            (macro[place], second[place]),
+            xytext=(-8, 7),
+            textcoords="offset points",
+            ha="right",
         )
     ax.set(xlabel="macro successor score", ylabel="attention to the\npredecessor, less shuffled", xlim=(-0.09, 1.05))
     low, high = found.looks.runs_interval
@@ -1044,7 +1169,7 @@ def draw_definitions(found: Found) -> Drawing | Markdown:
     return Drawing(
         fig,
         alt=f"Scatter of {second.size} heads: successor score against attention to the predecessor less shuffled. {found.name} has {second[best]:+.2f} on the second.",
-        caption=f"By attention to the predecessor the first head is {head_name(other)} ({second[other]:+.2f}), and {found.name} is number {_rank(second, best)} of {second.size}.",
+        caption=f"By attention to the predecessor the first head is {anatomy.name_of(other)} ({second[other]:+.2f}), and {found.name} is number {_rank(second, best)} of {second.size}.",
         details=f"{found.name}: {second[best]:+.2f} (95% bootstrap interval over {len(found.looks.runs)} runs {low:+.2f} to {high:+.2f}). Rank correlation of both definitions over all heads: {spearman:+.2f}.",
     )
 
@@ -1090,12 +1215,18 @@ def draw_compared(found: Found) -> Table:
     copier, copies = found.copier
     joint, (joint_low, joint_high) = float(found.joint.macro[found.best]), found.joint_interval
     cell = reported.cell
+    past = (
+        "not measured"
+        if found.past is None
+        else f"{found.past.mean('lens, all words'):.1%}; within its list {found.past.macro[0]:.0%}"
+    )
     rows = [
-        ("what the head reads", cell("lens", "MLP0's output; a lens behind it finds under {right_percent_below}% of successors"), f"macro {found.macro:.2f}; {found.without_mlp0:.2f} from the bare embedding"),
+        ("what the head reads", "MLP0's output (section 2)", f"macro {found.macro:.2f}; {found.without_mlp0:.2f} from the bare embedding"),
+        ("past the head", cell("lens", "a lens behind MLP0 finds under {right_percent_below}% of successors"), past),
         ("larger members", cell("figure_8", "the head {head}, the features {features}"), f"win {wins:.2f} ({low:.2f} to {high:.2f})"),
         ("all ordinals compete", cell("later", "{heads_that_matter} heads matter"), f"macro {joint:.2f} ({joint_low:.2f} to {joint_high:.2f})"),
         ("across lists", "a shared part of MLP0's output (section 3)", f"{found.across.mean:.2f} (chance {across_low:.2f} to {across_high:.2f})"),
-        ("a copying head beside it", cell("gpt2_small", "GPT-2 small: {copying_head}, beside {head}"), f"{head_name(copier)}, copying score {copies:.2f}; in {found.name} copying explains {means['copying']:.2f}"),
+        ("a copying head beside it", cell("gpt2_small", "GPT-2 small: {copying_head}, beside {head}"), f"{anatomy.name_of(copier)}, copying score {copies:.2f}; in {found.name} copying explains {means['copying']:.2f}"),
     ]  # fmt: skip  # one row a line
     return Table(
         pd.DataFrame(rows, columns=["", "as reported", found.model]),
@@ -1108,7 +1239,8 @@ def record(found: Found) -> dict[str, Any]:
     finding, split, larger, looks = records.finding, found.split, found.larger, found.looks
     n_pairs = sum(len(resolved.source) for resolved in found.classes.values())
     cosines = found.inputs.cosines[found.model]
-    unknown = (float("nan"),) * 3
+    unknown, past = (float("nan"),) * 3, found.past
+    lens_macro, lens_low, lens_high = past.macro if past else unknown
     wins, wins_low, wins_high = larger.wins if larger else unknown
     dependent, dependent_low, dependent_high = larger.dependent if larger else unknown
     n_larger = len(larger.by_list) if larger else 0
@@ -1121,6 +1253,8 @@ def record(found: Found) -> dict[str, Any]:
         "macro": finding(found.macro, low=found.interval[0], high=found.interval[1], n=n_pairs),
         "without_mlp0": finding(found.without_mlp0),
         "mlp0_cosine": finding(cosines[0].mean() if cosines else nan, n=len(cosines[0]) if cosines else 0),
+        "lens_macro": finding(lens_macro, low=lens_low, high=lens_high, n=n_pairs),
+        "lens_all_words": finding(past.mean("lens, all words") if past else float("nan"), n=n_pairs),
         "rank": finding(found.rank),
         "joint_macro": finding(
             found.joint.macro[found.best], low=found.joint_interval[0], high=found.joint_interval[1], n=n_pairs
@@ -1154,6 +1288,7 @@ def record(found: Found) -> dict[str, Any]:
     tables = {
         "conventions": found.conventions,
         "mlp0": found.inputs.scores,
+        "past": past.by_list if past else pd.DataFrame(),
         "patterns": split.by_list,
         "compared": split.compared.reset_index(names="head"),
         "bias": pd.DataFrame() if larger is None else larger.by_list,

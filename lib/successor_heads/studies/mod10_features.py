@@ -52,9 +52,7 @@ from successor_heads.ordinals import OrdinalClass, ResolvedClass
 from successor_heads.planted import words
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
-from successor_heads.studies import Verdict
-from successor_heads.studies.find_heads import Place, list_name
-from successor_heads.studies.find_heads import name as head_name
+from successor_heads.studies import Place, Verdict, list_name
 
 CHAPTER = "03-mod-10-features"
 MODULI = tuple(range(2, 26))  # of Figure 27
@@ -298,7 +296,7 @@ class Found:
     @property
     def name(self) -> str:
         """The best head's name."""
-        return head_name(self.best)
+        return anatomy.name_of(self.best)
 
     @cached_property
     def words_read(self) -> str:

@@ -33,6 +33,7 @@ from nnsight import TransformersModel
 
 from successor_heads import (
     ablation,
+    anatomy,
     behaviours,
     direct_effects,
     figures,
@@ -53,9 +54,7 @@ from successor_heads.errors import UserError
 from successor_heads.figures import PALETTE, Attention, Drawing, Passages, Table
 from successor_heads.growing import corpus
 from successor_heads.ordinals import ResolvedClass
-from successor_heads.studies import Verdict, listed
-from successor_heads.studies.find_heads import Place
-from successor_heads.studies.find_heads import name as head_name
+from successor_heads.studies import Place, Verdict, listed
 
 CHAPTER = "05-natural-language"
 NAMED = BEHAVIOURS[:-1]
@@ -248,7 +247,7 @@ class Found:
     @property
     def name(self) -> str:
         """The head's name."""
-        return head_name(self.place)
+        return anatomy.name_of(self.place)
 
     @property
     def n_heads(self) -> int:
@@ -319,7 +318,7 @@ def measure(
     """What a head does in the texts that were read, and on prompts. Raises UserError for a head that is not there."""
     if not (0 <= place[0] < parts.n_layers and 0 <= place[1] < parts.n_heads):
         raise UserError(
-            f"There is no head {head_name(place)}: this model has layers 0 to {parts.n_layers - 1} and heads 0 to {parts.n_heads - 1}."
+            f"There is no head {anatomy.name_of(place)}: this model has layers 0 to {parts.n_layers - 1} and heads 0 to {parts.n_heads - 1}."
         )
     mean = readings[-1].reference.mean
     jobs, asked = ask_jobs(model, parts, classes, place, mean=mean, seed=seed)
@@ -419,7 +418,7 @@ def _by_head(reading: Reading, parts: Anatomy, place: Place, *, most: int = 12) 
     rows = {}
     for layer, head in sorted(list(chosen)[: max(most, parts.n_heads)]):
         cases = behaviours.winning_cases(reading.tokens, reading.effects, layer=layer, head=head)
-        rows[head_name((layer, head))] = cases["paper"].value_counts().reindex(BEHAVIOURS, fill_value=0)
+        rows[anatomy.name_of((layer, head))] = cases["paper"].value_counts().reindex(BEHAVIOURS, fill_value=0)
     return pd.DataFrame(rows).T
 
 
@@ -607,7 +606,7 @@ def ask_jobs(
                 "low": low,
                 "high": high,
                 "rank": int((by_head > by_head[place]).sum()) + 1,
-                "first": head_name(first),
+                "first": anatomy.name_of(first),
                 "its lead": float(by_head[first]),
             }
         )
@@ -896,7 +895,7 @@ def draw_attention(found: Found) -> Attention:
     return Attention(
         case.tokens,
         case.patterns,
-        names=[head_name((layer, other)) for other in range(len(case.patterns))],
+        names=[anatomy.name_of((layer, other)) for other in range(len(case.patterns))],
         chosen=head,
         answer=case.answer,
         alt=f"The last {len(case.tokens)} tokens of a winning case, shaded by the attention of a head of layer {layer}. "
@@ -927,7 +926,7 @@ def draw_written(found: Found, *, most: int = 8) -> Drawing:
     shown = [token.strip() or token.replace("\n", "⏎") for token in tokens]
     for ax, names, of_row, marked, title in (
         (axes[0], shown, values, is_answer, f"what {found.name} raises"),
-        (axes[1], [head_name(p) for p in heads], [case.effects[p] for p in heads], [p == found.place for p in heads], "on the answer"),
+        (axes[1], [anatomy.name_of(p) for p in heads], [case.effects[p] for p in heads], [p == found.place for p in heads], "on the answer"),
     ):  # fmt: skip  # a row a panel
         colors = [PALETTE["orange"] if is_so else PALETTE["blue"] for is_so in marked]
         ax.barh(range(len(names)), of_row, color=colors)
@@ -963,13 +962,15 @@ def draw_won(found: Found, *, most: int = 8) -> Drawing:
         colors = [PALETTE["orange"] if place == found.place else PALETTE["blue"] for place in heads]
         ax.barh(range(len(heads)), [shares[place] for place in heads], color=colors, height=0.65)
         ax.axvline(1 / found.n_heads, color=figures.INK, linewidth=1, linestyle=":")
-        ax.set(yticks=range(len(heads)), yticklabels=map(head_name, heads), title=of.name, xlabel="prefixes won")
+        ax.set(yticks=range(len(heads)), yticklabels=map(anatomy.name_of, heads), title=of.name, xlabel="prefixes won")
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.invert_yaxis()
         ax.tick_params(axis="y", length=0)
         rank = order.index(found.place) + 1
         told.append(f"{of.won(found.place).n:,} of {of.n_prefixes:,} in {of.name} (number {rank})")
-        alts.append(f"Bars of prefixes won in {of.name}: most by {head_name(order[0])}; {found.name} is number {rank}.")
+        alts.append(
+            f"Bars of prefixes won in {of.name}: most by {anatomy.name_of(order[0])}; {found.name} is number {rank}."
+        )
     return Drawing(
         figs,
         alt=alts,
@@ -1053,7 +1054,7 @@ def draw_jobs(found: Found) -> Drawing | Markdown:
     for by_head in means.values():
         heads |= {divmod(int(flat), found.shape[1]) for flat in np.argsort(-by_head, axis=None, kind="stable")[:3]}
     values = pd.DataFrame({job: [by_head[place] for place in sorted(heads)] for job, by_head in means.items()})
-    values.index = pd.Index(map(head_name, sorted(heads)))
+    values.index = pd.Index(map(anatomy.name_of, sorted(heads)))
     fig, ax = figures.panel(height=0.32 * len(values) + 1.0, width=figures.NARROW)
     figures.cells(values, ax=ax, label="effect on the lead (logits)", signed=True)
     shown = found.shown_jobs
@@ -1080,7 +1081,9 @@ def draw_together(found: Found) -> Drawing | Markdown:
     if together is None:
         return Markdown("There are no succession prompts for this tokenizer.")
     groups = sorted(together.loss, key=lambda group: (len(group), [together.heads.index(place) for place in group]))
-    names = ["none"] + [" and ".join(map(head_name, group)) if len(group) < 3 else "all three" for group in groups[1:]]
+    names = ["none"] + [
+        " and ".join(map(anatomy.name_of, group)) if len(group) < 3 else "all three" for group in groups[1:]
+    ]
     rows = [together.without(*group) for group in groups]
     for size, drawn in together.others.items():
         names.append(f"{size} other{'s' if size > 1 else ''}")
@@ -1103,7 +1106,7 @@ def draw_together(found: Found) -> Drawing | Markdown:
         + "; ".join(f"without {name} {row[0]:.2f}" for name, row in zip(names, rows))
         + ".",
         caption=f"Without {found.name} the loss on lists that count goes from {intact[0]:.2f} to {alone[0]:.2f}, without all three heads to {all_three[0]:.2f}.",
-        details=f"{n} succession prompts; the heads ({listed([head_name(place) for place in together.heads])}) are {found.name} and the two others with the largest direct "
+        details=f"{n} succession prompts; the heads ({listed([anatomy.name_of(place) for place in together.heads])}) are {found.name} and the two others with the largest direct "
         f"effect on as many other prompts. Mean ablation at the last position; lines are 95% intervals over prompts, for other heads the "
         f"range of {len(next(iter(together.others.values()), []))} draws. One by one the three cost {singles:.2f} nats in sum, together {all_three[0] - intact[0]:.2f}. "
         f"What takes over: with {found.name} ablated its own part of the answer's logit changes by {lost:+.2f}; most risen: {parts}; most fallen: {fallen}.",
@@ -1176,7 +1179,7 @@ def draw_cases(found: Found) -> Table:
         f"{won} of {lists.asked}" if lists.asked else "none right",
     ]
     most = divmod(int(lists.wins.argmax()), found.shape[1])
-    other = f", {head_name(most)} {lists.wins[most]}" if lists.asked and most != found.place else ""
+    other = f", {anatomy.name_of(most)} {lists.wins[most]}" if lists.asked and most != found.place else ""
     return Table(
         table.rename_axis("winning cases"),
         caption=f"Winning cases by the paper's rules: {reported.wild()['head']} of Pythia-1.4B in the Pile as reported, and {found.name} of {found.model}.",
@@ -1445,7 +1448,7 @@ def main() -> None:
     lists = ask_numbered_lists(model, parts, mean=reading.reference.mean, seed=0)
     run = {
         "model": arguments.model,
-        "head": head_name(place),
+        "head": anatomy.name_of(place),
         "why": why,
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.process_time() - clock),
@@ -1455,7 +1458,7 @@ def main() -> None:
             "right": lists.right,
             "asked": lists.asked,
             "won": int(lists.wins[place]),
-            "most": head_name(divmod(int(lists.wins.argmax()), parts.n_heads)),
+            "most": anatomy.name_of(divmod(int(lists.wins.argmax()), parts.n_heads)),
             "its": int(lists.wins.max()),
         },
         **some_cases(kept),

@@ -49,9 +49,7 @@ from successor_heads.arithmetic import NONE, EditOutcome, Edits
 from successor_heads.figures import PALETTE, Drawing, Runs, Table
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.scores import HeadScores
-from successor_heads.studies import Verdict, listed
-from successor_heads.studies.find_heads import OfBestHead, Place, list_name
-from successor_heads.studies.find_heads import name as head_name
+from successor_heads.studies import OfBestHead, Place, Verdict, list_name, listed
 
 CHAPTER = "04-vector-arithmetic"
 MEANS, OF_NUMBERS, SAE, PROBE, TURN = "class means", "class means of numbers", "SAE features", "probe", "Fourier turn"
@@ -1119,7 +1117,7 @@ def about_carrier(found: Found) -> Verdict:
             "There is no edit that is followed, so no head passes it on.",
         )
     without, held = running.carried
-    told = f"with {head_name(running.carrier)} held {held} lists follow instead of {without}, with another head held {running.carrier_random}"
+    told = f"with {anatomy.name_of(running.carrier)} held {held} lists follow instead of {without}, with another head held {running.carrier_random}"
     if held.high >= without.share:
         return Verdict("none", f"No single head passes the edit on: {told}.")
     part = "most" if held.share < 0.5 * without.share else "the largest part"

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from successor_heads import figures, intervals, reported
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.live import Living
-from successor_heads.studies.find_heads import list_name
+from successor_heads.studies import list_name
 from successor_heads.studies.models_of_today.found import Found
 from successor_heads.studies.models_of_today.instruments import ORDERS
 from successor_heads.studies.models_of_today.rules import RULES, printed
