@@ -66,7 +66,8 @@ function openSpeaker() {
   began ||= Date.now();
   const page = speaker.document;
   const sheets = [...document.querySelectorAll("link[rel=stylesheet]")].map((sheet) => `<link rel="stylesheet" href="${sheet.href}">`);
-  page.documentElement.innerHTML = `<head><title>Notes</title>${sheets.join("")}</head><body class="speaker"><p class="clock"></p><h1></h1><div class="notes"></div><p class="next"></p></body>`;
+  const formulas = document.querySelector("style[id^=MJX]")?.outerHTML ?? ""; // MathJax's own
+  page.documentElement.innerHTML = `<head><title>Notes</title>${sheets.join("")}${formulas}</head><body class="speaker"><p class="clock"></p><h1></h1><div class="notes"></div><p class="next"></p></body>`;
   page.documentElement.dataset.theme = document.documentElement.dataset.theme;
   page.documentElement.lang = "en";
   speaker.addEventListener("keydown", (event) => turn(event));

@@ -83,6 +83,18 @@ def test_the_speaker_has_hint_and_solution_of_an_exercise_and_the_wall_neither()
     assert shown(made)[-1] == ("Exercise 1.1", "Exercise 1.1 One. Why?")
 
 
+def test_a_question_to_check_in_your_head_is_on_the_wall_and_its_answer_with_the_speaker():
+    made = page(
+        text("## Part\n\nA claim."), text("**Check in your head: is it *so*?**\n\nNo. Never.", "fold"), text("On.")
+    )
+    assert made.select(".slide")[2].select_one(".notes .answer").text.strip() == "No. Never."
+    assert shown(made)[1:] == [
+        ("Part", "Part A claim."),
+        ("Check in your head", "Check in your head Is it so ?"),
+        ("Part", "Part On."),
+    ]
+
+
 @pytest.mark.parametrize("rows", [slides.MOST_ROWS, slides.MOST_ROWS + 1])
 def test_of_a_long_table_the_wall_has_what_it_says(rows):
     table = "<tr><th>list</th></tr>" + "<tr><td>0.98</td></tr>" * rows

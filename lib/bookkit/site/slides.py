@@ -38,6 +38,8 @@ MOST_CHARACTERS = 650
 MOST_PANELS = 6
 PANELS_IN_PART = 2
 LEFT_OUT = ("Set-up", "What is next", "References")
+# A question to the reader, in bold, with its answer below it in the same fold: on the wall the question alone.
+CHECK = re.compile(r"\*\*(Check in your head): (.+?)\*\*\s*(.*)", re.DOTALL)
 # From the folder of the slides to the root of the site, and there to another chapter.
 SITE = "../../"
 CHAPTER = re.compile(r"\]\((\d\d-[\w-]+)\.ipynb")
@@ -301,6 +303,12 @@ def slides(notebook, *, works, numbers, chapter=""):
                 deck.show(MARKDOWN.render(plain(editions.HINT.sub("", exercise.group(2)))), hint)
             elif section == "Exercises":
                 continue
+            elif check := CHECK.match(text) if "fold" in tags else None:
+                deck.start(check.group(1))
+                question = check.group(2)
+                deck.show(MARKDOWN.render(question[0].upper() + question[1:]))
+                deck.note_last(f"<div class='answer'>{MARKDOWN.render(check.group(3))}</div>")
+                deck.start(deck.section)
             elif "fold" in tags:
                 deck.note(MARKDOWN.render(text))
             else:
