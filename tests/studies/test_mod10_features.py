@@ -205,6 +205,22 @@ def test_drawings_fit_the_page_and_can_be_heard(changed):
     plt.close("all")
 
 
+@pytest.mark.parametrize(
+    ("mlp0", "low", "said"),
+    [
+        (0.09, 0.05, "no more of the last digits"),
+        (0.9, 0.85, "easier to read"),
+        (0.55, 0.48, "does not put the ten there"),
+    ],
+)
+def test_a_last_digit_that_nothing_holds_is_not_said_to_stand_elsewhere(mlp0, low, said):
+    """Of a network with random weights .11 from the embedding and .09 from MLP0 are guesses, and no ten in the embedding."""
+    sources = made().sources.copy()
+    sources["accuracy"], sources["low"] = 0.5, 0.4
+    sources.loc[sources["source"] == "mlp0", ["accuracy", "low"]] = mlp0, low
+    assert said in study.draw_sources(made(sources=sources)).caption
+
+
 def test_where_the_only_numbers_are_digits_nothing_is_said_of_a_ten():
     """There the residue is the index, no number is held out, and each gap is explained once."""
     found = made(probes=few_probes(), **FEW)
