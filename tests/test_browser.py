@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -502,9 +504,9 @@ def tap(chrome, element):
         """,
         element,
     )
-    finger = {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
-    chrome.execute_cdp_cmd("Input.dispatchTouchEvent", finger)
-    chrome.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    finger = ActionBuilder(chrome, mouse=PointerInput("touch", "finger"), duration=0)
+    finger.pointer_action.move_to_location(x, y).pointer_down().pointer_up()
+    finger.perform()
 
 
 @pytest.fixture
@@ -567,9 +569,8 @@ def test_search_from_a_folder_lists_each_page_once_with_an_excerpt(chrome, width
     assert all(title and excerpt for _, title, excerpt, _ in results)
     # The excerpt is the page's own, and has the words that were asked for wherever its prose has them.
     for address, _, excerpt, marked in results:
-        text = chrome.execute_script(
-            "return SH_TEXTS[arguments[0]].join(' ')", address.split("/html/")[1][: -len(".html")]
-        )
+        page = address.partition("#")[0].removesuffix(".html").removeprefix(f"{SITE.as_uri()}/")
+        text = chrome.execute_script("return SH_TEXTS[arguments[0]].join(' ')", page)
         assert excerpt.strip("… ") in text
         assert not ("greater" in text.lower() and "greater" not in marked), address
     assert not [e["message"] for e in chrome.get_log("browser") if e["level"] == "SEVERE"]

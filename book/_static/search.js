@@ -5,13 +5,21 @@ document.addEventListener("DOMContentLoaded", () => {
   const LENGTH = 240;
   const escaped = (word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
-  // The paragraph with most of the words asked for, cut around the first of them, and the words marked.
+  // The place with most of the words asked for close to each other, of equals that with the longer words, and the words marked.
   function excerpt(page, words) {
     const anyWord = new RegExp(`(?:${[...words].map(escaped).join("|")})`, "giu");
-    const hits = (text) => new Set((text.match(anyWord) || []).map((word) => word.toLowerCase())).size;
     const paragraphs = SH_TEXTS[page] || [];
-    const text = paragraphs.reduce((best, next) => hits(next) > hits(best) ? next : best, paragraphs[0] || "");
-    let start = Math.max(0, text.search(anyWord) - LENGTH / 3);
+    let best = { text: paragraphs[0] || "", at: 0, found: 0, letters: 0 };
+    for (const text of paragraphs) {
+      for (const { index: at } of text.matchAll(anyWord)) {
+        const near = text.slice(at, at + LENGTH / 2).match(anyWord);
+        const distinct = new Set(near.map((word) => word.toLowerCase()));
+        const place = { text, at, found: distinct.size, letters: [...distinct].join("").length };
+        if (place.found > best.found || (place.found === best.found && place.letters > best.letters)) best = place;
+      }
+    }
+    const { text } = best;
+    let start = Math.max(0, best.at - LENGTH / 3);
     if (start) start = text.indexOf(" ", start) + 1;
     let end = text.length > start + LENGTH ? text.lastIndexOf(" ", start + LENGTH) : text.length;
     if (end <= start) end = text.length;

@@ -92,6 +92,19 @@ def test_a_change_to_a_study_runs_its_chapter_alone(scratch):
     assert scratch.build()[1] == ["01-first", "03-third"]
 
 
+def test_chapters_that_are_named_run_and_no_others(scratch):
+    scratch.notebook("01-first")
+    scratch.notebook("02-second")
+    done, ran = scratch.build("--chapters", "02-second", "--cores", "1")
+    assert (done.returncode, ran) == (0, ["02-second"]), done.stderr
+    assert scratch.build()[1] == ["01-first"]
+    done, ran = scratch.build("--chapters", "03-third", "--cores", "1")
+    assert (done.returncode, ran) == (
+        2,
+        [],
+    ) and done.stderr == "There is no chapter 03-third: choose from 01-first, 02-second.\n"
+
+
 def test_notebooks_that_are_no_chapters_are_left_alone(scratch):
     scratch.notebook("01-first")
     stray = scratch.folder / "notebooks" / "01-first-Copy1.ipynb"

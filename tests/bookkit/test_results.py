@@ -3,11 +3,13 @@
 import copy
 import csv
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 
+from bookkit import places
 from bookkit.night import contribute
 from bookkit.site import results
 from successor_heads import ordinals, reported
@@ -222,6 +224,39 @@ def test_one_command_measures_a_model_and_the_score_is_the_same_again(tmp_path, 
             pytest.approx(loaded["macro"]),
         )
     assert f"git add {results.STORED}/grown__llama" in capsys.readouterr().out
+
+
+def test_only_what_the_page_shows_is_run_and_what_left_no_record_is_named(tmp_path, monkeypatch, record, capsys):
+    (tmp_path / "models.yml").write_text(Path("models.yml").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(contribute.streaming, "would_not_fit", lambda model, revision: False)
+    write(
+        record, Path(places.RECORDS), "01-find-heads"
+    )  # of a run before, as after a build that failed in another chapter
+    status, commands = 1, []
+
+    def build(command, check):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(contribute.subprocess, "run", build)
+    contribute.contribute("grown/llama", revision=None, score_only=False, how=["--cores=1"])
+    assert commands[0][3:] == [
+        "notebooks",
+        "--model",
+        "grown/llama",
+        "--revision",
+        "",
+        "--cores=1",
+        "--chapters",
+        *contribute.SHOWN,
+    ]
+    said = capsys.readouterr().out
+    assert "No record of 03-mod-10-features, 04-vector-arithmetic, 05-natural-language" in said
+    assert (results.STORED / "grown__llama" / "01-find-heads.json").exists()
+    status = 2  # nothing was tried: what lies there is no measurement of now
+    with pytest.raises(UserError, match="grown/llama was not measured"):
+        contribute.contribute("grown/llama", revision=None, score_only=False)
 
 
 def test_a_score_that_comes_out_otherwise_is_named(record, tmp_path, monkeypatch, capsys):

@@ -181,8 +181,9 @@ def measure(model, *, revision, score_only, how=()):
         records.write_json(path, completed(json.loads(path.read_text(encoding="utf8"))))
         return [path]
     command = [sys.executable, "-m", "bookkit.build", "notebooks", "--model", model, "--revision", revision or "", *how]
-    # What fails is told by the build, and what ran well is worth a record all the same.
-    subprocess.run([*command, "--chapters", *SHOWN], check=False)
+    # What fails is told by the build, and what ran well is worth a record all the same; 2 says that nothing was tried.
+    if subprocess.run([*command, "--chapters", *SHOWN], check=False).returncode == 2:
+        raise UserError(f"{model} was not measured: see above.")
     return [path for path in (folder / f"{chapter}.json" for chapter in SHOWN) if path.exists()]
 
 
@@ -227,6 +228,10 @@ def contribute(model, *, revision, score_only, how=()):
     checked = {path.name: check(path) for path in made}
     for name, record in checked.items():
         records.write_json(target / name, for_the_page(record))
+    stems = {path.stem for path in made}
+    lacking = [chapter for chapter in SHOWN if chapter not in stems and places.SCORE not in stems]
+    if lacking:
+        print(f"\nNo record of {', '.join(lacking)}: see above. The same command tries again what failed.")
     print(
         f"\nThe records of {model} are whole and lie in {target}: {', '.join(path.stem for path in made)}. To contribute them:\n"
     )
