@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from selenium import webdriver
@@ -30,6 +31,7 @@ FLAGS = (
 ).split()
 # Seconds for what never happens. All waiting is for events, and ends with them.
 PATIENCE = 300
+MOST_SCRIPT = 300_000  # bytes; the page of search results brings its index as well
 WIDTHS = {"desktop": 1280, "phone": 390}
 # What a browser in full width leaves of a screen of 1280 × 800, and an old projector.
 WALLS = ((1280, 657), (1024, 768))
@@ -50,7 +52,7 @@ AXE_OPTIONS["dark"]["runOnly"] = ["color-contrast"]
 # axe takes seconds for the thousands of strokes in a drawing, of which it knows no rule, and for tables of hundreds of
 # rows and the functions of the library, which are alike. On the phone's width code is left without its colours, which the other width has shown.
 LIGHTEN = """
-for (const drawing of document.querySelectorAll("figure.sh-figure svg, mjx-container svg")) drawing.replaceChildren();
+for (const drawing of document.querySelectorAll("figure.sh-figure svg")) drawing.replaceChildren();
 for (const row of document.querySelectorAll("table tbody tr:nth-child(n+9)")) row.remove();
 for (const entry of [...document.querySelectorAll("section > dl.py")].slice(9)) entry.remove();
 if (arguments[0]) for (const code of document.querySelectorAll(".highlight pre")) code.textContent = code.textContent;
@@ -96,8 +98,9 @@ return {
   widths: [document.documentElement.scrollWidth, window.innerWidth],
   no_alt: all("img", i => !i.hasAttribute("alt"), i => i.src),
   no_label: all(".sh-drawing", d => ![...d.children].some(s => s.getAttribute("aria-label")), d => d.outerHTML.slice(0, 80)),
-  raw_formulas: all(".math", m => !m.querySelector("mjx-container"), m => m.textContent),
-  formula_errors: all("mjx-merror", () => true, e => e.textContent),
+  raw_formulas: all(".math", m => !m.querySelector("math")?.getBoundingClientRect().width, m => m.textContent),
+  formula_errors: all("merror", () => true, e => e.textContent),
+  bare_icons: all("[class*='fa-']", i => i.checkVisibility() && getComputedStyle(i, "::before").maskImage === "none", i => i.className),
   unreachable: all(".bd-article :is(table, figure, pre)",
     b => b.scrollWidth > b.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(b).overflowX) && b.tabIndex < 0,
     b => b.outerHTML.slice(0, 80)),
@@ -179,15 +182,8 @@ def show(chrome, page, width, height=900):
     )
     chrome.get(page.as_uri() if isinstance(page, Path) else page)
     WebDriverWait(chrome, PATIENCE).until(lambda b: b.execute_script("return document.readyState") == "complete")
-    if chrome.execute_script("return !!document.querySelector('.math')"):
-        WebDriverWait(chrome, PATIENCE).until(
-            lambda b: b.execute_script("return !!document.querySelector('mjx-container')")
-        )
-    # Scripts that start after loading may still log: until formulas are set and the page has nothing left to do.
-    chrome.execute_async_script(
-        "const done = arguments[0]; Promise.resolve(window.MathJax?.startup?.promise).finally("
-        "() => requestAnimationFrame(() => requestIdleCallback(() => done())));"
-    )
+    # Scripts that start after loading may still log: until the page has nothing left to do.
+    chrome.execute_async_script("requestAnimationFrame(() => requestIdleCallback(() => arguments[0]()))")
 
 
 def set_theme(chrome, theme):
@@ -201,10 +197,25 @@ def set_theme(chrome, theme):
     )
 
 
-def outside_requests(chrome):
+def requests(chrome):
+    """What has been asked for since the last call: (kind, address)."""
     messages = [json.loads(entry["message"])["message"] for entry in chrome.get_log("performance")]
-    urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    return [url for url in urls if not url.startswith(("file:", "data:", "blob:", "chrome"))]
+    sent = [message["params"] for message in messages if message["method"] == "Network.requestWillBeSent"]
+    return [(each.get("type"), each["request"]["url"]) for each in sent]
+
+
+def outside_requests(chrome):
+    return outside(requests(chrome))
+
+
+def outside(asked):
+    return [url for _, url in asked if not url.startswith(("file:", "data:", "blob:", "chrome"))]
+
+
+def script_bytes(asked):
+    """Bytes of the scripts that were asked for, each file once."""
+    paths = {unquote(urlsplit(url).path) for kind, url in asked if kind == "Script" and url.startswith("file:")}
+    return sum(Path(path).stat().st_size for path in paths)
 
 
 @pytest.fixture(scope="session")
@@ -216,10 +227,12 @@ def visits(chrome):
             show(chrome, page, width)
             where = f"{page.relative_to(SITE)} ({name})"
             log = [e for e in chrome.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
+            asked = requests(chrome)
             visit = {
                 "where": where,
+                "script": script_bytes(asked),
                 "console": [e["message"] for e in log if not any(word in e["message"] for word in NOT_OURS)],
-                "outside": outside_requests(chrome),
+                "outside": outside(asked),
                 **chrome.execute_script(LOOK),
                 # The phone keeps its own width; there what is seen whole may be smaller, and what is larger scrolls.
                 **chrome.execute_script(LETTERS, *((676, 10.95) if name == "desktop" else (None, 8.95))),
@@ -260,6 +273,16 @@ def test_every_picture_has_its_words(visits):
 def test_every_formula_is_set(visits):
     assert not found(visits, "raw_formulas")
     assert not found(visits, "formula_errors")
+
+
+def test_every_icon_is_drawn(visits):
+    assert not found(visits, "bare_icons")
+
+
+def test_pages_load_little_script_before_a_reader_touches_anything(visits):
+    loaded = {visit["where"]: visit["script"] for visit in visits if "slides" not in visit["where"]}
+    heavy = {where: n for where, n in loaded.items() if n >= MOST_SCRIPT and not where.startswith("search.html")}
+    assert not heavy and min(loaded.values()) > 50_000, "the theme's own are counted"
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -369,11 +392,11 @@ def test_full_attention_patterns_answer_the_keyboard(chrome, visits):
     assert chrome.switch_to.active_element == heads[1]
 
 
-# Of each slide its height, what sticks out to the right, and the smallest letter on it; a formula's indices are meant to be small.
+# Of each slide its height, what sticks out to the right, and the smallest letter on it.
 SLIDES = """
 const size = element => parseFloat(getComputedStyle(element).fontSize);
 const drawn = t => { const {a, b} = t.getScreenCTM(); return Math.hypot(a, b) * Math.max(size(t), ...[...t.querySelectorAll("tspan")].map(size)); };
-const seen = element => element.textContent.trim() && element.getClientRects().length && !element.closest("mjx-container");
+const seen = element => element.textContent.trim() && element.getClientRects().length;
 return [...document.querySelectorAll(".slide")].map(slide => {
   const words = [...slide.querySelectorAll(".wall :is(p, td, th, pre, li, dt, dd, figcaption, caption)")].filter(seen).map(size);
   const letters = [...slide.querySelectorAll(".wall svg text")].filter(seen).map(drawn);

@@ -36,7 +36,7 @@ from successor_heads.figures import Drawing, Table, pd
 from successor_heads.growing import succession
 from successor_heads.growing.train import Recipe
 from successor_heads.studies import growing, mod10_features, models_of_today
-from test_browser import AXE, AXE_OPTIONS, PATIENCE, RUN_AXE, THEMES, WIDTHS, chrome, outside_requests, set_theme, show  # noqa: F401
+from test_browser import AXE, AXE_OPTIONS, PATIENCE, RUN_AXE, THEMES, WIDTHS, chrome, outside_requests, requests, set_theme, show  # noqa: F401 # fmt: skip # a fixture
 
 STATIC = Path(__file__).parent.parent / "book" / "_static"
 N_PROMPTS = 1000
@@ -104,9 +104,7 @@ def folder(grown, classes, drawing, of_numbers, tmp_path_factory):
         + "".join(figure._repr_html_() for figure in of_numbers.values()),
     }
     for name, body in shown.items():
-        scripts = "".join(
-            f'<script defer src="live/{each}.js"></script>' for each in ("model", "parts", "play", "figures")
-        )
+        scripts = "".join(f'<script defer src="live/{each}.js"></script>' for each in ("parts", "play", "figures"))
         (place / f"{name}.html").write_text(
             '<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>Living</title><meta name="viewport" content="width=device-width">'
             # What the theme brings: ground and ink of the page.
@@ -154,7 +152,7 @@ def unpacked(text, *shape):
 @pytest.fixture(scope="module")
 def engine(chrome, folder):  # noqa: F811
     """The page's model, for scripts to ask as `model`."""
-    show(chrome, folder / "play.html", WIDTHS["desktop"])
+    opened(chrome, folder / "play.html")
     assert chrome.execute_async_script(LOAD) is None
     return chrome
 
@@ -351,6 +349,18 @@ def test_play_types_on_and_says_what_it_cannot_read(chrome, folder):  # noqa: F8
     assert len(chrome.find_elements(By.CSS_SELECTOR, ".switch[aria-checked='false']")) == 1
 
 
+def test_the_engine_and_the_weights_come_when_a_reader_asks_for_them(chrome, folder):  # noqa: F811
+    chrome.get("about:blank")
+    requests(chrome)
+    show(chrome, folder / "figures.html", WIDTHS["desktop"])
+    names = lambda: {url.rsplit("/", 1)[-1] for kind, url in requests(chrome) if kind == "Script"}  # noqa: E731
+    assert names() == {"parts.js", "play.js", "figures.js"}
+    assert len(chrome.find_elements(By.CSS_SELECTOR, ".sh-live.alive")) == 2, "those that bring their numbers"
+    chrome.find_element(By.CSS_SELECTOR, ".sh-live-start").click()
+    settled(chrome)
+    assert {"model.js", "about.js", "weights-00.js"} <= names()
+
+
 def test_what_cannot_be_brought_is_said_and_can_be_asked_for_again(chrome, folder):  # noqa: F811
     hidden = folder / "live" / "data" / "weights-03.js"
     hidden.rename(hidden.with_suffix(".away"))
@@ -426,7 +436,7 @@ def test_the_reading_of_any_head_is_the_library_s(chrome, folder, grown, classes
         chrome.find_element(By.XPATH, f"//button[span[text()='L{layer}H{head}']]").click()
         expected = ov_circuit.head_matrix(parts, months.token_ids, layer=layer, head=head)[4]
         rows = chrome.execute_script(
-            "return [...document.querySelectorAll('.sh-live-bars tbody tr')].map(r => [r.dataset.key, Number(r.querySelector('.value').textContent.replace('−', '-'))])"
+            "return [...document.querySelector('.sh-live-figure').querySelectorAll('.sh-live-bars tbody tr')].map(r => [r.dataset.key, Number(r.querySelector('.value').textContent.replace('−', '-'))])"
         )
         assert dict(rows) == pytest.approx(dict(zip(months.words, expected.tolist())), abs=0.006)
         won = chrome.execute_script("return document.querySelector('.sh-live-figure').dataset.said")

@@ -1,7 +1,7 @@
 // For those who use a keyboard or a screen reader: what the theme and circuitsvis leave out.
 
 // What scrolls sideways can be reached and scrolled with the keyboard. What does depends on the width.
-const SIDEWAYS = ":is(.bd-article, .slide) :is(table, figure, figure > div, pre, .output, .table, .sh-scroll, .pst-scrollable-table-container, mjx-container), .slide";
+const SIDEWAYS = ":is(.bd-article, .slide) :is(table, figure, figure > div, pre, .output, .table, .sh-scroll, .pst-scrollable-table-container, .sh-formula), .slide";
 function reachWhatScrolls() {
   for (const box of document.querySelectorAll(SIDEWAYS)) {
     const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
@@ -19,6 +19,17 @@ function nameButtons() {
     icon.setAttribute("aria-hidden", "true");
   });
 }
+
+// The full patterns' library is 1.3 MB, and few open them: it is brought once a page, by the first that is opened.
+const STATIC = document.currentScript.src.replace(/[^/]*$/, "");
+let bringing = null;
+window.bringCircuitsVis = () => (bringing ??= new Promise((resolve, reject) => {
+  const script = document.createElement("script");
+  script.src = STATIC + "circuitsvis.js";
+  script.onload = resolve;
+  script.onerror = () => { bringing = null; reject(new Error("circuitsvis.js could not be read")); };
+  document.head.append(script);
+}));
 
 // The full patterns are drawn with a mouse in mind. Its heads become buttons: focus shows a head, Enter or Space keeps it.
 function openAttentionView(view) {

@@ -51,7 +51,6 @@ function fit(slide) {
 }
 
 async function fitAll() {
-  await window.MathJax?.startup?.promise;
   await document.fonts.ready;
   slides.forEach(fit);
   document.documentElement.dataset.fitted = `${window.innerWidth} ${window.innerHeight}`;

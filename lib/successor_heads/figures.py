@@ -631,7 +631,9 @@ VIEW_SCRIPT = """(function () {
       first.map(at => `“${data.tokens[at].trim()}” ${Math.round(100 * last[at])}%`).join(", ") + ".";
   });
   const fold = view.querySelector("details.sh-circuitsvis");
-  fold.addEventListener("toggle", () => { if (fold.open) CircuitsVis.render("KEY-full", CircuitsVis.AttentionHeads, data); }, { once: true });
+  const draw = () => CircuitsVis.render("KEY-full", CircuitsVis.AttentionHeads, data);
+  // On the book's page the library comes when it is asked for; elsewhere it stands beside the view.
+  fold.addEventListener("toggle", () => { if (fold.open) window.bringCircuitsVis ? bringCircuitsVis().then(draw) : draw(); }, { once: true });
 })();"""
 
 

@@ -6,7 +6,7 @@
 //
 // Row vectors throughout: a linear layer is x @ W.T + b with W as it is stored, [out, in]. Weights are those of the
 // shipped safetensors file, in half precision there and in single precision here; sums are taken in double.
-window.SuccessorHeads = (function () {
+Object.assign((window.SuccessorHeads ??= {}), (function () {
   "use strict";
   // Data is brought by script tags, one a piece: a page that is opened from a folder may not fetch files, and pieces
   // are what a progress bar can count. They lie beside this script.
@@ -412,4 +412,4 @@ window.SuccessorHeads = (function () {
   }
 
   return { load, softmax, receive: (name, value) => { received[name] = value; } };
-})();
+})());

@@ -5,8 +5,20 @@
 // brings the model and calls `build(model, options)`, options being the JSON of its `data-options`. Where those are all
 // that is needed, `data-bytes` is 0, and the figure is built with the page, model being null. One line in a chapter
 // makes such an element: see `successor_heads.live`.
-Object.assign(window.SuccessorHeads, (function () {
+Object.assign((window.SuccessorHeads ??= {}), (function () {
   "use strict";
+  const HERE = document.currentScript.src.replace(/[^/]*$/, "");
+
+  /* The engine, model.js, which a page does without until a reader asks for the model. */
+  function bringEngine() {
+    if (window.SuccessorHeads.load) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const script = element("script", { src: HERE + "model.js" });
+      script.onload = resolve;
+      script.onerror = () => reject(new Error("model.js could not be read"));
+      document.head.append(script);
+    });
+  }
 
   const element = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
   const svg = (tag, attributes, ...children) => fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
@@ -216,6 +228,7 @@ Object.assign(window.SuccessorHeads, (function () {
         bar.hidden = false;
         let model;
         try {
+          await bringEngine();
           model = await window.SuccessorHeads.load((share) => {
             bar.value = share;
             said.textContent = `${megabytes(share * bytes)} of ${megabytes(bytes)} MB`;

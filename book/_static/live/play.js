@@ -2,7 +2,8 @@
 // becomes of it when heads are ablated or what they read of a word is edited. The whole state is in the address.
 (function () {
   "use strict";
-  const { element, nameOf, same, visible, percent, signed, highest, labelled, choice, bars, headMap, tokenRow, softmax, figure } = window.SuccessorHeads;
+  const { element, nameOf, same, visible, percent, signed, highest, labelled, choice, bars, headMap, tokenRow, figure } = window.SuccessorHeads;
+  const softmax = (values) => window.SuccessorHeads.softmax(values); // of the engine, which comes when it is asked for
   const EXAMPLES = [
     ["Days", "Monday, Tuesday, Wednesday,"], ["Short days", "Mon, Tue, Wed,"], ["Months", "January, February, March,"], ["Numbers", "97, 98, 99,"],
     ["Letters", "A, B, C,"], ["Two lists in one", "A, 1, B, 2, C,"], ["Shuffled", "Wednesday, Monday, Friday, Tuesday,"], ["Backwards", "5, 4, 3,"],

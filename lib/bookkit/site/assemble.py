@@ -18,7 +18,7 @@ import yaml
 
 from bookkit import numbering, places
 from bookkit.editions import colab, editions
-from bookkit.site import cases, failed, landing, live, quizzes, results, slides, status
+from bookkit.site import cases, failed, landing, live, loading, quizzes, results, slides, status
 from bookkit.site.words import duration, gigabytes, number, title
 
 # What the site adds to a chapter's table of facts.
@@ -192,7 +192,9 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
             failed.explain(notebook)
         nbformat.write(notebook, site / places.notebook(chapter))
 
-    # One copy for all attention views. It is 1.3 MB, so it comes from the installed package rather than from git.
+    (site / "book/_static/icons.css").write_text(loading.icons(), encoding="utf8")
+
+    # One copy for all attention views, brought when one is opened. It is 1.3 MB, so it comes from the installed package rather than from git.
     shutil.copy(str(files("circuitsvis") / "dist" / "cdn" / "iife.js"), site / "book/_static/circuitsvis.js")
 
     # These belong to the package, which shows the workbench in notebooks as well.

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from bookkit import numbering
-from bookkit.site import folds, search
+from bookkit.site import folds, formulas, loading, search
 
 THEBE = ("thebe",)
 # What docutils and the theme write and no screen reader understands: roles without their children, names that hide the words.
@@ -19,9 +19,8 @@ SIGNATURE = re.compile(r'<dt class="sig .*?</dt>', re.DOTALL)
 
 
 def choose_scripts(app, page, template, context, doctree):
-    """Give attention views, the workbench and living figures their scripts, and drop those of thebe, which is off here and fills the console with errors."""
-    if "sh-circuitsvis" in context.get("body", ""):
-        app.add_js_file("circuitsvis.js", priority=100)
+    """Give the workbench and living figures their scripts, and drop those of tabs where there are none, and of thebe, which is off here and fills the console with errors."""
+    dropped = THEBE if "sd-tab-set" in context.get("body", "") else (*THEBE, "design-tabs")
     if "sh-workbench" in context.get("body", ""):
         app.add_js_file("workbench.js", priority=100)
         app.add_css_file("workbench.css", priority=900)  # behind the theme's tables
@@ -30,12 +29,12 @@ def choose_scripts(app, page, template, context, doctree):
     if "sh-live" in context.get("body", ""):
         app.add_css_file("live/live.css")
         kind = "play" if 'data-live="play"' in context["body"] else "figures"
-        for place, name in enumerate(("model", "parts", kind)):
+        for place, name in enumerate(("parts", kind)):
             app.add_js_file(f"live/{name}.js", priority=100 + place, loading_method="defer")
     context["script_files"] = [
         script
         for script in context.get("script_files", [])
-        if not any(word in f"{script} {getattr(script, 'attributes', {})}".lower() for word in THEBE)
+        if not any(word in f"{script} {getattr(script, 'attributes', {})}".lower() for word in dropped)
     ]
 
 
@@ -99,6 +98,8 @@ def skip_fields(app, what, name, obj, skip, options):
 def setup(app):
     folds.setup(app)
     search.setup(app)
+    formulas.setup(app)
+    loading.setup(app)
     app.connect("env-get-updated", number_exercises, priority=900)  # after Sphinx has counted
     # Late, so that the scripts that other extensions add for this page are there to be looked at.
     app.connect("html-page-context", choose_scripts, priority=900)

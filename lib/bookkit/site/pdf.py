@@ -27,8 +27,6 @@ PAGE = """<!doctype html>
 <html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8"><title>{title}</title>
 {styles}
 <link rel="stylesheet" href="_static/print.css">
-<script>window.MathJax = {{options: {{processHtmlClass: "tex2jax_process|mathjax_process|math|output_area"}}}};</script>
-<script defer src="_static/vendor/mathjax-tex-svg.js"></script>
 </head><body class="sh-print"><main>
 <header><h1>{title}</h1><p>{author}</p></header>
 <nav><h1>Contents</h1><ol>{contents}</ol></nav>

@@ -16,7 +16,6 @@ NAME = "searchtexts.js"
 UNSAID = "script, style, svg, .highlight, .headerlink, .sh-drawing, input, button, template"
 # They are parsed faster without what takes most of a chapter's bytes.
 DRAWINGS = re.compile(r"<svg\b.*?</svg>|<script\b.*?</script>|<style\b.*?</style>", re.DOTALL)
-FORMULA = re.compile(r"\\[()\[\]]")
 BLOCKS = "p, dt, li, td, th, figcaption, caption, summary"
 
 
@@ -33,7 +32,7 @@ def paragraphs(page):
             term.decompose()
     # The innermost blocks: a cell of a table that holds a paragraph would say it twice.
     blocks = [block for block in article.select(BLOCKS) if not block.select_one(BLOCKS)]
-    texts = (" ".join(FORMULA.sub("", block.get_text()).split()) for block in blocks)
+    texts = (" ".join(block.get_text().split()) for block in blocks)
     return [text for text in texts if text]
 
 

@@ -20,14 +20,13 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from bookkit.editions import editions
+from bookkit.site.formulas import mathml
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
 MARKDOWN.use(
     dollarmath_plugin,
     double_inline=True,
-    renderer=lambda text, options: (
-        rf"\[{html.escape(text)}\]" if options["display_mode"] else rf"\({html.escape(text)}\)"
-    ),
+    renderer=lambda text, options: mathml(text, block=options["display_mode"]),
 )
 SENTENCE = re.compile(r".*?[.?!](?=\s|$)", re.DOTALL)
 # Longer code and longer tables are read in the notebook, not on a wall. Characters are those of what has no drawing.
@@ -51,7 +50,7 @@ PAGE = """<!doctype html>
 <title>{title} – slides</title>
 <link rel="stylesheet" href="../book.css"><link rel="stylesheet" href="../slides.css">
 <script>if (matchMedia("(prefers-color-scheme: dark)").matches) document.documentElement.dataset.theme = "dark";</script>
-<script defer src="../vendor/mathjax-tex-svg.js"></script><script defer src="../circuitsvis.js"></script><script defer src="../slides.js"></script><script defer src="../access.js"></script>
+<script defer src="../slides.js"></script><script defer src="../access.js"></script>
 </head>
 <body>
 <main>
