@@ -36,7 +36,19 @@ from successor_heads.figures import Drawing, Table, pd
 from successor_heads.growing import succession
 from successor_heads.growing.train import Recipe
 from successor_heads.studies import growing, mod10_features, models_of_today
-from test_browser import AXE, AXE_OPTIONS, PATIENCE, RUN_AXE, THEMES, WIDTHS, chrome, outside_requests, requests, set_theme, show  # noqa: F401 # fmt: skip # a fixture
+from test_browser import (  # noqa: F401 # fmt: skip # a fixture
+    AXE,
+    AXE_OPTIONS,
+    PATIENCE,
+    RUN_AXE,
+    THEMES,
+    WIDTHS,
+    chrome,
+    outside_requests,
+    requests,
+    set_theme,
+    show,
+)
 
 STATIC = Path(__file__).parent.parent / "book" / "_static"
 N_PROMPTS = 1000

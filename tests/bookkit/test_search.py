@@ -4,7 +4,7 @@ from bookkit.site import search
 
 PAGE = r"""<html><body><nav><p>Contents</p></nav><article>
 <h1>Title<a class="headerlink" href="#">#</a></h1>
-<p>A head <em>reads</em> a row \(x\).</p>
+<p>A head <em>reads</em> a row <math><mi>x</mi></math>.</p>
 <table><thead><tr><th>list</th></tr></thead><tbody><tr><td><p>days</p></td></tr></tbody></table>
 <dl class="glossary"><dt>logit<a class="headerlink" href="#">#</a></dt><dd><p>A number a word.</p></dd></dl>
 <figure><svg><text>an axis</text><p>inside</p></svg><figcaption>It counts.</figcaption></figure>
