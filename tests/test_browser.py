@@ -98,7 +98,7 @@ return {
   widths: [document.documentElement.scrollWidth, window.innerWidth],
   no_alt: all("img", i => !i.hasAttribute("alt"), i => i.src),
   no_label: all(".sh-drawing", d => ![...d.children].some(s => s.getAttribute("aria-label")), d => d.outerHTML.slice(0, 80)),
-  raw_formulas: all(".math", m => !m.querySelector("math")?.getBoundingClientRect().width, m => m.textContent),
+  raw_formulas: all(".math", m => !m.querySelector("math > *"), m => m.textContent),
   formula_errors: all("merror", () => true, e => e.textContent),
   bare_icons: all("[class*='fa-']", i => i.checkVisibility() && getComputedStyle(i, "::before").maskImage === "none", i => i.className),
   unreachable: all(".bd-article :is(table, figure, pre)",
