@@ -741,6 +741,20 @@ def test_winning_cases_open_on_succession_and_are_searched_filtered_and_read_wit
     assert chrome.execute_script("return document.activeElement.type") == "search"
 
 
+def test_a_winning_case_opens_in_play_with_the_same_head_and_text(chrome):
+    show(chrome, SITE / "book" / "winning-cases.html", WIDTHS["desktop"])
+    case = chrome.find_element(By.CSS_SELECTOR, "#sh-cases li")
+    shown = case.find_element(By.CSS_SELECTOR, ".sh-cases-text").text.split(" → ")[0].removeprefix("… ")
+    address = case.find_element(By.LINK_TEXT, "open in Play").get_attribute("href")
+    show(chrome, "about:blank", WIDTHS["desktop"])
+    show(chrome, address, WIDTHS["desktop"])
+    text = WebDriverWait(chrome, PATIENCE).until(lambda b: b.find_elements(By.CSS_SELECTOR, ".sh-live textarea"))[0]
+    flat = lambda words: "".join(words.replace("<|endoftext|>", "¶").replace("⏎", " ").split())  # noqa: E731
+    assert flat(text.get_attribute("value")).endswith(flat(shown)[-40:])
+    chosen = chrome.find_element(By.CSS_SELECTOR, ".sh-live-map .chosen .name").text
+    assert f"head={chosen}" in address
+
+
 def test_a_choice_among_winning_cases_and_a_single_case_have_an_address(chrome):
     page = SITE / "book" / "winning-cases.html"
     show(chrome, page, WIDTHS["phone"])

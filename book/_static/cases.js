@@ -117,12 +117,19 @@
     return made;
   }
 
+  // The model of Play is one of those shown: there the case itself can be run, with all that the head could see.
+  function inPlay(item) {
+    if (item.run.model !== "grown/pythia") return [];
+    const text = tokensOf(item).slice(0, item.prefix + 1).join("").replaceAll("¶", "<|endoftext|>");
+    return [" · ", element("a", { href: `play.html#${new URLSearchParams({ text, head: item.run.head })}`, textContent: "open in Play" })];
+  }
+
   function entry(item) {
     const far = item.attended.map((at, place) => [at, item.weight[place]]).filter(([at, share]) => at < item.start && share >= 0.01);
     const farther = far.length ? ` · further back: ${far.map(([at, share]) => `“${visible(tokensOf(item)[at])}” ${Math.round(100 * share)}%`).join(", ")}` : "";
     const facts = `${item[controls.rules.value]} · effect ${item.effect.toFixed(2)} · ${writtenBy(item.run.texts[item.text])}${farther} · `;
     const link = element("a", { href: address(item), textContent: "link", title: "The address of this case" });
-    return element("li", { tabIndex: -1 }, element("div", { className: "sh-cases-facts" }, facts, link), passage(item));
+    return element("li", { tabIndex: -1 }, element("div", { className: "sh-cases-facts" }, facts, link, ...inPlay(item)), passage(item));
   }
 
   function draw() {
