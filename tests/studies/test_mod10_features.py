@@ -194,7 +194,7 @@ def test_every_verdict_is_reached(question, key, changed):
 def test_drawings_fit_the_page_and_can_be_heard(changed):
     figures.use_style()
     found = made(**changed)
-    draws = [getattr(study, name) for name in dir(study) if name.startswith("draw_") and name != "draw_pipeline"]
+    draws = [getattr(study, name) for name in dir(study) if name.startswith("draw_")]
     shown = [getattr(each, "still", each) for each in (draw(found) for draw in draws)]
     for drawing in [each for each in shown if isinstance(each, figures.Drawing)]:
         panels = drawing.panels if isinstance(drawing.panels, list) else [drawing.panels]

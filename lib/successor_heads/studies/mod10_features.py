@@ -1251,18 +1251,6 @@ ABOUT = {
 # --- what is drawn ----------------------------------------------------------------------------------
 
 
-def draw_pipeline() -> Drawing:
-    """The question as a picture."""
-    fig = figures.pipeline(
-        [("27", "a token"), ("MLP0", "rewrites it"), ("$d + t_2 + f_7$", "number, twenties,\nends in 7?"), ("head", "counts"), ("28", "the successor")], highlight=2
-    )  # fmt: skip  # one box after the other
-    return Drawing(
-        fig,
-        alt="A chain of five boxes: the token 27, MLP0, the sum of three parts that its output may be made of (d for number, t2 for twenties, f7 for ends in 7), the head, and the successor 28.",
-        caption="The question: is what MLP0 writes about a token made of parts that other tokens share?",
-    )
-
-
 def draw_moduli(found: Found) -> Drawing | Markdown:
     """Accuracy of the probe at each modulus, on numbers held out and on lists never seen, over the paper's Figure 27."""
     probes, said = found.probes, about_probe(found).sentence
