@@ -437,9 +437,9 @@ def test_notes_open_with_a_key_and_the_speaker_has_them_with_the_solutions(chrom
     ActionChains(chrome).send_keys("s").perform()
     (speaker,) = set(chrome.window_handles) - {wall}
     try:
-        title = chrome.find_element(By.CSS_SELECTOR, ".slide:has(.answer) h2").get_attribute("textContent")
+        title = chrome.find_element(By.CSS_SELECTOR, ".slide:has(.answer pre) h2").get_attribute("textContent")
         place = chrome.execute_script(
-            "const all = [...document.querySelectorAll('.slide')]; return all.findIndex(s => s.querySelector('.answer'))"
+            "const all = [...document.querySelectorAll('.slide')]; return all.findIndex(s => s.querySelector('.answer pre'))"
         )
         # The keys of either window turn the slides.
         chrome.switch_to.window(speaker)

@@ -9,7 +9,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const link = event.target.closest?.("a:has(> .std-term), .bibtex-citation a");
     if (!isFinger || !link) return;
     // A term has its tip from sphinx-tippy; a citation's title is the whole entry, which a mouse shows by itself.
-    const tip = link._tippy || (link.title && tippy(link, { content: link.title }));
+    const tip = link._tippy || (link.title && window.tippy?.(link, { content: link.title }));
     if (!tip) return;
     event.preventDefault();
     // On the page's own level, or a box that scrolls would cut it off.

@@ -13,6 +13,8 @@ PAGE = """<head>
 <script src="_static/searchtools.js"></script>
 <script src="_static/language_data.js"></script>
 <script src="searchindex.js"></script>
+<script defer src="_static/vendor/tippy.umd.min.js?v=1"></script>
+<script defer="defer" src="_static/tippy/a.js"></script>
 <script defer src="_static/scripts/bootstrap.js?digest=1"></script><script>let kept = 1;</script>
 </head>"""
 
@@ -35,14 +37,18 @@ def test_an_icon_that_the_library_does_not_have_is_named(monkeypatch):
 
 
 def test_pages_lose_the_scripts_that_they_do_not_use_and_the_search_keeps_its_own(tmp_path):
-    for name in ("a.html", "search.html"):
+    (tmp_path / "api").mkdir()
+    for name in ("a.html", "search.html", "api/a.html"):
         (tmp_path / name).write_text(PAGE, encoding="utf8")
     app = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path)
     loading.lighten(app, None)
-    page, search = ((tmp_path / name).read_text(encoding="utf8") for name in ("a.html", "search.html"))
+    page, search, library = (
+        (tmp_path / name).read_text(encoding="utf8") for name in ("a.html", "search.html", "api/a.html")
+    )
     named = lambda text: re.findall(r"([\w-]+)\.js", text)  # noqa: E731
-    assert named(page) == ["bootstrap"] and "let kept" in page
-    assert named(search) == ["searchtools", "language_data", "searchindex", "bootstrap"]
+    assert named(page) == ["min", "a", "bootstrap"] and "let kept" in page
+    assert named(search) == ["searchtools", "language_data", "searchindex", "min", "a", "bootstrap"]
+    assert named(library) == ["bootstrap"]
     (tmp_path / "a.html").write_text(PAGE, encoding="utf8")
     loading.lighten(app, RuntimeError("the build failed"))
     assert (tmp_path / "a.html").read_text(encoding="utf8") == PAGE

@@ -51,7 +51,7 @@ def checked(arguments):
         raise UserError(f"There is no published model '{model}': choose from {', '.join(published.names())}.")
     # What is left empty stays as the chapter has it.
     named = {name: value for name in ("revision", "dtype", "device", "books") if (value := getattr(arguments, name))}
-    if unknown := sorted(set(arguments.chapters) - set(places.chapters())):
+    if arguments.chapters and (unknown := sorted(set(arguments.chapters) - set(places.chapters()))):
         raise UserError(f"There is no chapter {unknown[0]}: choose from {', '.join(places.chapters())}.")
     # A site has all of them.
     some = {"chapters": arguments.chapters} if arguments.chapters and arguments.target == "notebooks" else {}

@@ -18,6 +18,9 @@ LIBRARY = "theme/pydata_sphinx_theme/static/scripts/fontawesome.js"
 # Scripts by their names. The page of results is the one that asks the search.
 ICON_LIBRARY = ("fontawesome.js",)
 SEARCH = ("searchtools.js", "language_data.js", "searchindex.js")
+# Of a page of the library every name would have its whole docstring as a tip: up to a megabyte a page.
+TIPS = ("popper.min.js", "tippy.umd.min.js")
+LIBRARY_PAGES = "api"
 SCRIPT = re.compile(r'\s*<script\b[^>]*\bsrc="([^"?]+)[^"]*"[^>]*></script>')
 
 
@@ -56,7 +59,8 @@ def lighten(app, exception):
         unused = ICON_LIBRARY if path.name == "search.html" else (*ICON_LIBRARY, *SEARCH)
         text = path.read_text(encoding="utf8")
         for script in SCRIPT.finditer(text):
-            if script[1].endswith(unused):
+            has_tips = script[1].endswith(TIPS) or "/tippy/" in script[1]
+            if script[1].endswith(unused) or (has_tips and path.parent.name == LIBRARY_PAGES):
                 text = text.replace(script[0], "")
         path.write_text(text, encoding="utf8")
 

@@ -311,7 +311,7 @@ def measure(
 ) -> Found:
     """The map of the best head and what can be read off it, with controls. Lists without a pair are left out.
 
-    Untrained twins need the model's memory and are left out for a model on NDIF.
+    Untrained twins and the tuned lens need the model's memory and are left out for a model on NDIF.
     """
     classes = {task: resolved for task, resolved in classes.items() if len(resolved.source)}
     result, joint = scores.score_heads(parts, classes), scores.score_heads(parts, classes, joint=True)
@@ -349,7 +349,7 @@ def measure(
         joint=joint,
         joint_interval=scores.macro_interval(joint, *best, seed=seed),
         inputs=read_inputs(model, name, plants, seed=seed),
-        past=None if model.remote is True else ask_past(model, parts, classes, best, seed=seed),
+        past=None if model.remote else ask_past(model, parts, classes, best, seed=seed),
         split=split_patterns(
             {f"{anatomy.name_of(best)}, best successor score": matrix}
             | {why: _matrix(parts, classes, place) for why, place in others.items() if place != best},
