@@ -22,6 +22,7 @@ from successor_heads import (
     cached,
     direct_effects,
     features,
+    lens,
     models,
     ordinals,
     ov_circuit,
@@ -118,6 +119,10 @@ def from_prompts(model, classes):
     paths = direct_effects.losses_by_path(model, contexts, (1, 0), replacement=means[1, 0], batch_size=2)
     for name, values in paths._asdict().items():
         yield f"losses, {name}", values
+    behind, final = lens.streams(model, contexts, layer=0)
+    yield "stream", behind
+    stream, at_end = behind.flatten(0, 1), final.flatten(0, 1)
+    yield "lens", lens.fit(parts, stream, at_end, days.token_ids, seed=0, n_epochs=2).weight
     yield "gradients", ablation.gradient_attribution(model, contexts, mean=means)
     yield "an untrained twin", prompts.next_token_logits(models.untrained_twin(model), PROMPTS)
 

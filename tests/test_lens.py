@@ -16,7 +16,7 @@ def test_streams_are_those_of_a_plain_run_in_every_family(any_model):
         expected = states.hidden_states[layer + 1] if layer + 1 < parts.n_layers else final
         torch.testing.assert_close(behind, expected, atol=1e-5, rtol=0)
     # What stands at the end, and through a lens that does nothing, is what the model says.
-    idle = lens.Lens(parts, parts.n_layers - 1, torch.zeros(parts.d_model, parts.d_model), torch.zeros(parts.d_model))
+    idle = lens.Lens(parts, torch.zeros(parts.d_model, parts.d_model), torch.zeros(parts.d_model))
     said = idle.logits(final, torch.arange(parts.d_vocab))
     torch.testing.assert_close(said, states.logits, atol=1e-3, rtol=1e-4)
     # The control: at the block before, it is not.
@@ -31,8 +31,8 @@ def test_a_lens_finds_the_affine_map_that_follows_and_nothing_else_does(model):
     stream = torch.randn(3000, size, generator=generator)
     rest = torch.randn(size, size, generator=generator) / size**0.5
     final = stream + stream @ rest + torch.randn(size, generator=generator)
-    found = lens.fit(parts, stream[500:], final[500:], token_ids, layer=0, seed=0, n_epochs=20, learning_rate=1e-2)
-    unfitted = lens.fit(parts, stream[500:], final[500:], token_ids, layer=0, seed=0, n_epochs=0)
+    found = lens.fit(parts, stream[500:], final[500:], token_ids, seed=0, n_epochs=20, learning_rate=1e-2)
+    unfitted = lens.fit(parts, stream[500:], final[500:], token_ids, seed=0, n_epochs=0)
 
     def agrees(of, held_out=stream[:500]):
         return (
@@ -43,5 +43,5 @@ def test_a_lens_finds_the_affine_map_that_follows_and_nothing_else_does(model):
 
     assert agrees(found) > 0.9 > 0.5 > agrees(unfitted)
     assert agrees(found, stream[:500].roll(1, 0)) < 0.2  # what it says depends on what it reads
-    again = lens.fit(parts, stream[500:], final[500:], token_ids, layer=0, seed=0, n_epochs=20, learning_rate=1e-2)
+    again = lens.fit(parts, stream[500:], final[500:], token_ids, seed=0, n_epochs=20, learning_rate=1e-2)
     assert torch.equal(found.weight, again.weight) and torch.equal(found.bias, again.bias)

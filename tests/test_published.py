@@ -230,8 +230,8 @@ def in_a_process_of_its_own(before):
 def test_a_killed_fetch_leaves_nothing_that_is_taken_for_a_model(index, tmp_path):
     kill = "published._write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
     killed = in_a_process_of_its_own(kill)
-    killed.communicate()
-    assert killed.returncode == -9
+    _, said = killed.communicate()
+    assert killed.returncode == -9, said
     (left,) = left_in_cache(tmp_path)
     assert left.startswith(".tiny-")
     folder = published.folder_of(NAME)

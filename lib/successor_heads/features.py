@@ -145,11 +145,11 @@ def train_probes(
         return loss / len(batch)  # summed over probes, so that each one's gradient is its own
 
     order = partial(torch.randperm, len(x), generator=generator)
-    _descend(weight, loss_of, order, n_epochs=n_epochs, batch_size=batch_size, learning_rate=learning_rate, of="probes")
+    descend(weight, loss_of, order, n_epochs=n_epochs, batch_size=batch_size, learning_rate=learning_rate, of="probes")
     return weight.detach()
 
 
-def _descend(
+def descend(
     weight: Tensor,
     loss_of: Callable[[Int[Tensor, " batch"]], Float[Tensor, ""]],
     order: Callable[[], Int[Tensor, " case"]],
@@ -159,7 +159,10 @@ def _descend(
     learning_rate: float,
     of: str,
 ) -> None:
-    """Adam on `weight` in place: so many passes over all cases, each in an `order` of its own, batch by batch."""
+    """Adam on `weight` in place: so many passes over all cases, each in an `order` of its own, batch by batch.
+
+    `loss_of` takes the places of a batch's cases and returns their mean loss; `of` names what is fitted in the bar.
+    """
     optimizer = torch.optim.Adam([weight], lr=learning_rate, fused=True)
     for _ in progress.bar(range(n_epochs), name=f"passes of {of}"):
         for batch in order().split(batch_size):
@@ -495,7 +498,7 @@ def fit_output_map(
     """
     output_map = torch.eye(x.shape[1]).requires_grad_()
     order = partial(torch.randperm, len(x), generator=torch.Generator().manual_seed(seed))
-    _descend(
+    descend(
         output_map,
         lambda batch: _cross_entropy(x[batch] @ output_map @ unembed, own[batch]),
         order,
@@ -535,7 +538,7 @@ def fit_numeric_part(
         return distance + _cross_entropy(mixed @ decodes, own[t]) + _cross_entropy(mixed @ says, said[t])
 
     order = partial(torch.randperm, len(trios), generator=torch.Generator().manual_seed(seed))
-    _descend(
+    descend(
         numeric,
         loss_of,
         order,

@@ -6,6 +6,7 @@ it for successors.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import nnsight
 import torch
@@ -13,16 +14,15 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from successor_heads import anatomy, progress
+from successor_heads import anatomy, features
 from successor_heads.anatomy import Anatomy
 
 
 @dataclass(frozen=True, eq=False)
 class Lens:
-    """h → final norm(h + h A + b) W_U, for the stream h behind `layer`; with A = 0 and b = 0 it is the logit lens."""
+    """h → final norm(h + h A + b) W_U, for the stream h behind one block; with A = 0 and b = 0 it is the logit lens."""
 
     parts: Anatomy
-    layer: int
     weight: Float[Tensor, "d_model d_model"]
     bias: Float[Tensor, " d_model"]
 
@@ -56,7 +56,6 @@ def fit(
     final: Float[Tensor, "position d_model"],
     token_ids: Int[Tensor, " token"],
     *,
-    layer: int,
     seed: int,
     n_epochs: int = 10,
     batch_size: int = 128,
@@ -64,24 +63,22 @@ def fit(
 ) -> Lens:
     """The lens whose distribution over these tokens is nearest to the model's own: least mean KL divergence, by Adam.
 
-    `stream` is what stands behind the block `layer`, `final` what stands in front of the final norm, at the same
+    `stream` is what stands behind a block, `final` what stands in front of the final norm, at the same
     positions. The weights of the model stay as they are.
     """
     size = stream.square().mean().sqrt()
-    weight = torch.zeros(parts.d_model, parts.d_model, requires_grad=True)
-    bias = torch.zeros(
-        parts.d_model, requires_grad=True
-    )  # in units of the stream's own size, so that one rate suits both
-    optimizer = torch.optim.Adam([weight, bias], lr=learning_rate, fused=True)
-    generator = torch.Generator().manual_seed(seed)
+    # A, and in the last row b in units of the stream's own size, so that one rate suits both.
+    weight = torch.zeros(parts.d_model + 1, parts.d_model, requires_grad=True)
     with torch.no_grad():
         wanted = torch.cat([parts.logits(part, token_ids).log_softmax(-1) for part in final.split(1024)])
-    for _ in progress.bar(range(n_epochs), name="passes of the lens"):
-        for batch in torch.randperm(len(stream), generator=generator).split(batch_size):
-            h = stream[batch]
-            said = parts.logits(h + h @ weight + size * bias, token_ids).log_softmax(-1)
-            loss = torch.nn.functional.kl_div(said, wanted[batch], log_target=True, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return Lens(parts, layer, weight.detach(), size * bias.detach())
+
+    def loss_of(batch: Tensor) -> Tensor:
+        h = stream[batch]
+        said = parts.logits(h + h @ weight[:-1] + size * weight[-1], token_ids).log_softmax(-1)
+        return torch.nn.functional.kl_div(said, wanted[batch], log_target=True, reduction="batchmean")
+
+    order = partial(torch.randperm, len(stream), generator=torch.Generator().manual_seed(seed))
+    features.descend(
+        weight, loss_of, order, n_epochs=n_epochs, batch_size=batch_size, learning_rate=learning_rate, of="the lens"
+    )
+    return Lens(parts, weight[:-1].detach(), size * weight[-1].detach())

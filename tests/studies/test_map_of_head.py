@@ -47,7 +47,9 @@ def looks(value=1.4, interval=(1.2, 1.6), null=(0.8, 1.2)) -> Looks:
 
 def past(share=0.1) -> Past:
     """A lens that names this share of the successors."""
-    rows = pd.DataFrame({"list": ["days"], "pairs": [7], "as it stands": [0.1], "lens": [share], "head": [1.0]})
+    rows = pd.DataFrame(
+        {"list": ["days"], "pairs": [7], "guess": [1 / 7], "as it stands": [0.1], "lens": [share], "head": [1.0]}
+    )
     rows = rows.assign(**{f"{who}, all words": share for who in ("lens", "head", "model")})
     return Past(rows, 500, (0.4, 0.1), [("Monday", "night", "Tuesday")], (share, share - 0.05, share + 0.05))
 

@@ -1,7 +1,7 @@
 """What a page loads before its reader touches anything: as little as it needs.
 
 The theme brings an icon library of 1.5 MB for two dozen pictures, and on every page the index of the search, which only
-the page of results asks. The icons become a style sheet of some kilobytes, with the same shapes under the same names.
+the search's own page asks. The icons become a style sheet of some kilobytes, with the same shapes under the same names.
 """
 
 import re
@@ -15,7 +15,7 @@ ICONS = (
 )  # fmt: skip  # one list
 ALIASES = {"pencil-alt": "pencil"}
 LIBRARY = "theme/pydata_sphinx_theme/static/scripts/fontawesome.js"
-# Scripts by their names. The page of results is the one that asks the search.
+# Scripts by their names.
 ICON_LIBRARY = ("fontawesome.js",)
 SEARCH = ("searchtools.js", "language_data.js", "searchindex.js")
 # Of a page of the library every name would have its whole docstring as a tip: up to a megabyte a page.

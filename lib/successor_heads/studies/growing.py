@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import spearmanr, ttest_1samp, ttest_rel
 from torch import Tensor
 
-from successor_heads import figures, intervals, maps, ov_circuit, records, reported
+from successor_heads import figures, intervals, maps, ov_circuit, records, reported, scores
 from successor_heads.anatomy import Anatomy, name_of
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.growing import announced, succession
@@ -901,9 +901,7 @@ def _all_heads(parts: Anatomy, resolved: ResolvedClass) -> list[Float[Tensor, "h
 
 def _counted_in(map_: Float[Tensor, "read promoted"], resolved: ResolvedClass, held: Bool[Tensor, " pair"]) -> dict:
     """Of a head's map of a list: how many successors are right, and of how many, among pairs seen and held out."""
-    rows, target = map_[resolved.source], resolved.target
-    others = rows.scatter(1, target[:, None], -torch.inf).max(1).values  # a tie is no success
-    right = rows.gather(1, target[:, None])[:, 0] > others
+    right = scores.strict_argmax(map_[resolved.source]) == resolved.target
     return {name: (int(right[pairs].sum()), int(pairs.sum())) for name, pairs in (("seen", ~held), ("held", held))}
 
 

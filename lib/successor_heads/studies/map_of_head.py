@@ -64,6 +64,8 @@ SOURCES: dict[str, ov_circuit.Source] = {
 NEAREST_TO_WORK = "as at work"
 # Matrices of planted heads by role, and the lists of their tokenizer.
 Plants = tuple[dict[str, Float[Tensor, "known known"]], dict[str, ResolvedClass]]
+# Of the tuned lens: tokens of a context, and of those in front of an ordinal; tokens that stand for a large vocabulary.
+CONTEXT, IN_FRONT, MOST_CANDIDATES = 96, 15, 2048
 LEAST_COSINE = 0.5  # below which vectors are not called near
 LOUDER = 100  # times: a plant's attention 0 is random, and would hardly be heard
 
@@ -85,9 +87,9 @@ class Past:
     """What reaches the end past the head: a tuned lens behind block 0, asked for successors as the head is.
 
     `by_list` has for each list the number of `pairs` and, as shares of them, how often the stream as it stands, the lens
-    and the head name the successor within the list, and lens, head and model among all `n_candidates`. `agreement` is how often on held-out
-    text its highest candidate is the model's, and how often that of the stream as it stands is. `says` has words, with
-    what the lens and the head say of them.
+    and the head name the successor within the list, and lens, head and model among all `n_candidates`; `guess` is what a
+    guess within the list would. `agreement` is how often on held-out text its highest candidate is the model's, and how
+    often that of the stream as it stands is. `says` has words, with what the lens and the head say of them.
     """
 
     by_list: pd.DataFrame
@@ -434,26 +436,23 @@ def ask_past(
     best: Place,
     *,
     seed: int,
-    length: int = 96,
-    before: int = 15,
-    most: int = 2048,
 ) -> Past:
     """Fit a tuned lens behind block 0 on text, and ask it for the successor of every ordinal, each behind a piece of text.
 
-    Where the vocabulary is large the ordinals and `most` other tokens stand for it.
+    Where the vocabulary is large, the ordinals and others up to `MOST_CANDIDATES` tokens stand for it.
     """
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    n, text = prompts.affordable(model, 96, tokens=4 * length), texts.read("documentation", seed=seed)
-    contexts = texts.cut(model.tokenizer, text, n=n, length=length, seed=seed).tokens
+    n, text = prompts.affordable(model, 96, tokens=4 * CONTEXT), texts.read("documentation", seed=seed)
+    contexts = texts.cut(model.tokenizer, text, n=n, length=CONTEXT, seed=seed).tokens
     listed = torch.cat([c.token_ids for c in classes.values()])
-    others = torch.randperm(parts.d_vocab, generator=generator)[: max(0, most - len(listed))]
+    others = torch.randperm(parts.d_vocab, generator=generator)[: max(0, MOST_CANDIDATES - len(listed))]
     candidates = torch.cat([listed, others]).unique()
 
     # The first position sees only itself, and in real models it is a place where heads rest: unlike all others.
     stream, final = (of[:, 1:] for of in lens.streams(model, contexts, layer=0))
     n_held = len(contexts) // 8
     held_out, final_held_out = stream[:n_held].flatten(0, 1), final[:n_held].flatten(0, 1)
-    tuned = lens.fit(parts, stream[n_held:].flatten(0, 1), final[n_held:].flatten(0, 1), candidates, layer=0, seed=seed)
+    tuned = lens.fit(parts, stream[n_held:].flatten(0, 1), final[n_held:].flatten(0, 1), candidates, seed=seed)
     model_says = parts.logits(final_held_out, candidates).argmax(-1)
 
     def agreement(of: Callable[[Tensor, Tensor], Tensor]) -> float:
@@ -461,7 +460,7 @@ def ask_past(
 
     rows, says = [], []
     for task, c in classes.items():
-        fronts = contexts[rng.integers(n_held, size=len(c.source)), :before]
+        fronts = contexts[rng.integers(n_held, size=len(c.source)), :IN_FRONT]
         behind, at_end = lens.streams(model, torch.cat([fronts, c.token_ids[c.source][:, None]], 1), layer=0)
         x = ov_circuit.head_input(parts, c.token_ids[c.source])
         of_head = ov_circuit.effective_ov_logits(parts, x, candidates, layer=best[0])[best[1]].cpu()
@@ -473,7 +472,7 @@ def ask_past(
         }
         members = torch.searchsorted(candidates, c.token_ids)
         top = {who: of.argmax(-1) for who, of in logits.items()}
-        row = {"list": list_name(task), "pairs": len(c.source)}
+        row = {"list": list_name(task), "pairs": len(c.source), "guess": 1 / len(c.words)}
         for who in ("as it stands", "lens", "head"):
             row[who] = (logits[who][:, members].argmax(-1) == c.target).double().mean().item()
         for who in ("lens", "head", "model"):
@@ -1114,10 +1113,10 @@ def draw_past(found: Found) -> Table | Markdown:
     said = "; ".join(f"{word}: {of_lens}, {of_head}" for word, of_lens, of_head in past.says)
     fitted, plain = past.agreement
     return Table(
-        past.by_list.drop(columns=["pairs", "head, all words", "model, all words"]),
+        past.by_list.drop(columns=["pairs", "guess", "head, all words", "model, all words"]),
         caption=about_past(found).sentence,
-        details=f"Shares of the pairs, within the list and among {past.n_candidates:,} words of the vocabulary. Among all words the head names {past.mean('head, all words'):.2f} of the successors, and the whole model, which reads an ordinal at the end of a piece of text there and no list, {past.mean('model, all words'):.3f}. "
-        f"The lens is a fair one: on held-out text its first choice is the model's on {fitted:.2f} of the tokens, that of the stream as it stands on {plain:.2f}. "
+        details=f"Shares of the pairs, within the list (a guess: {past.mean('guess'):.2f}) and among {past.n_candidates:,} tokens. Among these the head names {past.mean('head, all words'):.2f} of the successors, and the whole model, which "
+        f"reads an ordinal at the end of a piece of text there and no list, {past.mean('model, all words'):.3f}. On held-out text the lens's first choice is the model's on {fitted:.2f} of the tokens, that of the stream as it stands on {plain:.2f}. "
         f"Read, then said by lens and head among all words: {said}. Interval: parametric bootstrap over tokens.",
     )
 
