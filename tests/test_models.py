@@ -440,6 +440,7 @@ class Hub(BaseHTTPRequestHandler):
         "org/busy": (429, ""),
         "org/expired": (401, ""),
         "org/unfit": (401, "GatedRepo"),
+        "org/mirrored": (403, ""),
     }
     messages = {
         "org/expired": 'User Access Token "mine" is expired',
@@ -545,6 +546,7 @@ def test_what_the_hub_refuses(hub):
         "org/expired"
     )
     assert "access token that it was sent for org/unfit (Invalid credentials" in sentence_of("org/unfit")
+    assert "refuses it (403): set HF_TOKEN" in sentence_of("org/mirrored")
     assert "a network does that wants a login" in sentence_of("org/portal")
     assert "neither a folder nor a hub id" in sentence_of("not a name")
     assert "neither a folder nor a hub id" in sentence_of("too/many/parts")
@@ -620,4 +622,15 @@ def test_a_proxy_that_cannot_be_used_is_named(hub, monkeypatch, offline):
         assert re.search("hub cannot be reached through the proxy .*: check ALL_PROXY", sentence_of("org/good"))
     finally:
         monkeypatch.delenv("ALL_PROXY")
+        huggingface_hub.close_session()
+
+
+def test_a_proxy_that_does_not_answer_is_named(hub, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://hub.invalid")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    huggingface_hub.close_session()
+    try:
+        assert "check the network, the proxy that HTTP_PROXY names" in sentence_of("org/good")
+    finally:
+        monkeypatch.delenv("HTTP_PROXY")
         huggingface_hub.close_session()

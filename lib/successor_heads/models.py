@@ -683,6 +683,11 @@ def sentence(error: Exception, name: str, part: str, revision: str | None = None
             )
         case hub_errors.HfHubHTTPError() if status >= 500:
             return f"The hub's server fails at the moment ({status}), so {name} cannot be fetched: try again later."
+        case hub_errors.HfHubHTTPError() if status in (401, 403):  # a mirror, or a proxy, says no more than that
+            return (
+                f"The server that was asked for {name} refuses it ({status}): set HF_TOKEN to an access token that it "
+                "accepts, or ask who keeps it."
+            )
         case hub_errors.HFValidationError():
             return f"'{name}' is neither a folder nor a hub id of the form owner/name: check the name."
         case _ if part == FETCHED and (type(error).__name__ == "ProxyError" or _is_about_proxies(error)):
@@ -696,8 +701,9 @@ def sentence(error: Exception, name: str, part: str, revision: str | None = None
                 "open a page in a browser, and try again."
             )
         case hub_errors.LocalEntryNotFoundError() | ConnectionError():
+            proxy = f", the proxy that {' or '.join(_proxy_variables())} names" if _proxy_variables() else ""
             return (
-                f"{name} is not on this machine and the hub cannot be reached: check the network (and "
+                f"{name} is not on this machine and the hub cannot be reached: check the network{proxy} (and "
                 "HF_HUB_OFFLINE), or use a grown model or a local folder."
             )
         case PermissionError():
