@@ -156,6 +156,13 @@ def test_the_grown_tokenizer_keeps_all_ordinals_whole(grown_tokenizer):
     assert 4000 <= len(grown_tokenizer) <= 8000
 
 
+def test_a_vocabulary_that_cannot_hold_the_lists_is_refused():
+    with pytest.raises(
+        UserError, match="A vocabulary of 300 tokens does not hold .*: choose a larger one with --vocabulary"
+    ):
+        tokenizer.train_tokenizer(["one two three"], d_vocab=300)
+
+
 # --- one training step ----------------------------------------------------------------------------
 
 

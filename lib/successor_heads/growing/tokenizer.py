@@ -14,6 +14,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from successor_heads.errors import UserError
 from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS
 
 D_VOCAB = 4096
@@ -35,7 +36,7 @@ def train_tokenizer(texts: Iterable[str], *, d_vocab: int = D_VOCAB, digits: boo
 
     With `digits` every digit is a token of its own, and a number is written in several.
 
-    Raises AssertionError when a word that must be whole was not merged, which a larger `d_vocab` cures.
+    Raises UserError when a word that must be whole was not merged, which a larger `d_vocab` cures.
     """
     tokenizer = Tokenizer(models.BPE())
     pattern = PATTERN.replace("{1,3}", "") if digits else PATTERN
@@ -54,7 +55,11 @@ def train_tokenizer(texts: Iterable[str], *, d_vocab: int = D_VOCAB, digits: boo
     tokenizer.train_from_iterator(_with_whole_words(texts, words), trainer)
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, bos_token=END_OF_TEXT)
     broken = [word for word in words for form in (word, " " + word) if len(wrapped.encode(form)) != 1]
-    assert not broken, f"these words are not single tokens: {broken[:5]}"
+    if broken:
+        raise UserError(
+            f"A vocabulary of {d_vocab} tokens does not hold {len(broken)} of the words that have to be whole, "
+            f"{broken[0]!r} among them: choose a larger one with --vocabulary."
+        )
     return wrapped
 
 
