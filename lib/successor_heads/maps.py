@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.stats import rankdata
 from torch import Tensor
 
 from successor_heads.ordinals import ResolvedClass
@@ -139,27 +140,35 @@ def larger_wins(m: Float[Tensor, "read promoted"], resolved: ResolvedClass) -> F
     """
     near = torch.eye(len(m), dtype=torch.bool)
     near[resolved.source, resolved.target] = near[resolved.target, resolved.source] = True
-    shares = []
-    for row, others in enumerate(~near):
-        smaller, larger = m[row, :row][others[:row]], m[row, row:][others[row:]]
-        if len(smaller) and len(larger):
-            won = (larger[:, None] > smaller).double() + (larger[:, None] == smaller).double() / 2
-            shares.append(won.mean().item())
-    return np.array(shares)
+    smaller, larger = (~near).tril().sum(1), (~near).triu().sum(1)
+    # By ranks, as Mann and Whitney count: what is left out stands below all others, and ties share a rank.
+    ranks = rankdata(m.masked_fill(near, -torch.inf).numpy(), axis=1) - near.sum(1, keepdim=True).numpy()
+    of_larger = (ranks * (~near).triu().numpy()).sum(1)
+    asked = ((smaller > 0) & (larger > 0)).numpy()
+    won = of_larger - (larger * (larger + 1) / 2).numpy()
+    return won[asked] / (smaller * larger).numpy()[asked]
 
 
 # --- across lists -----------------------------------------------------------------------------------
+
+
+def next_index(
+    classes: Mapping[str, ResolvedClass], *, read: str, answered: str
+) -> tuple[Int[np.ndarray, " asked"], Int[np.ndarray, " asked"]]:
+    """Members of one list whose index i has an i + 1 in another, and where in that other list it stands."""
+    place = {index: column for column, index in enumerate(classes[answered].index.tolist())}
+    asked = [(row, place[i + 1]) for row, i in enumerate(classes[read].index.tolist()) if i + 1 in place]
+    rows, columns = np.array(asked, dtype=int).reshape(-1, 2).T
+    return rows, columns
 
 
 def next_index_wins(
     m: Float[Tensor, "read promoted"], classes: Mapping[str, ResolvedClass], *, read: str, answered: str
 ) -> tuple[int, int]:
     """Read index i in one list: how often index i + 1 wins within another, and how often that could be asked."""
-    own = blocks(classes)
-    place = {index: column for column, index in enumerate(classes[answered].index.tolist())}
-    asked = [(row, place[i + 1]) for row, i in enumerate(classes[read].index.tolist()) if i + 1 in place]
-    winners = strict_argmax(m[own[read], own[answered]])
-    return sum(int(winners[row]) == column for row, column in asked), len(asked)
+    own, (rows, columns) = blocks(classes), next_index(classes, read=read, answered=answered)
+    winners = strict_argmax(m[own[read], own[answered]]).numpy()
+    return int((winners[rows] == columns).sum()), len(rows)
 
 
 # --- dimensions -------------------------------------------------------------------------------------

@@ -579,12 +579,15 @@ def ask_across(
     """Whether the next index wins in another list than the one that is read, and how often it does by chance."""
     tasks, own = list(classes), maps.blocks(classes)
     counts = {(a, b): maps.next_index_wins(matrix, classes, read=a, answered=b) for a in tasks for b in tasks}
-    between = [(a, b) for (a, b), (_, asked) in counts.items() if a != b and asked]
+    pairs = [(a, b) for (a, b), (_, asked) in counts.items() if a != b and asked]
+    asks = {(a, b): maps.next_index(classes, read=a, answered=b) for a, b in pairs}
+    # Whatever row is read in a member's place, its winner within a list stays the same.
+    winners = {b: scores.strict_argmax(matrix[:, own[b]]).numpy() for b in tasks}
     rng, null = np.random.default_rng(seed), []
-    for _ in range(n_deals if between else 0):
+    for _ in range(n_deals if pairs else 0):
         deal = np.concatenate([rng.permutation(range(rows.start, rows.stop)) for rows in own.values()])
-        dealt = [maps.next_index_wins(matrix[deal], classes, read=a, answered=b) for a, b in between]
-        null.append(np.mean([right / asked for right, asked in dealt]))
+        dealt = [(winners[b][deal[own[a]][rows]] == columns).mean() for (a, b), (rows, columns) in asks.items()]
+        null.append(np.mean(dealt))
     right, asked = (np.array([[counts[a, b][k] for b in tasks] for a in tasks], dtype=float) for k in (0, 1))
     return Across(tasks, right, asked, np.array(null))
 
