@@ -284,7 +284,7 @@ def cases_of_chapter_4(classes) -> dict[str, Case]:
             ch04.tens(*numbered),
             right=[2 * raised],
             wrong=[
-                (raised, "That is scale 1"),
+                (raised, "That is the push with k = 1"),
                 (-2 * raised, "You moved it down"),
                 (2 * raised + lead, "That is the lead after the edit"),
                 (9 * 2 * raised, "That is the sum over the members"),

@@ -134,8 +134,8 @@ def test_the_circuit_is_drawn_from_its_shares():
     drawing = find_heads.draw_circuit(circuit())
     assert figures.faults(drawing.panels) == []
     assert (
-        "three heads add 2.1 of the 9.0 logits" in drawing.caption
-        and "or 0.5 with these heads ablated" in drawing.caption
+        "“10” leads by 9.0 logits: three heads add 2.1" in drawing.caption
+        and "with these heads ablated the MLPs add 0.5" in drawing.caption
     )
     assert "biases) adds +0.9." in drawing.details and "95% to 95%" in drawing.details
     assert "L1H2 -0.4" in drawing.alt

@@ -91,7 +91,7 @@ def tens(
     return Exercise(
         right=near(2 * once),
         diagnoses=[
-            (near(once), "That is scale 1."),
+            (near(once), "That is the push with k = 1; the exercise asks for k = 2."),
             (near(-2 * once), "You moved it down: h of ten 0 goes out, h of ten 1 comes in."),
             (
                 near(2 * once + before),

@@ -427,15 +427,15 @@ def verdict(found: Found) -> Verdict:
         )
     right, n = found.right
     scored = (
-        f"from its weights alone it names the successor of {right} of {n} ordinals "
-        f"(macro {_share(found.macro)}, {_share(low)} to {_share(high)}; {against})."
+        f"from its weights alone it names what comes next for {right} of {n} words of ordered lists "
+        f"(macro, a mean over lists: {_share(found.macro)}, {_share(low)} to {_share(high)}; {against})."
     )
     shown = f"**{found.name} is a successor head:** {scored}"
     rule = " Not shown: that it follows a rule. A table of pairs would score the same."
     if found.seen is not None:
         rule += f" Of the lists, answers included, {found.seen} stand word for word in its training text."
     before, after = int(ablated.intact.sum()), int(ablated.without.sum())
-    at_work = f"With all heads the model answers {before} of {len(ablated.task)} lists, without {found.name} {after}"
+    at_work = f"With all heads the model continues {before} of {len(ablated.task)} lists, without {found.name} {after}"
     if 2 * after <= before:
         return Verdict("alone", f"{shown} {at_work}: it depends on this one head.{rule}")
     size = ablated.breaking_point
@@ -675,8 +675,8 @@ def draw_circuit(circuit: Circuit | None) -> Drawing | Markdown:
         f"the MLPs behind them, arrows lead to {circuit.answer}, with what each adds: "
         + ", ".join(f"{anatomy.name_of(place)} {share:+.1f}" for place, share in circuit.heads.items())
         + f", later MLPs {circuit.mlps:+.1f}.",
-        caption=f"After “{text}” {_word(len(heads))} heads add {direct:.1f} of the {circuit.lead:.1f} logits by which “{circuit.answer}” leads, and later MLPs "
-        f"{circuit.mlps:.1f}, or {circuit.mlps_without:.1f} with these heads ablated.",
+        caption=f"After “{text}” “{circuit.answer}” leads by {circuit.lead:.1f} logits: {_word(len(heads))} heads add {direct:.1f} and later MLPs {circuit.mlps:.1f}; "
+        f"with these heads ablated the MLPs add {circuit.mlps_without:.1f}.",
         details=f"The heads are the {len(heads)} whose ablation costs most over all lists; shown is one list. Numbers are shares of the lead of “{circuit.answer}” over the mean of its list, each part put "
         f"through the final norm with the run's own divisor; all else (other heads, embedding, earlier MLPs, biases) adds {circuit.rest:+.1f}. Blue: these heads give {min(looks):.0%} to {max(looks):.0%} of their attention to “{member}”.",
     )

@@ -659,7 +659,7 @@ def verdict(found: Found) -> Verdict:
             f"({scored}; {against}). All that follows can be computed on it, and shows what a head looks like that does not count.",
         )
     needed, score, at_random = found.needed
-    narrow = f"{needed} of its {len(found.spectrum.singular)} directions reach {score:.2f}, {needed} random ones {at_random.mean():.2f}."
+    narrow = f"{needed} of its {len(found.spectrum.singular)} directions keep the macro at {score:.2f}, {needed} random ones at {at_random.mean():.2f}."
     if found.split.lists:
         beyond, means = found.split.beyond_chance, found.split.means
         shares = ", ".join(f"{pattern} {means[pattern]:.2f}" for pattern in PATTERNS)

@@ -1103,7 +1103,7 @@ def about_probe(found: Found) -> Verdict:
             f"The tokenizer of {found.model} writes {found.n_numbers} numbers as single tokens, and a period needs {LEAST_NUMBERS}.",
         )
     right, n, low, high = probes.tens
-    told = f"a probe reads the last digit of {right} of {n} numbers whose whole ten it had not seen ({right / n:.2f}, {low:.2f} to {high:.2f}; a guess 0.10)"
+    told = f"a probe reads the last digit of {right} of {n} numbers of tens that it had not seen ({low:.2f} to {high:.2f}; a guess 0.10)"
     if low <= max(0.2, float(probes.shuffled.max())):
         return Verdict("not_read", f"{told[0].upper()}{told[1:]}.")
     modulus, other = probes.coprime
@@ -1127,7 +1127,7 @@ def about_lists(found: Found) -> Verdict:
     few = probes.n_numbers < LEAST_NUMBERS
     it, who = ("their index", "a probe trained on these numbers") if few else ("it", "it")
     told = f"{who} reads {found.words_read} words of lists that it never saw ({low:.2f} to {high:.2f}; by chance up to {by_chance:.2f})"
-    beyond = f"; of the {of} that are past nine, {past}" + (", and up to nine a residue is the index" if few else "")
+    beyond = f", {past} of the {of} past nine" + (", and up to nine a residue is the index" if few else "")
     if low <= by_chance:
         return Verdict("not_shown", f"That words share {it} is not shown: {told}.")
     if low > 0.75:
@@ -1154,7 +1154,7 @@ def about_carried(found: Found) -> Verdict:
     if found.carried is None:
         return Verdict("not_asked", "What a residue does in the head needs numbers.")
     means = found.carried.counts_on(found.carried.means)
-    told = f"of the ten class means, read by {found.name}, {means} raise the next digit most (one would by chance)"
+    told = f"read by it, {means} of ten digits raise the next one most (one would by chance)"
     key, lead = (
         ("carried", "The head steps it on")
         if means >= 8
@@ -1162,7 +1162,7 @@ def about_carried(found: Found) -> Verdict:
         if means >= 4
         else ("not_shown", "That the head steps it on is not shown")
     )
-    return Verdict(key, f"{lead}: {told}; so would a table, for the map is linear.")
+    return Verdict(key, f"{lead}: {told}; so they would in a table.")
 
 
 def about_subspace(found: Found) -> Verdict:
@@ -1231,7 +1231,7 @@ def _grown_sentence(found: Found) -> str:
     """What models grown with and without decimals say about need."""
     without = found.grown[found.grown["text"] == "without decimals"]
     return (
-        f"And {len(without)} models grown on text without decimals have no ten (the probe reads {without['probe'].mean():.2f}) and count all the same "
+        f"And {len(without)} models whose text never takes numbers apart have no ten (the probe reads {without['probe'].mean():.2f}) and count all the same "
         f"(macro {without['macro'].min():.2f} or more)."
     )
 
@@ -1534,7 +1534,7 @@ def draw_subspace(found: Found) -> Table:
 
 
 def draw_roman(found: Found) -> Drawing | Markdown:
-    """What Roman numerals, which no equation held, decode to in each list: the paper's Table 2, cell by cell."""
+    """What Roman numerals, which no trio had, decode to in each list: the paper's Table 2, cell by cell."""
     roman = found.subspace.roman
     if not len(roman):
         return Markdown(
@@ -1561,7 +1561,7 @@ def draw_roman(found: Found) -> Drawing | Markdown:
     return Drawing(
         fig,
         alt=f"Table of Roman numerals by lists with the word that each decodes to: {n_right} of {n} are right.",
-        caption=f"With Roman numerals, which no equation held, {n_right} of {n} cells are right.",
+        caption=f"With Roman numerals, which no trio had, {n_right} of {n} cells are right.",
         details=f"A shaded cell is right. As reported: all are right but {', '.join(entry['wrong'])}, which decode as the letters numbered {', '.join(map(str, entry['wrong'].values()))} ({entry['where']}). "
         f"{found.name} itself continues {found.roman_score[0]} of {found.roman_score[1]} Roman numerals.",
     )

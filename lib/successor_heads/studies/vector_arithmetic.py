@@ -573,7 +573,7 @@ def order_changes(
 
 
 def chosen_scale(trials: pd.DataFrame, source: str, task: str) -> float:
-    """The λ at which the answer's order changes most often while its list stays, over all other lists; the smallest such."""
+    """The λ at which the answer's place changes most often while its list stays, over all other lists; the smallest such."""
     rest = trials[(trials["source"] == source) & ((trials["task"] != task) | (trials["task"].nunique() == 1))]
     return float(rest.groupby("scale")["changed"].mean().round(9).idxmax())
 
@@ -1014,12 +1014,12 @@ def verdict(found: Found) -> Verdict:
     if works:
         return Verdict(
             "in_part",
-            f"**The edit works in {listed(works)}, and in most lists it fails.** {told} {paper} Not shown: the paper's rates for numbers.",
+            f"**The edit works in {listed(works)}, and in most lists it fails.** {told} {paper} Not shown: rates as high as the paper's in numbers.",
         )
     if digit > 1.5 * control_digit and digit > control_digit + 0.05:
         return Verdict(
             "digit_only",
-            f"**The edit moves the residue, and mostly not the answer.** {told} {paper} Not shown: the paper's rates.",
+            f"**The edit moves the residue, and mostly not the answer.** {told} {paper} Not shown: rates as high as the paper's.",
         )
     return Verdict(
         "not_shown",
@@ -1117,7 +1117,7 @@ def about_carrier(found: Found) -> Verdict:
             "There is no edit that is followed, so no head passes it on.",
         )
     without, held = running.carried
-    told = f"with {anatomy.name_of(running.carrier)} held {held} lists follow instead of {without}, with another head held {running.carrier_random}"
+    told = f"with {anatomy.name_of(running.carrier)} held {held} lists follow instead of {without}, with another head held {running.carrier_random}, on the half of the lists that did not choose it"
     if held.high >= without.share:
         return Verdict("none", f"No single head passes the edit on: {told}.")
     part = "most" if held.share < 0.5 * without.share else "the largest part"
@@ -1411,7 +1411,7 @@ def draw_scales(found: Found) -> Drawing:
     figs, axes = figures.panels(2, height=2.7)
     mean = found.edited.trials.groupby(["source", "scale"])[["changed", "share"]].mean()
     colors = dict(zip([*SOURCES, *CONTROLS], ("orange", "orange", "green", "blue", "violet", "grey", "red")))
-    for ax, column, label in zip(axes, ("changed", "share"), ("order changes, list stays", "exact success")):
+    for ax, column, label in zip(axes, ("changed", "share"), ("place changes, list stays", "exact success")):
         for source in (MEANS, SAE, TURN, RANDOM, SHUFFLED):
             ax.plot(mean.loc[source].index, mean.loc[source][column], color=PALETTE[colors[source]], label=source)
         ax.set(xlabel="λ", ylabel=f"{label}", ylim=(0, None), xlim=(0, 3))
@@ -1609,7 +1609,7 @@ def draw_compared(found: Found) -> Table:
     free = [found.edited.of_grid(MEANS, grid, "diagonal") for grid in found.paper_grids]
     return Table(
         pd.DataFrame(rows, columns=["table", "paper", SAE, MEANS, RANDOM]),
-        caption=f"Edits whose residue is at least the source's, as the paper counts them: of our ticks {sum(t.right for t in free):.0f} lie on the diagonal, where nothing is changed.",
+        caption=f"Edits whose residue is at least the source's, as the paper counts them: of the ticks of our class means {sum(t.right for t in free):.0f} lie on the diagonal, where nothing is changed.",
         details=reported.cell("arithmetic", "“paper”: as reported, measured from its figures, of Pythia-1.4B", mark="V")
         + ". Its “zero” is in none of our lists, so that table has ten cells fewer. SAE features: width 512, λ of the loss 0.3, batches of 64, 100 epochs, averaged over our seeds where the paper averages over 100 runs; each column at its own λ of the edit. "
         "“random” is the mean of our draws.",
