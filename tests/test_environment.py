@@ -1,6 +1,7 @@
 """pyproject.toml, requirements.lock, environment.yml and what is installed say the same."""
 
 import re
+import subprocess
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_the_makefile_and_the_package_accept_the_same_pythons():
     accepted = SpecifierSet(PROJECT["requires-python"])
     assert tuple(f"3.{minor}" for minor in range(30) if accepted.contains(f"3.{minor}.5")) == SUPPORTED_PYTHONS
     assert "(3, 11) <= sys.version_info[:2] < (3, 14)" in (ROOT / "Makefile").read_text()
+
+
+def test_setup_installs_anew_for_changed_files_and_not_for_touched_ones(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+
+    def planned():
+        return subprocess.run(["make", "-n", "setup"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert "-m venv" in planned()
+    stamp = re.search(r"touch (\S+)", planned()).group(1)
+    (tmp_path / stamp).parent.mkdir()
+    (tmp_path / stamp).touch()
+    (tmp_path / "pyproject.toml").touch()
+    assert "-m venv" not in planned()
+    (tmp_path / "requirements.lock").write_text("torch==0\n")
+    assert "-m venv" in planned()
 
 
 def test_the_citation_names_this_version():

@@ -83,8 +83,8 @@ def test_folders_are_read_and_what_is_wrong_with_them_is_said(tmp_path):
     (tmp_path / "c.bin").write_bytes(b"\xff\xfe")
     read = texts.read(str(tmp_path))
     assert sorted(read.documents) == ["", "Monday"] and read.natural
-    assert read.note.startswith("Of ") and "2 text files were read and 1 others left out" in read.note
-    assert read.note.endswith(": c.bin.")
+    assert read.note.startswith("Of ") and "text files read: 2; left out, as no files of the kinds" in read.note
+    assert read.note.endswith(": 1 (c.bin).")
     (tmp_path / "d.txt").write_bytes(b"Monday \xff\xfe")
     with pytest.raises(UserError, match=r"d\.txt is not UTF-8 \(at byte 7\)"):
         texts.read(str(tmp_path))
@@ -101,7 +101,7 @@ def test_of_a_folder_regular_files_are_read_in_any_case_and_without_their_byte_o
     (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere.txt")
     read = texts.read(str(tmp_path))
     assert sorted(read.documents) == ["Monday\nTuesday", "Thursday", "Wednesday", "Wednesday"]
-    assert "4 text files were read and 2 others left out" in read.note and read.note.endswith(": gone.txt, notes.md.")
+    assert "text files read: 4" in read.note and read.note.endswith(": 2 (gone.txt, notes.md).")
 
 
 def test_text_of_each_source_is_marked_and_the_seed_decides_its_order():

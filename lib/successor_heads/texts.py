@@ -208,8 +208,8 @@ def _folder(folder: Path) -> tuple[list[str], str]:
         return documents, ""
     shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
     return documents, (
-        f"Of {folder.name}, {len(documents)} text files were read and {len(left_out)} others left out, as they are no "
-        f"files of the kinds {', '.join(TEXT_FILES)}: {shown}."
+        f"Of {folder.name}, text files read: {len(documents)}; left out, as no files of the kinds "
+        f"{', '.join(TEXT_FILES)}: {len(left_out)} ({shown})."
     )
 
 
