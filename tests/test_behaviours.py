@@ -205,26 +205,19 @@ def test_a_winner_is_alone_and_above_zero():
     assert behaviours.winners(effects).tolist() == [1, -1, -1, 3]
 
 
-def test_dealt_answers_keep_the_answers_and_lose_the_order():
-    reads = [[" Monday"], [" Tuesday"], [" Window"], [" 7"]] * 10
-    cases = pd.DataFrame({"read": reads, "answer": [" Tuesday", " Wednesday", "W", "8"] * 10})
-    chance = behaviours.shuffled_shares(cases, rules="strict", seed=0, n_shuffles=200)
-    assert sum(chance.values()) == pytest.approx(1)
-    assert chance["acronym"] == pytest.approx(
-        1 / 16, abs=0.02
-    )  # one in four of the words meets one in four of the answers
-    assert chance["successorship"] == pytest.approx(3 / 16, abs=0.03)
-
-
-def test_answers_dealt_within_a_context_keep_what_it_is_about():
+def test_answers_shuffled_within_a_context_keep_what_it_is_about():
     days = [([" Monday"], " Tuesday"), ([" Tuesday"], " Wednesday")] * 10
     letters = [([" Window"], "W")] * 20
     cases = pd.DataFrame(days + letters + [([" 7"], "8")], columns=["read", "answer"])
-    cases["context"] = [0] * 20 + [1] * 20 + [2]
-    chance = behaviours.shuffled_shares(cases, rules="strict", seed=0, n_shuffles=200, within="context")
-    assert chance["acronym"] == 1 / 2  # the context holds nothing else, and the case that is alone is left out
-    assert chance["successorship"] == pytest.approx(9 / 19 / 2, abs=0.02)  # one of the nine others with this answer
-    assert chance["copying"] == pytest.approx(5 / 19 / 2, abs=0.02)
+    cases["context"] = [0] * 20 + [1] * 20 + [3]
+    counts = behaviours.shuffled_counts(cases, rules="strict", seed=0, n_contexts=4, n_shuffles=200)
+    of = dict(zip(behaviours.BEHAVIOURS, counts.T))
+    assert of["acronym"] == pytest.approx([0, 20, 0, 0]), (
+        "the context holds nothing else; a case that is alone counts for nothing"
+    )
+    assert of["successorship"][0] == pytest.approx(20 * 9 / 19, abs=0.8), "one of the nine others with this answer"
+    assert of["copying"][0] == pytest.approx(20 * 5 / 19, abs=0.8)
+    assert counts.sum(1) == pytest.approx([20, 20, 0, 0])
 
 
 def test_shuffled_effects_keep_words_and_last_token_and_lose_the_order(neox, contexts):

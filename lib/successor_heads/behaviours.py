@@ -366,26 +366,23 @@ def winning_cases(tokens: Sequence[Sequence[str]], effects: TextEffects, *, laye
     return pd.DataFrame(rows, columns=columns)
 
 
-def shuffled_shares(
-    cases: pd.DataFrame, *, rules: str, seed: int, n_shuffles: int = 20, within: str | None = None
-) -> dict[str, float]:
-    """Share of each behaviour when the answers are shuffled among the cases: what chance does.
+def shuffled_counts(
+    cases: pd.DataFrame, *, rules: str, seed: int, n_contexts: int, n_shuffles: int = 20
+) -> Float[np.ndarray, "context behaviour"]:
+    """How many cases of each context have each behaviour when their answers are shuffled: what chance does, on average.
 
-    With `within`, a column such as "context", answers stay in their group and none stays with its own case:
-    then what a context is about counts as chance, too. A case that is alone in its group is left out.
+    Answers stay in their context and none stays with its own case: then what a context is about counts as chance, too.
+    A case that is alone in its context counts for nothing.
     """
     rng, rule = np.random.default_rng(seed), RULES[rules]
-    counts = dict.fromkeys(BEHAVIOURS, 0)
-    groups = [cases] if within is None else [group for _, group in cases.groupby(within) if len(group) > 1]
-    for group in groups:
+    counts = np.zeros((n_contexts, len(BEHAVIOURS)))
+    for context, group in cases.groupby("context"):
         read, answers = group["read"].tolist(), group["answer"].to_numpy()
-        for _ in range(n_shuffles):
+        for _ in range(n_shuffles if len(group) > 1 else 0):
             order = rng.permutation(len(group))
-            own = np.arange(len(group)) if within is None else np.roll(order, 1)
-            for place, other in zip(own, order):
-                counts[rule(read[place], answers[other])] += 1
-    n = sum(counts.values())
-    return {name: count / n if n else float("nan") for name, count in counts.items()}
+            for place, other in zip(np.roll(order, 1), order):
+                counts[context, BEHAVIOURS.index(rule(read[place], answers[other]))] += 1 / n_shuffles
+    return counts
 
 
 def loss_shares(

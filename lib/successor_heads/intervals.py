@@ -62,6 +62,7 @@ def share_interval(
     *,
     seed: int,
     n_resamples: int = 2000,
+    level: float = 0.95,
 ) -> tuple[float, float, float]:
     """Share sum(hits) / sum(of) with its bootstrap interval, whole contexts resampled; NaN for none.
 
@@ -73,7 +74,7 @@ def share_interval(
     drawn = np.random.default_rng(seed).integers(len(of), size=(n_resamples, len(of)))
     totals = of[drawn].sum(1)
     shares = hits[drawn].sum(1)[totals > 0] / totals[totals > 0]
-    return float(hits.sum() / of.sum()), *middle(shares)
+    return float(hits.sum() / of.sum()), *middle(shares, level=level)
 
 
 def mean_interval(
@@ -85,9 +86,9 @@ def mean_interval(
     return float(values.mean()), *middle(values[drawn].mean(1))
 
 
-def middle(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Where the middle 95% of some values lie, such as of resampled means or of scores under a null."""
-    low, high = np.percentile(values, [2.5, 97.5])
+def middle(values: Sequence[float] | np.ndarray, *, level: float = 0.95) -> tuple[float, float]:
+    """Where the middle 95% of some values lie, or another share of them: of resampled means, or of scores under a null."""
+    low, high = np.percentile(values, [50 - 50 * level, 50 + 50 * level])
     return float(low), float(high)
 
 

@@ -1,12 +1,20 @@
 """What the first page quotes of published models, and the figure that it takes from a chapter."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
 from bookkit.site import assemble, landing, quizzes
+from successor_heads import reported
 from successor_heads.exercises import quiz
-from successor_heads.studies import models_of_today
+from successor_heads.growing import observe
+from successor_heads.studies import find_heads, growing, models_of_today
 
 LIVE = '<div class="sh-live" data-live="reading"><figure><svg></svg></figure><details class="sh-details"><table></table></details></div>'
 
@@ -35,11 +43,81 @@ def test_figures_of_published_models_are_those_of_chapter_8(model):
     assert quoted["canonical"]["value"] < quoted["canonical_null"]["value"]
 
 
+def asked(*verdicts, digits="otherwise"):
+    """What chapter 6 would find if its announced questions came to these verdicts."""
+    questions = [(part, by) for part in growing.PART_NAMES for by in growing.MEASURES]
+    rows = [
+        {"arm": arm, "part": part, "by": by, "held": 0.01, "held_low": 0.0, "held_high": 0.03, "seen": 0.95, "seen_low": 0.91, "seen_high": 1.0, "verdict": verdict}
+        for (part, by), verdict in zip(questions, verdicts)
+        for arm in ("parts", "parts-long")
+    ]  # fmt: skip  # a row a line
+    outcomes = [SimpleNamespace(title="3 digits as positive control", key=digits)]
+    return SimpleNamespace(generalisation=pd.DataFrame(rows), outcomes=outcomes)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "settled", "said"),
+    [
+        ((), "is not settled yet", "Not run yet."),
+        (("waiting",) * 8, "is not settled yet", "Not settled: 8, seeds awaited in 8."),
+        (("not_learned", "table", "open"), "settled in 1 of 3 announced questions: table.", "Settled as table: numbers 130 to 149, in lists, **0.01** (0.00 to 0.03) right. Not settled: 2, neighbours not shown to be learned in 1 and open in 1."),
+        (("table", "rule"), "settled in 2 of 2 announced questions: table and rule.", "Settled as rule: numbers 130 to 149, in lists"),
+    ],
+)  # fmt: skip  # a case a line
+def test_whether_it_is_a_rule_or_a_table_is_said_of_what_is_settled_alone(verdicts, settled, said):
+    found = asked(*verdicts)
+    assert settled in landing.settled(found) and said in landing.rule_or_table(found)[0]
+
+
+def test_a_row_that_is_not_settled_lends_no_number_to_the_first_page():
+    """The head's own row of the numbers once stood there as a finding, while its rule called the neighbours not learned."""
+    said, control = landing.rule_or_table(asked("not_learned", "waiting"))
+    assert "0.01" not in said + control and "0.95" not in said + control
+    assert control == "a token for each digit was expected to bring out a rule; it did not."
+    assert landing.rule_or_table(asked("table", digits="not_run"))[1].endswith("that is not settled.")
+    assert "in order 0.95 (0.91 to 1.00) are right;" in landing.rule_or_table(asked("table"))[1]
+
+
+def test_the_first_page_says_of_the_stored_runs_what_chapter_6_says():
+    found = growing.measure(observe.stored(observe.ANNOUNCED_RUNS))
+    rows = found.generalisation[found.generalisation["arm"] == "parts"]
+    n = rows["verdict"].isin(landing.SETTLED).sum()
+    assert f"settled in {n} of {len(rows)} " in landing.settled(found) if n else "not settled" in landing.settled(found)
+
+
+def test_every_verdict_of_chapter_1_has_its_sentence():
+    keys = [word for word in find_heads.verdict.__doc__.split('"') if word in landing.OF_THE_HEAD]
+    assert len(keys) == len(landing.OF_THE_HEAD)
+    record = {"chapter": "01-find-heads", "model": "org/one", "tables": {"verdict": [{"key": "alone"}]}}
+    assert "`org/one`" in landing.of_the_head(record) and landing.of_the_head(record | {"tables": {}}) == ""
+
+
+def test_published_models_are_said_to_have_a_head_where_one_is_better_than_luck():
+    smollm2, gemma = (models_of_today.stored(model) for model in landing.PUBLISHED.values())
+    assert landing.by_chapter_1([smollm2, gemma]).endswith("a head is better than luck in none of them.")
+    lucky = replace(gemma, depth=replace(gemma.depth, canonical=("L1H1", 0.9)))
+    assert landing.by_chapter_1([smollm2, lucky]).endswith("a head is better than luck in Gemma 3.")
+    silent = [replace(each, gate=each.gate.assign(kept=False)) for each in (smollm2, gemma)]
+    assert "do not count" in landing.by_chapter_1(silent)
+    # What chapter 8 says in its first lines, and the page of results by the paper's line.
+    assert all(each.depth.paper[1] < reported.cutoff() for each in (smollm2, gemma))
+
+
 def test_the_figures_of_published_models_can_be_quoted_and_a_hyphen_is_an_underscore():
     record = {"chapter": "06-growing", "model": "grown/pythia", "findings": {"a_no-b": {"value": 0.5, "low": None, "high": None, "n": None}}}  # fmt: skip
     quoted = assemble.findings([record])
     assert set(landing.PUBLISHED) < set(quoted)
     assert quoted["growing"]["a_no_b"]["value"] == "0.50" and quoted["smollm2"]["right"]["count"].isdigit()
+    assert (
+        quoted["landing"]["published_how"].count("SmolLM2") == quoted["landing"]["published_how"].count("Gemma 3") == 1
+    )
+    assert quoted["landing"]["tens_are"] in ("Announced", "Exploratory")
+
+
+def test_all_that_the_first_page_quotes_of_the_runs_is_there():
+    page = (Path(__file__).parents[2] / "book/index.md").read_text(encoding="utf8")
+    quoted = set(re.findall(r"\{\{ landing\.(\w+) \}\}", page))
+    assert quoted == set(landing.sentences([]))
 
 
 def test_the_first_living_figure_goes_to_the_first_page_without_its_table(tmp_path):

@@ -277,3 +277,23 @@ def test_a_score_that_comes_out_otherwise_is_named(record, tmp_path, monkeypatch
 def test_a_folder_is_not_contributed():
     with pytest.raises(UserError, match="put the model on the hub first"):
         contribute.contribute("./my-model", revision=None, score_only=True)
+
+
+def test_what_chapter_5_wins_names_its_own_head_and_shares_of_few_are_not_given():
+    findings = {
+        name: {"value": value, "low": None, "high": None, "n": n}
+        for name, value, n in (("layer", 23.0, None), ("head", 3.0, None), ("natural_won", 0.002, 2550), ("natural_other", 1.0, 4))
+    }  # fmt: skip
+    columns = {column.key: column for column in results.COLUMNS}
+    chapters = {"05-natural-language": {"findings": findings}}
+    assert "L23H3" in results.cell(results.of_column(columns["won"], chapters))
+    assert results.of_column(columns["won_other"], chapters) == results.NOTHING
+    findings["natural_other"]["n"] = 20
+    assert results.of_column(columns["won_other"], chapters)["value"] == 1
+    assert results.of_column(columns["won"], {}) == results.NOTHING
+
+
+def test_edits_are_held_against_the_papers_with_the_papers_kind_of_directions():
+    """Months stood there with class means, four times as often right as with features of autoencoders."""
+    beside = {what: finding for what, *_, finding in results.PAPER if what.startswith("Edits with SAE")}
+    assert len(beside) == 2 and all(finding.startswith("paper_sae_") for finding in beside.values())

@@ -91,8 +91,8 @@ def missing_one(stored):
 @pytest.mark.parametrize(
     ("key", "changed", "said"),
     [
-        ("calibrated", lambda found: {}, "by size, whatever the sign, 2 of 2 do"),
-        ("calibrated", lambda found: {"hidden": replace(found.hidden, seen=seen(by_size=5))}, "ranks it first, and without"),
+        ("calibrated", lambda found: {}, "; by size 2 do, as a head that lowers"),
+        ("calibrated", lambda found: {"hidden": replace(found.hidden, seen=seen(by_size=5))}, "to the answer. Without it"),
         ("seen", lambda found: {"hidden": replace(found.hidden, seen=seen(rank=1))}, "seen** by score, canonical"),
         ("blind", lambda found: {"stored": missing_one(found.stored)}, "188 of 189"),
     ],

@@ -25,7 +25,7 @@ PARTS = [("L1H2", 1, 2, 0.5), ("MLP1", 1, -1, 0.4), ("L0H1", 0, 1, 0.2), ("L1H0"
 
 def made(
     *, total=0.6, low=0.4, last=0.1, successor=0.8, steps="L1H2", macro=0.9, copying=0.1, through=0.5,
-    crossing=0.6, right=18, kept=4, model="made/up",
+    crossing=0.6, right=18, kept=4, model="made/up", leading_null=0.25, at=1,
 ) -> Found:  # fmt: skip  # what a finding is made of, by what verdicts look at
     """A model of two layers and three heads in which L1H2 is a successor head, unless something else is said."""
     fronts = [(front, depth, 0.3) for front in ("beginning of text", "nothing", "“The”", "“word”", "“Here:”") for depth in (0, 1)]  # fmt: skip
@@ -33,7 +33,8 @@ def made(
         ("L1H2", 0.2), (1, "L1H2", 0.95), [(1, "L1H2"), (1, "L1H0")], 0.9, 0.1, 0.3, 0.25, 12,
         pd.DataFrame(fronts, columns=["front", "depth", "macro"]),
         pd.DataFrame([("L1H2", 0, 0.2, 0.0), ("L1H2", 1, 0.95, 0.0)], columns=["head", "depth", "succession", "copying"]),
-        pd.DataFrame([(head, 1, macro if head == steps else 0.1, copying) for head in ("L1H2", "L0H1", "L1H0")], columns=["head", "depth", "macro", "copying"]),
+        pd.DataFrame([(head, at, macro if head == steps else 0.1, copying) for head in ("L1H2", "L0H1", "L1H0")], columns=["head", "depth", "macro", "copying"]),
+        leading_null, ("L1H0", 0.4),
     )  # fmt: skip  # by position
     rows = [(*part, total if place == 0 else 0.1, low if place == 0 else 0.05, 0.7, 0.05, last, successor, NAN if part[2] < 0 else 0.6) for place, part in enumerate(PARTS)]  # fmt: skip
     gate = pd.DataFrame(
@@ -103,6 +104,65 @@ def test_several_models_are_said_in_one_verdict():
     alone = models_of_today.verdict_of_all([silent, coded]).sentence
     assert alone.startswith("**c/d counts, and not with a successor head") and "e/f does not count" in alone
     assert models_of_today.verdict_of_all([successor, silent]).sentence.startswith("**a/b counts, and with a")
+
+
+def test_what_a_verdict_hangs_on_is_said():
+    """SmolLM2's head is coded by the null of a search that the rules do not make, and a successor head by the other."""
+    between = made(macro=0.28, copying=0.1)  # the nulls are 0.30 and 0.25
+    assert key_of(between) == "coded"
+    for sentence in (models_of_today.verdict(between).sentence, models_of_today.verdict_of_all([between]).sentence):
+        assert "alone L1H2 would be a successor head" in sentence
+    for other in (made(macro=0.2), made(macro=0.28, copying=0.29), made(macro=0.28, leading_null=0.29), made()):
+        assert "Against luck" not in models_of_today.verdict(other).sentence
+    close = made(last=0.75)
+    assert "copies nearly as often" in models_of_today.verdict(close).sentence
+    assert "copies nearly as often" in models_of_today.verdict_of_all([close, made(model="a/b")]).sentence
+    stored = models_of_today.stored("published/smollm2")
+    assert stored.depth.leading_null < stored.depth.leading.set_index("head").loc["L23H3", "macro"] < stored.depth.null
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ({}, "L1H2 of It is a successor head by the rules of chapter 8, reading what stands after 1 blocks."),
+        ({"at": 0, "last": 0.75}, "by the rules of chapter 8, though it copies nearly as often as it steps."),
+        (MOVER, "L1H2 of It fetches the ordinal, and MLPs behind it step."),
+        ({"macro": 0.2}, "L1H2 of It writes in a code, by the rules of chapter 8."),
+        ({"low": -0.1}, "No single head of It carries much."),
+        ({"right": 9}, "It does not count well enough to be asked."),
+    ],
+)
+def test_another_page_says_a_verdict_in_one_sentence(what, said):
+    assert models_of_today.in_short(made(**what), "It").endswith(said)
+
+
+def test_a_head_behind_mlp0_is_none_that_reads_deeper():
+    sentences = [models_of_today.verdict_of_all([made(at=at)]).sentence for at in (0, 1)]
+    assert ["deeper" in sentence for sentence in sentences] == [False, True]
+
+
+def test_models_of_today_stand_under_the_papers_line_by_the_papers_score():
+    drawing = models_of_today.draw_recurring([made(), made(model="a/b", right=9)])
+    assert (
+        "by the same score so do 2 of the 2 models" in drawing.caption and "In 0 of those that count" in drawing.caption
+    )
+    assert "L1H0 of made/up 0.40" in drawing.details and "L1H2 0.20" in drawing.details
+    plt.close("all")
+
+
+def test_lists_of_confirmation_end_in_other_members_and_may_show_the_same():
+    tokenizer = word_tokenizer()
+    both = [
+        of_lists.make(tokenizer, models_of_today.frames(split), length=3, most=4, parity=parity)
+        for parity, split in enumerate(("discovery", "confirmation"))
+    ]
+    ends = [{(one.task, one.last) for one in lists.every} for lists in both]
+    answers = [{(one.task, one.answer) for one in lists.every} for lists in both]
+    shown = [
+        {(one.task, (one.last + offset) % len(one.resolved.words)) for one in lists.every for offset in (-2, -1, 0)}
+        for lists in both
+    ]
+    assert not ends[0] & ends[1] and not answers[0] & answers[1] and shown[0] & shown[1]
 
 
 OF_A_LEAD = ["circuit", "exchange", "parts", "stream", "writes"]

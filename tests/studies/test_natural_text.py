@@ -52,7 +52,7 @@ def made_text(*, counts=(60, 24, 12, 12, 120), chance=0.01, name="generated", na
         name=name, natural=natural, note="", digest="0123456789", n_documents=9, document=np.arange(N_CONTEXTS) // 2, length=LENGTH,
         tokens=tokens, loss=2.0, wins=wins, cases=frame, labels=labels,
         losses={way: behaviours.loss_shares(rng.normal(size=labels.shape), labels) for way in ways}, mean_rise=dict.fromkeys(ways, 0.1),
-        chance={rules: dict.fromkeys(BEHAVIOURS, chance) for rules in behaviours.RULES},
+        shuffled={rules: np.outer(wins[:, *PLACE], np.full(len(BEHAVIOURS), chance)) for rules in behaviours.RULES},
         ordered=pd.DataFrame({"measure": ["effect", "effect minus shuffled"], "won": [9, 7], "of": [80, 80], "low": 0.05, "high": 0.2}),
         kinds=pd.DataFrame({"ablation": ["mean", "zero"], "effect": [0.1, 0.2], "won": [0.1, 0.2], "rank": [1, 2], "same winner": [1, 0.5]}),
         by_head=pd.DataFrame({"L1H1": [1, 2, 3, 4, 5], "L1H2": counts, "L2H0": [0] * 5}, index=list(BEHAVIOURS)).T,
@@ -136,7 +136,28 @@ def test_shares_of_cases_and_of_loss_add_up_and_resample_documents():
     alone, together = of.loss_share("other"), one_document.loss_share("other")
     assert alone.low < alone.share < alone.high
     assert [together.low, together.share, together.high] == pytest.approx([alone.share] * 3)
-    assert of.clear == list(BEHAVIOURS[:-1]) and made_text(chance=0.99).clear == []
+    assert of.clear() == list(BEHAVIOURS[:-1]) and made_text(chance=0.99).clear() == []
+
+
+def test_a_behaviour_is_clear_by_both_sets_of_rules_against_its_own_chance_and_for_all_that_is_asked():
+    of = made_text(counts=(0, 0, 38, 0, 100))
+    assert of.clear(n_texts=2) == ["copying"]
+    generous = replace(of, cases=of.cases.assign(strict="other"))
+    assert generous.clear() == [], "what the paper's rules alone name"
+    # The share alone is far above the mean chance; in the documents that make it, chance does as much.
+    copies = BEHAVIOURS.index("copying")
+    as_by_chance = of.shuffled["paper"].copy()
+    as_by_chance[:, copies] = np.bincount(of.cases["context"][of.cases["paper"] == "copying"], minlength=N_CONTEXTS)
+    assert replace(of, shuffled=dict.fromkeys(of.shuffled, as_by_chance)).clear() == []
+    share, low, high = of.surplus("copying", rules="paper")
+    assert share == pytest.approx(38 / 138 - 0.01) and low < share < high
+    wide = of.surplus("copying", rules="paper", n_asked=8)
+    assert wide[1] < low and wide[2] > high
+
+
+def test_a_case_alone_in_its_context_has_no_chance():
+    of = made_text(counts=(0, 0, N_CONTEXTS, 0, 0))
+    assert np.isnan(of.surplus("copying", rules="paper")[0]) and of.clear() == []
 
 
 def drawings(found):
@@ -183,7 +204,7 @@ def test_tables_have_their_columns_and_what_the_paper_reports_comes_from_its_fil
 def test_of_a_few_winning_cases_nothing_is_said_but_their_number(few):
     """Three cases alike have the share 1 in every resample: that is no finding."""
     found = made(few)
-    assert few.clear == [] and few.cases_of("copying").high - few.cases_of("copying").low > 0.4
+    assert few.clear() == [] and few.cases_of("copying").high - few.cases_of("copying").low > 0.4
     sentence = natural_text.verdict(found).sentence
     assert f"it wins {len(few.cases)}, too few" in sentence and "of 64 numbered lists" in sentence
     assert "the loss on lists that count goes from 0.10 to" in sentence and "%" not in sentence

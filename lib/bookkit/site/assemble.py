@@ -120,6 +120,7 @@ def findings(records):
     Parts of a finding: value, low, high, n, count, percent, with_interval. All are text. {{ chapter.model }} is the subject.
     """
     quoted = {name: in_parts(found) for name, found in landing.published_findings().items()}
+    quoted["landing"] = landing.sentences(records)
     for record in records:
         chapter = name_in_prose(record["chapter"])
         quoted[chapter] = in_parts(record["findings"])

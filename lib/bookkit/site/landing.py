@@ -1,14 +1,99 @@
-"""What the first page shows besides quotations: two published models' figures, and the first living figure of chapter 1."""
+"""What the first page shows besides quotations: what runs come to, two published models' figures, and the first living figure of chapter 1.
+
+A card's title asks, and whatever answers follows from what is stored: more runs, or another verdict, change the page.
+"""
 
 from bs4 import BeautifulSoup
 
 from successor_heads import intervals, records
-from successor_heads.studies import models_of_today
+from successor_heads.growing import observe
+from successor_heads.studies import growing, listed, models_of_today
 
-# As prose names them, and as the study has stored them.
+# As quotations name them, and as the study has stored them; and as prose does.
 PUBLISHED = {"smollm2": "published/smollm2", "gemma3": "published/gemma3-270m"}
+IN_PROSE = {"published/smollm2": "SmolLM2", "published/gemma3-270m": "Gemma 3"}
+SETTLED = ("table", "rule", "in_part")
+ASKED = {"head": "by the head", "list": "in lists"}
+CAME = {"expected": "it did", "partly": "it did in part", "otherwise": "it did not"}
+# What chapter 1's verdict comes to, by its key.
+OF_THE_HEAD = {
+    "shared": "From weights alone one head of `{model}` names most successors, and it shares its work with others.",
+    "alone": "From weights alone one head of `{model}` names most successors, and the model's lists depend on it.",
+    "unused": "From weights alone one head of `{model}` names most successors, and without it the model's lists go on.",
+    "another_way": "From weights alone no head of `{model}` names successors beyond chance, and yet a few heads carry its lists.",
+    "not_shown": "From weights alone no head of `{model}` names successors beyond chance.",
+}
 EXPLORER = "book/explorer.html"
 INVITATION = "<p>Choose a head and a word. The model itself runs in this page, once you ask for it.</p>"
+
+
+def sentences(chapters):
+    """What the first page says of the runs, from the records of this build and from what comes with the book; all is Markdown."""
+    announced = growing.measure(observe.stored(observe.ANNOUNCED_RUNS))
+    published = [models_of_today.stored(model) for model in PUBLISHED.values()]
+    said, control = rule_or_table(announced)
+    return {
+        "head": next((of_the_head(record) for record in chapters if record["chapter"] == "01-find-heads"), ""),
+        "rule_or_table": said,
+        "rule_or_table_control": control,
+        "settled": settled(announced),
+        "tens_are": growing.tens_of(announced, growing.earlier(observe.stored()))[1].capitalize(),
+        "published": by_chapter_1(published),
+        "published_how": " ".join(models_of_today.in_short(found, IN_PROSE[found.model]) for found in published),
+    }
+
+
+def of_the_head(record):
+    """What chapter 1 found on the model of this build."""
+    verdict = record.get("tables", {}).get("verdict")
+    return OF_THE_HEAD[verdict[0]["key"]].format(model=record["model"]) if verdict else ""
+
+
+def _asked(found):
+    """The rows of chapter 6 that decide between rule and table: those that are settled, and the others."""
+    rows = found.generalisation
+    rows = rows[rows["arm"] == "parts"] if len(rows) else rows
+    return (rows[rows["verdict"].isin(SETTLED)], rows[~rows["verdict"].isin(SETTLED)]) if len(rows) else (rows, rows)
+
+
+def settled(found):
+    """How many of the announced answers are settled, and as what."""
+    done, waiting = _asked(found)
+    n = len(done) + len(waiting)
+    if not len(done):
+        return "Whether models like it know a rule, or a table of pairs, is not settled yet."
+    as_what = listed([growing.VERDICTS[key] for key in SETTLED if key in set(done["verdict"])])
+    return f"Whether models like it know a rule, or a table of pairs, is settled in {len(done)} of {n} announced questions: {as_what}."
+
+
+def rule_or_table(found):
+    """What grown models make of pairs that their text never gives in order, and the control: neighbours, and the text that should bring out a rule."""
+    done, waiting = _asked(found)
+    if not len(done) + len(waiting):
+        return "Not run yet.", ""
+    said = [
+        f"Settled as {growing.VERDICTS[row.verdict]}: {growing.PART_NAMES[row.part]}, {ASKED[row.by]}, **{row.held:.2f}** ({row.held_low:.2f} to {row.held_high:.2f}) right."
+        for row in done.itertuples()
+    ]
+    left = [f"{growing.VERDICTS[key]} in {n}" for key, n in waiting["verdict"].value_counts().items()]
+    if left:
+        said.append(f"Not settled: {len(waiting)}, {listed(left)}.")
+    seen = [f"{row.seen:.2f} ({row.seen_low:.2f} to {row.seen_high:.2f})" for row in done.itertuples()]
+    digits = next(outcome for outcome in found.outcomes if outcome.title.startswith("3 "))
+    control = f"a token for each digit was expected to bring out a rule; {CAME.get(digits.key, 'that is not settled')}."
+    if seen:
+        return " ".join(said), f"of pairs that were read in order {listed(seen)} are right; {control}"
+    return " ".join(said), control
+
+
+def by_chapter_1(published):
+    """Whether chapter 1's score finds a head in the published models that count."""
+    counting = [found for found in published if found.counts]
+    above = [found for found in counting if found.depth.canonical[1] > found.depth.canonical_null]
+    if not counting:
+        return "Two published models do not count well enough to be asked."
+    heads = f"in {listed([IN_PROSE[found.model] for found in above])}" if above else "in none of them"
+    return f"Published models count as well, {listed([IN_PROSE[found.model] for found in counting])}; by the score of chapter 1 a head is better than luck {heads}."
 
 
 def published_findings():

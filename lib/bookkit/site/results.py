@@ -20,11 +20,12 @@ from bookkit import places
 from bookkit.site import paper
 from successor_heads import figures, intervals, ordinals, records, reported
 from successor_heads.growing import observe
+from successor_heads.studies import natural_text
 
 STORED = Path("book/results/records")
 LIST = Path("models.yml")
 BENCHMARK = Path("benchmarks/results/score.json")
-FAMILIES = {"gpt2": "GPT-2", "gpt_neox": "Pythia", "llama": "Llama"}
+FAMILIES = {"gpt2": "GPT-2", "gpt_neox": "Pythia", "llama": "Llama", "gemma3_text": "Gemma 3"}
 COLORS = {"gpt2": "green", "gpt_neox": "blue", "llama": "orange"}
 SHOWN_VERSIONS = ("successor-heads", "torch", "transformers")
 NOTHING = {"value": None, "low": None, "high": None, "n": None}
@@ -52,9 +53,9 @@ COLUMNS = (
     Column("place_and_list", "place and list parted", "share of tokens held out that a place from one list and another list make, by one linear map; its control are shuffled lists", "03-mod-10-features", "subspace_nearest", "subspace_nearest_shuffled"),
     Column("edits_head", "arithmetic, head", "share of edits of a token's vector after which the head names the wanted word, mean over the classes; its control is shuffled directions", "04-vector-arithmetic", "exact_class_means", "exact_shuffled"),
     Column("edits_model", "arithmetic, whole model", "the same edits inside the running model, of which its next token is judged", "04-vector-arithmetic", "model_edited", "model_random_in_the_span"),
-    Column("won", "in text: won", "share of all places in natural text at which taking this head away costs the right token most, of all heads", "05-natural-language", "natural_won"),
+    Column("won", "in text: won", "share of all places in natural text at which taking a head away costs the right token most, of all heads; it is named, and is the best head, or where that is no better than luck the one that lists need most", "05-natural-language", "natural_won"),
     *(
-        Column(f"won_{name}", f"in text: {title}", f"share of these winning cases that are {what}", "05-natural-language", f"natural_{name}")
+        Column(f"won_{name}", f"in text: {title}", f"share of these winning cases that are {what}; of fewer than {natural_text.LEAST_CASES} none is given", "05-natural-language", f"natural_{name}")
         for name, title, what in (
             ("successorship", "successor", "successions"), ("acronym", "acronym", "acronyms"), ("copying", "copying", "copies"),
             ("greater_than", "greater-than", "of the kind *greater-than*"), ("other", "other", "none of these"),
@@ -73,10 +74,10 @@ PAPER = (
             ("Modal feature's share of its residue class", "sae", "{modal_share}", THIRD, "sae_share"),
             ("Cosine of modal features and probe", "sae", "{probe_cosine:.3f}", THIRD, "sae_cosine_probe"),
             ("Roman numerals in the tokens of every list", "table_2", "all but {n_wrong} of {numerals} numerals", THIRD, "subspace_roman"),
-            ("Edits that succeed: numbers 20 to 29", "arithmetic", "{text_rates[20-29]}", FOURTH, "paper_20_to_29"),
-            ("Edits that succeed: months", "arithmetic", "{text_rates[months]}", FOURTH, "paper_january_to_september"),
+            ("Edits with SAE features that succeed: numbers 20 to 29", "arithmetic", "{text_rates[20-29]}", FOURTH, "paper_sae_20_to_29"),
+            ("Edits with SAE features that succeed: months", "arithmetic", "{text_rates[months]}", FOURTH, "paper_sae_january_to_september"),
             *(
-                (f"Edits that succeed: {task}", "arithmetic", "none to speak of", FOURTH, f"exact_{task}")
+                (f"Edits that succeed, here with class means: {task}", "arithmetic", "none to speak of", FOURTH, f"exact_{task}")
                 for task in reported.read()["arithmetic"]["cannot_be_steered"]
             ),
         )
@@ -102,7 +103,7 @@ PAPER = (
         for name, what in (("successorship", "succession"), ("acronym", "acronyms"), ("copying", "copying"))
     ),
     (
-        "Numbered lists, made and known, on which the head wins",
+        "Numbered lists that the head wins, the paper's from the Pile, ours made",
         "{} of {}".format(*reported.wild()["numbered_lists"]),
         "Pythia-1.4B",
         "05-natural-language",
@@ -179,6 +180,16 @@ def score_of(chapters):
     )
 
 
+def of_column(column, chapters):
+    """A column's finding in a model's records. What chapter 5 wins has the name of its head, which need not be the best one."""
+    findings = chapters.get(column.chapter, {}).get("findings", {})
+    finding = findings.get(column.finding, NOTHING)
+    if column.key == "won" and finding["value"] is not None:
+        return finding | {"head": f"L{findings['layer']['value']:.0f}H{findings['head']['value']:.0f}"}
+    is_share_of_few = column.key.startswith("won_") and (finding["n"] or 0) < natural_text.LEAST_CASES
+    return NOTHING if is_share_of_few else finding
+
+
 def row(model, chapters):
     """One model's line: what each column shows, None where it was not measured."""
     score = score_of(chapters)
@@ -194,10 +205,7 @@ def row(model, chapters):
         "macro": found["best_macro"],
         "micro": found["best_micro"],
         "by_class": {line["class"]: line for line in score["tables"]["by_class"]},
-        "found": {
-            column.key: chapters.get(column.chapter, {}).get("findings", {}).get(column.finding, NOTHING)
-            for column in COLUMNS
-        },
+        "found": {column.key: of_column(column, chapters) for column in COLUMNS},
         "control": {
             column.key: chapters.get(column.chapter, {}).get("findings", {}).get(column.control, NOTHING)
             for column in COLUMNS
@@ -230,6 +238,7 @@ def cell(finding, *, control=NOTHING, tint=False):
         else f"<small>{finding['low']:.2f} to {finding['high']:.2f}</small>"
     )
     beside = "" if control["value"] is None else f"<small>control {control['value']:.2f}</small>"
+    beside += f"<small>{finding['head']}</small>" if "head" in finding else ""
     return f'<td data-sort="{value:.6f}"{shade}>{value:.2f}{interval}{beside}</td>'
 
 

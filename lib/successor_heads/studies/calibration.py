@@ -342,11 +342,12 @@ def verdict(found: Found) -> Verdict:
     if first:
         return Verdict("seen", f"{table}{faint}**The hidden head is seen** by {', '.join(first)}.")
     without, by_size = found.hidden.without, int((found.hidden.seen["rank by size"] == 1).sum())
-    whatever = f" (by size, whatever the sign, {by_size} of {len(found.hidden.seen)} do)" if by_size else ""
+    # What is first by size and not by value is below zero.
+    whatever = f"; by size {by_size} do, as a head that lowers the answer a little" if by_size else ""
     return Verdict(
         "calibrated",
-        f"{table}{faint}**A head that writes in code and has a stand-in is missed by all of them:** no instrument ranks it first{whatever}, "
-        f"and without it and its twin {without['both']} of {found.hidden.n} answers are right in place of {without['nothing']}.",
+        f"{table}{faint}**A head that writes in code and has a stand-in can hide:** none of {len(found.hidden.seen)} measures ranks it first by what it "
+        f"adds to the answer{whatever}. Without it and its twin {without['both']} of {found.hidden.n} answers are right in place of {without['nothing']}.",
     )
 
 
@@ -667,7 +668,7 @@ def draw_seen(found: Found) -> Table:
     return Table(
         table,
         caption=f"The better of the hidden head and its twin has rank {best} of {n} at best, {int(table['rank by size'].min())} by size whatever the sign.",
-        details=f"Over {int(many['n'].max())} models made in the same way the better canonical score of the pair is {_mean(many, 'canonical')}, the larger fall under ablation {_mean(many, 'ablation')} logits. In {lucky} of these models one of the pair has the highest canonical score; a pair picked at random would have it in {by_chance:.1f}.",
+        details=f"All scores are one instrument, by several conventions. Over {int(many['n'].max())} models made in the same way the better canonical score of the pair is {_mean(many, 'canonical')}, the larger fall under ablation {_mean(many, 'ablation')} logits. In {lucky} of these models one of the pair has the highest canonical score; a pair picked at random would have it in {by_chance:.1f}.",
     )
 
 

@@ -5,8 +5,8 @@
     found = models_of_today.measure(model, name="published/smollm2", seed=0)
     models_of_today.verdict(found).key        # "coded": one head carries the counting, and neither steps nor copies
 
-The rules, the frames and the thresholds stand in ``rules.yml``, which was committed before the first run. Heads are
-chosen on some frames and members and judged on others. `lists` makes the lists, `instruments` measure, `found` holds
+The rules, the frames and the thresholds stand in ``rules.yml``, which was committed before the first run that is reported
+and after a first look. Heads are chosen on lists in some frames and judged on others, which end in other members. `lists` makes the lists, `instruments` measure, `found` holds
 what they found and reads and writes it, `verdicts` says what it comes to, and `drawings` shows it.
 """
 
@@ -30,10 +30,10 @@ from successor_heads.studies.models_of_today.found import Found, stored
 from successor_heads.studies.models_of_today.instruments import effects_on, measure
 from successor_heads.studies.models_of_today.rules import RULES, frames
 from successor_heads.studies.models_of_today.shown import of_today, record
-from successor_heads.studies.models_of_today.verdicts import verdict, verdict_of_all
+from successor_heads.studies.models_of_today.verdicts import in_short, verdict, verdict_of_all
 
 __all__ = [
     "RULES", "Found", "draw_circuit", "draw_depths", "draw_exchange", "draw_fronts", "draw_gate", "draw_known", "draw_orders",
-    "draw_parts", "draw_recurring", "draw_rules", "draw_stream", "draw_verdicts", "draw_writes", "effects_on", "frames", "known",
+    "draw_parts", "draw_recurring", "draw_rules", "draw_stream", "draw_verdicts", "draw_writes", "effects_on", "frames", "in_short", "known",
     "lists", "measure", "of_today", "record", "stored", "verdict", "verdict_of_all",
 ]  # fmt: skip  # what the chapter calls

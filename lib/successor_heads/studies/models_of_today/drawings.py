@@ -63,7 +63,7 @@ def draw_verdicts(found: Sequence[Found]) -> Table:
     )
     return Table(
         frame,
-        caption="Do they count with a head? Rules announced before the runs; heads are chosen on some lists and judged on others.",
+        caption="Do they count with a head? Rules written after a first look and before these runs; heads are chosen on some lists and judged on others.",
         details="Canonical: macro of the best head on MLP0 of the bare embedding. Best at a depth: over all heads and depths. In brackets what "
         f"the best of the search does not exceed in {RULES['depth']['level']:.1%} of permuted successors. Lead lost: share of the right answer's "
         "lead over its class that goes when the head writes what it writes on another list, on the lists of confirmation, with its "
@@ -90,7 +90,7 @@ def draw_gate(found: Sequence[Found]) -> Drawing:
     return Drawing(
         figs,
         alt=[f"Bars: right answers of {each.model} by class." for each in found],
-        caption="In frames and with members that nothing was chosen on, the answer is right in its class on "
+        caption="On lists that nothing was chosen on, the answer is right in its class on "
         + ", ".join(said)
         + " lists.",
         details="95% Wilson intervals. Classes that miss the gate of one half on the lists of discovery: "
@@ -485,7 +485,7 @@ def draw_recurring(found: Sequence[Found]) -> Drawing:
     for place, (family, color) in enumerate(zip(families, PALETTE.values())):
         values = table.loc[table["family"] == family, "score"]
         ax.scatter(values, -place + rng.uniform(-0.16, 0.16, len(values)), color=color, s=30, alpha=0.8, linewidths=0)
-    here = [each.depth.canonical[1] for each in found]
+    here = [each.depth.paper[1] for each in found]
     ax.scatter(here, -3 + np.linspace(-0.12, 0.12, len(here)), color=PALETTE["red"], marker="D", s=40)
     ax.axvline(half, color=figures.INK, linewidth=1, linestyle=":")
     ax.set(
@@ -496,14 +496,18 @@ def draw_recurring(found: Sequence[Found]) -> Drawing:
         xlabel="score of the best head, one dot a model",
     )
     below = int((table["score"] < half).sum())
+    same = sum(each.depth.paper[0] == each.top for each in found if each.counts)
     return Drawing(
         fig,
         alt=f"Dots: the paper's {len(table)} models by family and score, {below} below one half; below them {len(found)} models of today.",
-        caption=f"Of the paper's own {len(table)} models {below} lie below its line at one half; by our canonical score so do "
-        f"{sum(value < half for value in here)} of the {len(found)} models shown here.",
-        details="The paper's models: its own score, Figure 2, left, of version 1. Models of today: canonical macro, "
-        + ", ".join(f"{each.model} {each.depth.canonical[1]:.2f}" for each in found)
-        + ". The two scores differ in what they pool; chapter 1 gives both for its model.",
+        caption=f"Of the paper's own {len(table)} models {below} lie below its line at one half; by the same score so do "
+        f"{sum(value < half for value in here)} of the {len(found)} models shown here. In {same} of those that count it "
+        "ranks first the head that matters most in lists.",
+        details="The paper's models: Figure 2, left, of version 1. Models of today: the best head by the paper's own score, "
+        + ", ".join(f"{each.depth.paper[0]} of {each.model} {each.depth.paper[1]:.2f}" for each in found)
+        + "; by the canonical one, "
+        + ", ".join(f"{each.depth.canonical[0]} {each.depth.canonical[1]:.2f}" for each in found)
+        + ". That the first head is the same was noticed after the runs.",
     )
 
 
@@ -531,8 +535,8 @@ def draw_known(found: Sequence[Found], plants: pd.DataFrame, twins: pd.DataFrame
     grown = sum(row[1] == row[2] for row in rows[: len(found)])
     return Table(
         frame,
-        caption=f"The same rules on models whose answer is known: {grown} of {len(found)} grown models, "
-        f"{int((plants['due'] == plants['verdict']).sum())} of {len(plants)} plants, and {int(twins['alarm'].sum())} false alarms in {len(twins)} untrained networks.",
+        caption=f"The same rules where the answer is known: {int((plants['due'] == plants['verdict']).sum())} of {len(plants)} plants, "
+        f"{int(twins['alarm'].sum())} false alarms in {len(twins)} untrained networks; and {grown} of {len(found)} grown models, known by chapter 1's score alone.",
         details="A plant is called rightly when verdict and head are the planted ones; it is shown one ordinal among other words, for its head attends to every ordinal in sight. Of untrained "
         "networks, which do not count and so never pass the gate, the search over depths alone is asked: an alarm is any head that scores above the null on pairs that did not choose its depth. "
         f"The best of the search, not held out, is above the null in {int(twins['best_above'].sum())}. "

@@ -24,7 +24,7 @@ class Depth:
     `chosen` are the candidates that each half of the pairs chooses, `macro` and `copying` what they score on the other
     half, on average; `leading` has the same of each head with a large effect, its depth alone chosen (head, depth, macro,
     copying: the depth of the first half). `null` are macros that the best of the search, and the best at depth MLP0, does not exceed in 97.5%
-    of permutations. `by_front` has the best macro at each depth for each thing that may stand before the token (front,
+    of permutations; `leading_null` likewise, of the heads in `leading` alone at all their depths. `paper` is the best head by the paper's own score, and that score. `by_front` has the best macro at each depth for each thing that may stand before the token (front,
     depth, macro), `heads` the maps of some heads at each depth (head, depth, succession, copying).
     """
 
@@ -39,6 +39,8 @@ class Depth:
     by_front: pd.DataFrame
     heads: pd.DataFrame
     leading: pd.DataFrame
+    leading_null: float
+    paper: tuple[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ class Found:
             return {name: of[name] for name in kinds} | tables
 
         depth = read(values["depth"], Depth)
-        depth |= {"canonical": tuple(depth["canonical"]), "best": tuple(depth["best"])}
+        depth |= {name: tuple(depth[name]) for name in ("canonical", "best", "paper")}
         depth["chosen"] = [tuple(each) for each in depth["chosen"]]
         whole = read({name: value for name, value in values.items() if name != "depth"}, cls)
         return cls(**whole | {"depth": Depth(**depth), "n_lists": tuple(whole["n_lists"]), "is_live": False})

@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from nnsight import TransformersModel
 from torch import Tensor
 
-from successor_heads import anatomy, cached, depths, intervals, ordinals, paths, prompts
+from successor_heads import anatomy, cached, depths, intervals, ordinals, paths, prompts, scores
 from successor_heads.anatomy import Anatomy, Part, name_of
 from successor_heads.errors import UserError
 from successor_heads.paths import Written
@@ -519,6 +519,10 @@ def search_depths(
         of_head = depths.held_out(found, head=place)
         leading.append((name_of(place), of_head.chosen[0][0], of_head.macro, of_head.copying))
     depth, layer, head = told.best
+    theirs = found.of_rows([row for row, (_, *its) in enumerate(found.candidates) if tuple(its) in leaders])
+    leading_null = depths.null(theirs, n_permutations=rules["permutations"], seed=seed).quantile(rules["level"]).item()
+    forms = ordinals.surface_forms(tokenizer)
+    paper = scores.paper_scores(scores.score_heads(anatomy.of(model), forms), forms)
     return Depth(
         canonical=(name_of((told.canonical[1], told.canonical[2])), told.canonical_macro),
         best=(depth, name_of((layer, head)), told.macro),
@@ -531,4 +535,6 @@ def search_depths(
         by_front=pd.DataFrame(by_front, columns=["front", "depth", "macro"]),
         heads=pd.DataFrame(maps, columns=["head", "depth", "succession", "copying"]),
         leading=pd.DataFrame(leading, columns=["head", "depth", "macro", "copying"]),
+        leading_null=leading_null,
+        paper=(name_of(paper.best), float(paper.share[paper.best])),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from successor_heads.studies import Verdict, listed
 from successor_heads.studies.models_of_today.found import Found
@@ -33,12 +34,15 @@ def key_of(found: Found) -> str:
 
 def successor_head(found: Found) -> str | None:
     """The head that is a successor head by the rules, if there is one: of several, the one with the largest effect."""
-    for row in found.depth.leading.itertuples():
-        part = found.part(str(row.head))
-        steps = row.macro > row.copying and part["successor"] > part["last"]
-        if row.macro > found.depth.null and steps and part["low"] > 0:
-            return str(row.head)
-    return None
+    passing = (str(row.head) for row in found.depth.leading.itertuples() if _steps(found, row, found.depth.null))
+    return next(passing, None)
+
+
+def _steps(found: Found, row: Any, null: float) -> bool:
+    """Whether a head with a large effect scores above a null, steps rather than copies by that score and in lists, and matters."""
+    part = found.part(str(row.head))
+    steps = row.macro > row.copying and part["successor"] > part["last"]
+    return bool(row.macro > null and steps and part["low"] > 0)
 
 
 def is_large(found: Found) -> bool:
@@ -75,20 +79,22 @@ def verdict_of_all(found: Sequence[Found]) -> Verdict:
         "some": f"{len(having)} counts" if len(having) == 1 else f"{len(having)} count",
         "all": "each counts",
     }[key]
-    those = f"Of {len(counting)} models that count, {of} with a successor head by our rules."
+    rules = "by our rules" + ", which let a head read deeper than chapter 1 does" * any(map(_reads_deeper, having))
+    those = f"Of {len(counting)} models that count, {of} with a successor head {rules}."
     if len(counting) == 1:
         how = "with" if having else "not with"
-        those = f"{counting[0].model} counts, and {how} a successor head by our rules."
+        those = f"{counting[0].model} counts, and {how} a successor head {rules}."
     silent = [each.model for each in found if not each.counts]
     left_out = (
         f"{listed(silent)} {'does' if len(silent) == 1 else 'do'} not count well enough to ask how. " if silent else ""
     )
-    doubts = "".join(_doubt(each, str(successor_head(each))) for each in having)[: None if len(having) == 1 else 0]
+    doubts = "".join(map(_doubt, counting))
     told = ". ".join(f"In {each.model} {_short(each)}" for each in counting)
     return Verdict(
         key,
         f"**{those}** {told}. {left_out}{doubts}Effects are on lists that "
-        "nothing was chosen on. Not shown: what happens before the last position, or why these models differ from the paper's.",
+        "nothing was chosen on. Not shown: what happens before the last position, what larger models do, or why these "
+        "differ from the paper's.",
     )
 
 
@@ -96,7 +102,7 @@ def _short(found: Found) -> str:
     key, name = key_of(found), successor_head(found) or found.top
     part = found.part(name)
     how = {
-        "successor_head": f"{name} is a successor head",
+        "successor_head": f"{name} is one",
         "mover_and_mlp": f"{name} fetches the ordinal, and MLPs behind it step",
         "coded": f"{name} carries much of it, in a code",
         "none_found": "no single head carries much",
@@ -105,6 +111,27 @@ def _short(found: Found) -> str:
         f"{how}: without {name} {_effect(found, name)} is lost, and what it promotes most is the successor on "
         f"{part['successor']:.0%} of the lists and the ordinal itself on {part['last']:.0%}"
     )
+
+
+def _reads_deeper(found: Found) -> bool:
+    """Whether the successor head of a model reads what stands after some blocks, which chapter 1 does not ask."""
+    return int(found.depth.leading.set_index("head").loc[str(successor_head(found)), "depth"]) > 0
+
+
+def in_short(found: Found, name: str) -> str:
+    """The verdict on a model in one sentence without numbers, for a page that calls the model `name`."""
+    key, head = key_of(found), successor_head(found) or found.top
+    if key == "successor_head":
+        depth = int(found.depth.leading.set_index("head").loc[head, "depth"])
+        where = f", reading what stands after {depth} blocks" if depth else ""
+        doubt = ", though it copies nearly as often as it steps" if _copies_nearly_as_often(found, head) else ""
+        return f"{head} of {name} is a successor head by the rules of chapter 8{where}{doubt}."
+    return {
+        "mover_and_mlp": f"{head} of {name} fetches the ordinal, and MLPs behind it step.",
+        "coded": f"{head} of {name} writes in a code, by the rules of chapter 8.",
+        "none_found": f"No single head of {name} carries much.",
+        "not_counting": f"{name} does not count well enough to be asked.",
+    }[key]
 
 
 def _effect(found: Found, name: str) -> str:
@@ -122,16 +149,29 @@ def _successor_head(found: Found) -> str:
         f"**{found.model} counts with a successor head, {name}, by our rules.** Reading {where}, it scores {own['macro']:.2f} on "
         f"pairs that did not choose its depth (null of the search {null:.2f}). In lists it promotes the successor most on "
         f"{part['successor']:.0%} and the ordinal itself on {part['last']:.0%}{through}. Without it {_effect(found, name)} is lost. "
-        f"{_doubt(found, name)}Not shown: that it follows a rule."
+        f"{_doubt(found)}Not shown: that it follows a rule."
     )
 
 
-def _doubt(found: Found, name: str) -> str:
-    """Where a head that steps by the rules copies nearly as often: the rules have no margin, and whoever reads them should know."""
-    part = found.part(name)
-    return "It copies nearly as often as it steps, so a stricter rule would leave this open. " * bool(
-        part["successor"] - part["last"] < CLOSE
-    )
+def _doubt(found: Found) -> str:
+    """What the verdict hangs on: rules have no margin, and one null is for a search that the rules do not make."""
+    key, head = key_of(found), successor_head(found)
+    if head is not None and _copies_nearly_as_often(found, head):
+        return f"{head} copies nearly as often as it steps, so a stricter rule would leave this open. "
+    stepping = [
+        str(row.head) for row in found.depth.leading.itertuples() if _steps(found, row, found.depth.leading_null)
+    ]
+    if key in ("coded", "mover_and_mlp", "none_found") and stepping:
+        return (
+            f"Against luck among the heads with the largest effect alone {stepping[0]} would be a successor head: that "
+            "the null is of all heads decides it. "
+        )
+    return ""
+
+
+def _copies_nearly_as_often(found: Found, head: str) -> bool:
+    part = found.part(head)
+    return bool(part["successor"] - part["last"] < CLOSE)
 
 
 def _through(found: Found) -> str:
@@ -153,7 +193,7 @@ def _coded(found: Found) -> str:
     return (
         f"**{found.model} counts, and one head carries much of it in a code that we cannot read: {found.top}.** Without it "
         f"{_effect(found, found.top)} is lost; what it writes is the ordinal in {part['last']:.0%} of the lists and the successor in "
-        f"{part['successor']:.0%}. By our rules it is neither a successor head nor a mover."
+        f"{part['successor']:.0%}. By our rules it is neither a successor head nor a mover. {_doubt(found)}".strip()
     )
 
 
