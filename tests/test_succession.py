@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -68,7 +68,7 @@ def places(text: str, task: str) -> tuple[dict[str, int], dict[str, int]]:
     return {word: place for place, word in reversed(mentions)}, {word: place for place, word in mentions}
 
 
-ARMS = announced.experiments()["arms"]
+ARMS = announced.arms()
 PARTS = sorted({part for arm in ARMS.values() for part in arm.get("hold_out", [])})
 
 
@@ -326,25 +326,26 @@ def recipe(options: str) -> train.Recipe:
 
 def test_each_arm_changes_what_it_names_and_nothing_else():
     runs = announced.runs()
-    assert len(runs) == len(ARMS) * len(announced.experiments()["common"]["seeds"]) and len(ARMS) > 20
-    full = asdict(recipe(runs["full-seed0"]))
+    assert len(runs) == sum(len(arm["seeds"]) for arm in ARMS.values()) and len(ARMS) > 20
     may_change = {"hold_out": {"held_out"}, "size": {"size"}, "prose": {"without", "shares"}}
     by_option = {"--without": "without", "--digits": "digits", "--steps": "steps", "--weight-decay": "weight_decay",
                  "--base": "base", "--generated-share": "shares"}  # fmt: skip
     for name, arm in ARMS.items():
-        changed = {key for key, value in asdict(recipe(runs[f"{name}-seed0"])).items() if value != full[key]}
+        first, last = arm["seeds"][0], arm["seeds"][-1]
+        full = asdict(replace(recipe(runs["full-seed0"]), seed=first))
+        changed = {key for key, value in asdict(recipe(runs[f"{name}-seed{first}"])).items() if value != full[key]}
         named = set().union(*(may_change.get(key, set()) for key in arm))
         named |= {by_option[option] for option in arm.get("options", "").split() if option.startswith("--")}
         assert changed == named, name
-        assert recipe(runs[f"{name}-seed3"]).seed == 3
+        assert recipe(runs[f"{name}-seed{last}"]).seed == last
 
 
 def test_experiments_name_arms_that_exist_and_say_what_they_expect():
-    its = announced.experiments()
-    for experiment in its["experiments"]:
+    experiments = [*announced.experiments()["experiments"], *(entry["experiment"] for entry in announced.later())]
+    for experiment in experiments:
         assert set(experiment["arms"]) <= set(ARMS)
         assert {"question", "expectation", "outcome"} <= set(experiment)
-    assert {arm for experiment in its["experiments"] for arm in experiment["arms"]} == set(ARMS)
+    assert {arm for experiment in experiments for arm in experiment["arms"]} == set(ARMS)
     assert announced.run_of("dose-0.3-seed2") == ("dose-0.3", 2)
 
 
@@ -364,7 +365,8 @@ def test_a_recorded_run_is_the_announced_one_and_held_out_what_it_says(name):
     ours = asdict(recipe(announced.runs()[name]))
     for key, value in ours.items():
         assert yaml.safe_load(yaml.safe_dump(run["recipe"][key])) == yaml.safe_load(yaml.safe_dump(_lists(value))), key
-    assert run["recipe"]["date"] >= announced.experiments()["registered"].isoformat()
+    added = [entry["date"] for entry in announced.later() if announced.run_of(name)[0] in entry["arms"]]
+    assert run["recipe"]["date"] >= (added or [announced.experiments()["registered"]])[0].isoformat()
     frames_left = any("@" in part for part in ours["held_out"])
     for task, columns in run["succession"]["lists"].items():
         held = [flag == "1" for flag in columns["held"].split()]
@@ -407,7 +409,13 @@ def test_what_was_announced_is_older_than_its_records_and_has_not_been_rewritten
     now = announced.experiments()
     # What is added later stands under `added`, and nothing else may change.
     assert before == now | {"added": []}
+    # What was added later is older than its own runs.
+    entered = dict.fromkeys(ARMS, first)
+    for entry in announced.later():
+        for arm in entry["arms"]:
+            entered[arm] = git("log", f"-S{arm}:", "--format=%H", "--", path).split()[-1]
     for name in RECORDED:
+        first = entered[announced.run_of(name)[0]]
         record = (observe.ANNOUNCED_RUNS / f"{name}.json").relative_to(ROOT).as_posix()
         added = git("log", "--diff-filter=A", "--format=%H", "--", record).split()
         if added:  # a record that is not committed yet is younger still

@@ -15,7 +15,8 @@ from successor_heads.growing.train import Recipe
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.studies import growing
 
-ARMS = announced.experiments()["arms"]
+ARMS = announced.arms()
+EXPERIMENTS = [*announced.experiments()["experiments"], *(entry["experiment"] for entry in announced.later())]
 
 
 def made_up(arm, seed, *, held=0.0, seen=1.0, digit=0.0, macro=0.9, numbers=0.95, read=()):
@@ -182,6 +183,20 @@ def test_the_last_digit_of_a_word_is_wrong():
     assert growing.last_digit_share(run, by="head") == 0.0
 
 
+def test_how_answers_end_is_counted_apart_for_the_successor_and_for_the_number_itself():
+    run = made_up("parts", 0)
+    held = [
+        word
+        for word, flag in zip(LISTS["numbers"].words, run["succession"]["lists"]["numbers"]["held"].split())
+        if flag == "1"
+    ]
+    answers = dict(zip(held, [str(int(word) + (10 if int(word) < 140 else 11)) for word in held]))
+    columns = run["succession"]["lists"]["numbers"]
+    columns["answer"] = " ".join(answers.get(word, "0") for word, _ in pairs_of("numbers"))
+    row = growing.measure({"parts-seed0": run}).digits.iloc[0]
+    assert (row["own"], row["successor"]) == (pytest.approx(10 / 19), pytest.approx(9 / 19))
+
+
 def test_the_last_digit_waits_for_all_seeds():
     table = growing.measure(runs(seeds=range(3), parts={"digit": 0.9}, parts_no_decimals={})).last_digit
     assert set(table["verdict"]) == {"waiting"}
@@ -221,6 +236,7 @@ EXPECTED = {
     "block-half": {}, "thirds": {}, "parts-no-crossrefs": {}, "parts-no-interchange": {}, "parts-narrow": {},
     "no-decimals": {"read": {10: 0.05}}, "no-endings": {"read": {10: 0.4}}, "no-compositions": {"read": {10: 0.25}},
     "base8": {"read": {8: 0.6}}, "base12": {"read": {12: 0.6}},
+    "parts-long-again": {"digit": 0.95}, "parts-long-no-decimals": {"digit": 0.05},
 }  # fmt: skip
 
 
@@ -242,11 +258,11 @@ def as_expected(seeds=range(5), *, of=EXPECTED, **changed):
 
 def outcome_of(number, **changed):
     """What an experiment comes to, with the records of its own arms alone."""
-    experiment = announced.experiments()["experiments"][number - 1]
+    experiment = EXPERIMENTS[number - 1]
     return growing.measure(as_expected(of=experiment["arms"], **changed)).outcomes[number - 1]
 
 
-TITLES = [str(experiment["id"]) for experiment in announced.experiments()["experiments"]]
+TITLES = [str(experiment["id"]) for experiment in EXPERIMENTS]
 
 
 def test_what_comes_as_announced_is_called_so():
@@ -274,16 +290,20 @@ def test_what_comes_as_announced_is_called_so():
     (8, {"parts-no-crossrefs": RIGHT, "parts-no-interchange": RIGHT}, "partly"),
     (9, {"no-endings": {"read": {10: 0.6}}}, "partly"),
     (9, {"no-decimals": {"read": {10: 0.05}, "numbers": 0.5}}, "partly"),
+    (10, {"parts-long-again": {"digit": 0.3}}, "partly"),
+    (10, {"parts-long-again": {"digit": 0.3}, "parts-long-no-decimals": {"digit": 0.9}}, "otherwise"),
+    (10, {"parts-long-again": RIGHT}, "partly"),  # the digit is right, and so is the ten
+    (10, {"parts-long-again": {"digit": 0.8}, "parts-long-no-decimals": {"digit": 0.4}}, "open"),
 ], ids=str)  # fmt: skip
 def test_what_comes_otherwise_is_noticed(number, changed, key):
     outcome = outcome_of(number, **changed)
     assert outcome.key == key, outcome.said
 
 
-@pytest.mark.parametrize("number", range(1, 10))
+@pytest.mark.parametrize("number", range(1, 11))
 def test_an_experiment_waits_for_its_seeds_and_for_its_arms(number):
     assert outcome_of(number, seeds=range(3)).key == "waiting"
-    for missing in announced.experiments()["experiments"][number - 1]["arms"]:
+    for missing in EXPERIMENTS[number - 1]["arms"]:
         if missing in EXPECTED:
             outcome = outcome_of(number, seeds=range(2), **{missing: None})
             assert outcome.key == "not_run" and missing in outcome.said

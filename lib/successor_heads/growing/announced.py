@@ -1,6 +1,6 @@
 """The experiments of chapter 6 as they were announced before they were run: ``expectations.yml``.
 
-announced.experiments()["arms"]["parts"]       # what an arm holds out or changes
+announced.arms()["parts"]                      # what an arm holds out or changes, and its seeds
 announced.runs()["parts-seed0"]                # the options of ``successor-heads grow`` that run it
 """
 
@@ -22,9 +22,22 @@ def experiments() -> dict[str, Any]:
     return yaml.safe_load(FILE.read_text(encoding="utf8"))
 
 
+def later() -> list[dict[str, Any]]:
+    """What was added with runs of its own, before these: entries of `added` that have an experiment, arms and seeds."""
+    return [entry for entry in experiments()["added"] if "experiment" in entry]
+
+
+@cache
+def arms() -> dict[str, dict[str, Any]]:
+    """Every arm, those added later behind the others, each with its `seeds`."""
+    groups = [(experiments()["arms"], experiments()["common"]["seeds"])]
+    groups += [(entry["arms"], entry["seeds"]) for entry in later()]
+    return {name: {**arm, "seeds": seeds} for its, seeds in groups for name, arm in its.items()}
+
+
 def waves() -> list[int]:
     """The waves in which the arms are run, the most valuable first."""
-    return sorted({arm["wave"] for arm in experiments()["arms"].values()})
+    return sorted({arm["wave"] for arm in arms().values()})
 
 
 def runs(*, of: list[int] | None = None) -> dict[str, str]:
@@ -32,13 +45,14 @@ def runs(*, of: list[int] | None = None) -> dict[str, str]:
 
     Wave after wave, and within a wave all arms of one seed before the next: wherever it stops, arms have equal seeds.
     """
-    its = experiments()
+    common = experiments()["common"]["options"]
     return {
-        f"{name}-seed{seed}": options(arm, its["common"]["options"], seed)
+        f"{name}-seed{seed}": options(arm, common, seed)
         for wave in (waves() if of is None else of)
-        for seed in its["common"]["seeds"]
-        for name, arm in its["arms"].items()
+        for place in range(max(len(arm["seeds"]) for arm in arms().values()))
+        for name, arm in arms().items()
         if arm["wave"] == wave
+        for seed in arm["seeds"][place : place + 1]
     }
 
 

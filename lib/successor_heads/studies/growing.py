@@ -44,9 +44,13 @@ TABLE_BELOW, RULE_ABOVE, LEARNED_ABOVE = 0.20, 0.80, 0.80
 FAMILY = {
     "parts": 8, "parts-no-decimals": 8, "parts-digits": 4, "parts-long": 9, "parts-very-long": 9, "scattered": 10,
     "block-4": 10, "block-half": 10, "thirds": 10, "listed-in-headings": 2, "parts-no-crossrefs": 24,
-    "parts-no-interchange": 24, "parts-narrow": 24,
+    "parts-no-interchange": 24, "parts-narrow": 24, "parts-long-again": 2, "parts-long-no-decimals": 2,
 }  # fmt: skip
 CHANCE_OF_DIGIT, TRACE = 0.10, 0.05
+DIGIT_KEPT, DIGIT_LOST = (
+    0.80,
+    0.40,
+)  # shares of answers that end as the successor or the number itself, of experiment 10
 DOSES = {"full": 1.0, "dose-0.3": 0.3, "dose-0.1": 0.1, "dose-0.03": 0.03, "dose-0.01": 0.01, "dose-0": 0.0}
 SHAPES = ("parts", "scattered", "block-4", "block-half", "thirds")
 LEVERS = ("parts-no-crossrefs", "parts-no-interchange", "parts-narrow")
@@ -56,6 +60,7 @@ COMPOSED = {"base8": 8, "base12": 12}  # else ten
 ARM_NAMES = {
     "parts": "four parts held out", "parts-no-decimals": "… without decimals", "parts-digits": "… a token a digit",
     "parts-long": "… 3 times the steps", "parts-very-long": "… 12 times the steps",
+    "parts-long-again": "… 3 times, new seeds", "parts-long-no-decimals": "… 3 times, no decimals",
     "parts-no-crossrefs": "… without crossrefs", "parts-no-interchange": "… without interchange",
     "parts-narrow": "… heads 8 wide", "scattered": "19 pairs at random", "block-4": "4 pairs in a block",
     "block-half": "99 pairs in a block", "thirds": "every third pair", "listed-in-headings": "in order in headings alone",
@@ -68,6 +73,7 @@ PART_NAMES = {
 }  # fmt: skip
 # 1,024 sequences of 2,048 tokens a step (Biderman et al., 2023).
 TOKENS_A_STEP_OF_PYTHIA = 1024 * 2048
+PROLONGED = ("parts", "parts-long", "parts-very-long")  # the same text, read for longer
 
 Runs = Mapping[str, Mapping[str, Any]]  # name of the run -> its record
 ByArm = Mapping[str, Mapping[int, Mapping[str, Any]]]  # arm -> seed -> its record
@@ -78,7 +84,8 @@ class Outcome:
     """What an announced experiment came to, held against what was expected of it.
 
     The `key` is not_run (of some arm there are not two runs), waiting (fewer seeds than announced), expected, partly,
-    otherwise, or open: the intervals settle nothing. `said` has the numbers.
+    otherwise, or open: the intervals settle nothing. `said` has the numbers, `added` the day on which an experiment joined
+    those that were announced at first.
     """
 
     title: str
@@ -87,6 +94,7 @@ class Outcome:
     seeds: int
     key: str
     said: str
+    added: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +104,14 @@ class Found:
     `generalisation` has one row for each arm, part held out and measure: seeds, the share of pairs held out that are
     right and of their neighbours, both with intervals widened over the experiment's family, the median rank, and the
     `verdict` of the row: waiting, not_learned, table, rule, in_part or open.
-    `last_digit` has one row a measure, `dose` one a share of counting text, `seen` one an arm; `along` has a row for
-    each arm, seed, part and point of the training, `tens` one for each arm, seed and modulus.
+    `last_digit` has one row a measure, `digits` one for each arm and seed of PROLONGED, `dose` one a share of counting
+    text, `seen` one an arm; `along` has a row for each arm, seed, part and point of the training, `tens` one for each
+    arm, seed and modulus.
     """
 
     generalisation: pd.DataFrame
     last_digit: pd.DataFrame
+    digits: pd.DataFrame
     dose: pd.DataFrame
     seen: pd.DataFrame
     along: pd.DataFrame
@@ -113,7 +123,7 @@ class Found:
     @property
     def not_run(self) -> list[str]:
         """Arms that were announced and of which there are not two runs."""
-        return [arm for arm in announced.experiments()["arms"] if self.seeds_of.get(arm, 0) < 2]
+        return [arm for arm in announced.arms() if self.seeds_of.get(arm, 0) < 2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +150,7 @@ def measure(runs: Runs) -> Found:
     n_seeds = len(its["common"]["seeds"])
     rows = [
         _generalisation(arm, part, by, by_arm, n_seeds)
-        for arm, specification in its["arms"].items()
+        for arm, specification in announced.arms().items()
         for part in specification.get("hold_out", [])
         for by in MEASURES
         if arm in by_arm
@@ -149,6 +159,7 @@ def measure(runs: Runs) -> Found:
     return Found(
         generalisation=generalisation,
         last_digit=_last_digits(by_arm, n_seeds),
+        digits=_digits(by_arm),
         dose=_dose(by_arm),
         seen=_seen(by_arm),
         along=_along(by_arm),
@@ -255,10 +266,30 @@ def _verdict_of(row: Mapping[str, Any]) -> str:
 
 def last_digit_share(run: Mapping[str, Any], *, by: str) -> float:
     """Of the answers to numbers held out, the share whose last digit is the successor's; no number is wrong."""
+    return _digit_share(run, by=by, of=1)
+
+
+def own_digit_share(run: Mapping[str, Any]) -> float:
+    """Of the head's answers to numbers held out, the share that ends as the number itself does."""
+    return _digit_share(run, by="head", of=0)
+
+
+def _digit_share(run: Mapping[str, Any], *, by: str, of: int) -> float:
+    """The share of answers that end as the word (`of` 0) or its successor (1) does."""
     columns, pairs = run["succession"]["lists"]["numbers"], held_out(run, "numbers")
     answers = [columns["answer"].split()] if by == "head" else [columns["written"][frame].split() for frame in FRAMES]
-    right = [successor[-1] for _, successor in pairs_of("numbers")]
+    right = [pair[of][-1] for pair in pairs_of("numbers")]
     return float(np.mean([its[pair].isdigit() and its[pair][-1] == right[pair] for its in answers for pair in pairs]))
+
+
+def _digits(by_arm: ByArm) -> pd.DataFrame:
+    """How the head's answers to numbers held out end, in trainings of three lengths: one row an arm and seed."""
+    rows = [
+        {"arm": arm, "seed": seed, "successor": last_digit_share(run, by="head"), "own": own_digit_share(run)}
+        for arm in PROLONGED
+        for seed, run in by_arm.get(arm, {}).items()
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "successor", "own"])
 
 
 def _last_digits(by_arm: ByArm, n_seeds: int) -> pd.DataFrame:
@@ -353,7 +384,7 @@ def _along(by_arm: ByArm) -> pd.DataFrame:
         for seed, run in its.items()
         for point in run["curve"]
         if "succession" in point
-        for part in announced.experiments()["arms"][arm]["hold_out"]
+        for part in announced.arms()[arm]["hold_out"]
         if part.partition(":")[0] in point["succession"]["held"]
     ]  # fmt: skip  # the head of the curve is chosen from the eight classes, to which the Roman numerals do not belong
     return pd.DataFrame(rows, columns=["arm", "seed", "tokens", "part", "held", "seen"])
@@ -438,10 +469,12 @@ def _sharing(by_arm: ByArm) -> pd.DataFrame:
 def _outcomes(its: Mapping[str, Any], by_arm: ByArm, rows: pd.DataFrame) -> list[Outcome]:
     """One outcome an experiment, in the order in which they were announced."""
     n_seeds, judges = len(its["common"]["seeds"]), (
-        _parts, _digit_trace, _digits_control, _long, _doses, _shapes, _headings, _levers, _makers_of_tens,
+        _parts, _digit_trace, _digits_control, _long, _doses, _shapes, _headings, _levers, _makers_of_tens, _digit_kept,
     )  # fmt: skip
+    experiments = [(experiment, None) for experiment in its["experiments"]]
+    experiments += [(entry["experiment"], entry["date"].isoformat()) for entry in announced.later()]
     outcomes_ = []
-    for experiment, judge in zip(its["experiments"], judges, strict=True):
+    for (experiment, added), judge in zip(experiments, judges, strict=True):
         needed = [arm for arm in experiment["arms"] if arm != "parts-very-long"]  # of which nothing was expected
         seeds = min(len(by_arm.get(arm, {})) for arm in needed)
         key, said = judge(by_arm, rows)
@@ -451,7 +484,7 @@ def _outcomes(its: Mapping[str, Any], by_arm: ByArm, rows: pd.DataFrame) -> list
         elif seeds < n_seeds:
             key = "waiting"
         question, expectation = (" ".join(experiment[field].split()) for field in ("question", "expectation"))
-        outcomes_.append(Outcome(str(experiment["id"]), question, expectation, seeds=seeds, key=key, said=said))
+        outcomes_.append(Outcome(str(experiment["id"]), question, expectation, seeds, key, said, added))
     return outcomes_
 
 
@@ -609,6 +642,27 @@ def _makers_of_tens(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     )
     said += f". Numbers of the head against the full text: {min(of.mean for of in numbers):+.2f} to {max(of.mean for of in numbers):+.2f}."
     return ("expected" if all(held) else "partly" if any(held) else "otherwise"), said
+
+
+def _digit_kept(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
+    """After long training answers end as the successor or the number itself; without decimals they do not."""
+    means = {}
+    for arm in ("parts-long-again", "parts-long-no-decimals"):
+        its = np.array(
+            [last_digit_share(run, by="head") + own_digit_share(run) for run in by_arm.get(arm, {}).values()]
+        )
+        means[arm] = intervals.mean_over_seeds(its, level=1 - 0.05 / FAMILY[arm]) if len(its) > 1 else (np.nan,) * 3
+    ours = _of(rows, ["parts-long-again"])
+    numbers = ours[(ours["part"] == "numbers:130-149") & (ours["by"] == "head")] if len(ours) else ours
+    (kept, kept_low, kept_high), (without, without_low, without_high) = means.values()
+    if not len(numbers) or np.isnan(without):
+        return "open", ""
+    said = f"The digit is kept in {kept:.2f} ({kept_low:.2f} to {kept_high:.2f}), without decimals in {without:.2f} ({without_low:.2f} to {without_high:.2f})."
+    held = [kept_low > DIGIT_KEPT, without_high < DIGIT_LOST]
+    against = [kept_high < DIGIT_KEPT, without_low > DIGIT_LOST]
+    if all(held):
+        return ("expected" if numbers["held_high"].iloc[0] < TABLE_BELOW else "partly"), said
+    return ("open" if not any(against) else "partly" if any(held) else "otherwise"), said
 
 
 @dataclass(frozen=True)
@@ -805,7 +859,7 @@ def draw_outcomes(found: Found) -> Table:
     }  # fmt: skip
     rows = [
         (
-            outcome.title.partition(" ")[2],
+            outcome.title.partition(" ")[2] + (f" (added {outcome.added})" if outcome.added else ""),
             outcome.expectation,
             f"{keys[outcome.key]} ({outcome.seeds} of {found.seeds_announced} seeds)",
             outcome.said or "–",
@@ -814,16 +868,17 @@ def draw_outcomes(found: Found) -> Table:
     ]
     date = announced.committed() or announced.experiments()["registered"].isoformat()
     n_settled = sum(outcome.key not in ("not_run", "waiting") for outcome in found.outcomes)
+    n_added = sum(outcome.added is not None for outcome in found.outcomes)
     return Table(
         pd.DataFrame(rows, columns=["experiment", "expected", "came to", "numbers so far"]),
-        caption=f"What was announced on {date}, before the first run, and what has come of it: {n_settled} of {len(rows)} experiments have all their seeds.",
+        caption=f"What was announced on {date}, before the first run, and what has come of it: {n_settled} of {len(rows)} experiments have all their seeds; {n_added} was added later, before its own runs.",
         details=" ".join(f"{outcome.title}: {outcome.question}" for outcome in found.outcomes),
     )
 
 
 def draw_arms(found: Found, by: str = "head") -> Table | Markdown:
     """The generalisation table: arms that hold out the same four parts, by one measure."""
-    arms = [arm for arm, its in announced.experiments()["arms"].items() if its.get("hold_out") == list(PART_NAMES)]
+    arms = [arm for arm, its in announced.arms().items() if its.get("hold_out") == list(PART_NAMES)]
     rows = _of(found.generalisation, arms)
     rows = rows[rows["by"] == by]
     if not len(rows):
@@ -961,44 +1016,57 @@ def draw_last_digit(found: Found) -> Drawing | Markdown:
     table = found.last_digit
     if not len(table):
         return _awaited(found, ["parts", "parts-no-decimals"], "The last digit")
-    fig, ax = figures.panel(height=2.0, width=figures.NARROW)
-    names, place = [], 0
-    for row in table.itertuples():
-        for mean, each, color, text in (
-            (row.share, row.each, "orange", ""),
-            (row.without, row.each_without, "grey", ", no decimals"),
-        ):
-            ax.scatter(each, [place] * len(each), s=26, color=PALETTE[color], alpha=0.7, linewidths=0)
-            ax.plot([mean, mean], [place - 0.3, place + 0.3], color=figures.INK, linewidth=1.5)
-            names.append({"head": "the head", "list": "in lists"}[row.by] + text)
-            place += 1
+    longer = [arm for arm in PROLONGED[1:] if arm in set(found.digits["arm"])]
+    fig, ax = figures.panel(height=2.0 + 0.35 * len(longer), width=figures.NARROW)
+    lines = [
+        (each, "orange" if each is row.each else "grey", {"head": "the head", "list": "in lists"}[row.by] + text)
+        for row in table.itertuples()
+        for each, text in ((row.each, ""), (row.each_without, ", no decimals"))
+    ]
+    by_arm = found.digits.groupby("arm")
+    lines += [(by_arm.get_group(arm)["successor"], "orange", f"the head, {ARM_NAMES[arm][2:]}") for arm in longer]
+    for place, (each, color, _) in enumerate(lines):
+        ax.scatter(each, [place] * len(each), s=26, color=PALETTE[color], alpha=0.7, linewidths=0)
+        ax.plot([np.mean(each)] * 2, [place - 0.3, place + 0.3], color=figures.INK, linewidth=1.5)
+    own = [(0, "parts"), *((len(lines) - len(longer) + k, arm) for k, arm in enumerate(longer))]
+    for place, arm in own:
+        each = by_arm.get_group(arm)["own"]
+        ax.scatter(each, [place] * len(each), s=30, facecolors="none", edgecolors=PALETTE["blue"], linewidths=1.2)
     ax.axvline(CHANCE_OF_DIGIT, color=figures.INK, linewidth=1, linestyle=":")
-    ax.set(xlim=(-0.02, 1.02), ylim=(place - 0.5, -0.5), xlabel="answers with the right last digit, one dot a seed")
-    ax.set_yticks(range(place), names)
+    ax.set(xlim=(-0.02, 1.02), ylim=(len(lines) - 0.5, -0.5), xlabel="answers with that last digit, one dot a seed")
+    ax.set_yticks(range(len(lines)), [name for *_, name in lines])
     said = {
         "trace": "more often than a guess and than without decimals", "none": "no more often than a guess",
         "open": "which the seeds do not settle", "waiting": "with seeds still to come",
     }  # fmt: skip
-    head = table.set_index("by").loc["head"]
+    head, means = table.set_index("by").loc["head"], by_arm[["successor", "own"]].mean()
+    prolonged = "".join(
+        f" {ARM_NAMES[arm][2:].capitalize()} ({len(by_arm.get_group(arm))} seeds): {means.loc[arm, 'successor']:.2f}, and as the number itself ends {means.loc[arm, 'own']:.2f}."
+        for arm in longer
+    )
+    last = (
+        f" After {ARM_NAMES[longer[-1]][2:]} it ends as the successor or as the number itself in {means.loc[longer[-1]].sum():.2f}."
+        if longer
+        else ""
+    )
     return Drawing(
         fig,
         alt="Dots, one a seed: " + "; ".join(f"{MEASURE_NAMES[row.by]} {row.share:.2f}, without decimals {row.without:.2f}" for row in table.itertuples()),
-        caption=f"The head's answer to a number held out has the right last digit in {head['share']:.2f} of cases, {said[head['verdict']]}.",
-        details="Dotted: a guess, .10. " + " ".join(
+        caption=f"The head's answer to a number held out has the right last digit in {head['share']:.2f} of cases, {said[head['verdict']]}.{last}",
+        details="Dotted: a guess, .10. Filled: the successor's last digit; hollow: that of the number itself, which was looked at after the results and is exploratory. " + " ".join(
             f"{MEASURE_NAMES[row.by].capitalize()}: {row.share:.2f} with decimals, {row.without:.2f} without; against chance p = {row.p_chance:.2g}, against the text without p = {row.p_without:.2g}: {said[row.verdict]}."
             for row in table.itertuples()
-        ) + f" One-sided t over {int(head['seeds'])} seeds, paired by seed between arms, Holm over four tests.",
+        ) + f" One-sided t over {int(head['seeds'])} seeds, paired by seed between arms, Holm over four tests.{prolonged}",
     )  # fmt: skip
 
 
 def draw_along(found: Found) -> Drawing | Markdown:
     """Pairs held out along the training, as short as the others and prolonged: does a rule come late?"""
-    arms = ("parts", "parts-long", "parts-very-long")
-    table = found.along[found.along["arm"].isin(arms)]
+    table = found.along[found.along["arm"].isin(PROLONGED)]
     if not len(table):
-        return _awaited(found, arms, "Pairs held out along the training")
+        return _awaited(found, PROLONGED, "Pairs held out along the training")
     mean = table.groupby(["arm", "part", "tokens"], as_index=False)[["held", "seen"]].mean()
-    longest = [arm for arm in arms if arm in set(mean["arm"])][-1]
+    longest = [arm for arm in PROLONGED if arm in set(mean["arm"])][-1]
     fig, ax = figures.panel(height=2.9, width=figures.NARROW)
     its = mean[mean["arm"] == longest]
     numbers = its[(its["part"] == "numbers:130-149") & (its["tokens"] > 0)]
@@ -1011,13 +1079,13 @@ def draw_along(found: Found) -> Drawing | Markdown:
     counts = its.groupby("tokens")["seen"].transform("max") > 0.5
     learned = its[counts] if counts.any() else its
     ends = its[its["tokens"] == its["tokens"].max()]
-    missing = [ARM_NAMES[arm].removeprefix("… ") for arm in arms if arm not in set(mean["arm"])]
+    missing = [ARM_NAMES[arm].removeprefix("… ") for arm in PROLONGED if arm not in set(mean["arm"])]
     awaited = f" Announced and not run yet: {', '.join(missing)}." if missing else ""
     return Drawing(
         fig,
         alt=f"Lines against tokens read: seen numbers rise to {ends['seen'].max():.2f}, parts held out end between {ends['held'].min():.2f} and {ends['held'].max():.2f}.",
         caption=f"Once the head counts what it has seen, no part held out rises above {learned['held'].max():.2f}; after {its['tokens'].max() / 1e6:.1f} million tokens they stand at {ends['held'].min():.2f} to {ends['held'].max():.2f}.",
-        details=f"The longest training so far: `{longest}`. {_seeds_said(found, arms)}{awaited} The head is the best on pairs seen, chosen anew at each point.",
+        details=f"The longest training so far: `{longest}`. {_seeds_said(found, PROLONGED)}{awaited} The head is the best on pairs seen, chosen anew at each point.",
     )
 
 
