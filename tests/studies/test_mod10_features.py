@@ -210,7 +210,7 @@ def test_drawings_fit_the_page_and_can_be_heard(changed):
     [
         (0.09, 0.05, "no more of the last digits"),
         (0.9, 0.85, "easier to read"),
-        (0.55, 0.48, "does not put the ten there"),
+        (0.55, 0.48, "it can be read before MLP0"),
     ],
 )
 def test_a_last_digit_that_nothing_holds_is_not_said_to_stand_elsewhere(mlp0, low, said):
@@ -232,6 +232,16 @@ def test_where_the_only_numbers_are_digits_nothing_is_said_of_a_ten():
     said_once = (study.draw_circles, study.draw_sources, study.draw_bands, study.draw_shares, study.draw_choices)
     gaps = [draw(found).data for draw in said_once]
     assert len(set(gaps)) == len(gaps)
+
+
+def test_words_past_nine_are_held_against_their_own_answers_dealt_out_anew():
+    found = probes(right=25)
+    past, rng = found.words[found.words["index"] >= 10], np.random.default_rng(0)
+    due = (past["index"] % 10).to_numpy()
+    deals = [int((rng.permutation(past["read"]) == due).sum()) for _ in range(4000)]
+    right, asked, by_chance = found.past_ten
+    assert by_chance == pytest.approx(np.mean(deals), abs=0.1) and by_chance < right / 2
+    assert (right, asked) == (10, 13)
 
 
 def test_words_without_a_list_are_among_the_candidates_of_a_large_vocabulary(monkeypatch):

@@ -406,7 +406,7 @@ def verdict(found: Found) -> Verdict:
     """
     controls, ablated = found.controls, found.ablated
     low, high = found.interval
-    against = f"{_share(controls.shuffled_range[1])} for the best head when successors are shuffled"
+    against = f"at most {_share(controls.shuffled_range[1])} for the best head in 97.5% of shuffles of the successors"
     if not np.isnan(controls.untrained_best):
         against += f", {_share(controls.untrained_best)} in untrained networks"
     if not found.is_shown:
@@ -595,6 +595,8 @@ def draw_controls(found: Found, *, seed: int) -> Drawing:
         xlabel="macro successor score, one dot a head",
     )  # fmt: skip  # what is set is one thing
     above = int((found.scores.macro.numpy() > controls.ceiling).sum())
+    bare = float(controls.embedding.max())
+    order = ", above what shuffles give: the embedding holds some of the order by itself" if bare > high else ""
     return Drawing(
         fig,
         alt=f"One dot a head. Trained: up to {found.macro:.2f}. On the bare embedding: up to "
@@ -602,8 +604,7 @@ def draw_controls(found: Found, *, seed: int) -> Drawing:
         f"successors: {low:.2f} to {high:.2f}.",
         caption=f"{above} of {found.scores.macro.numel()} heads lie above every control; {found.name} is circled.",
         details=f"{found.name} scores {found.macro:.2f} on what MLP0 writes and "
-        f"{controls.embedding[found.best]:.2f} on bare embeddings, where no head does better than "
-        f"{controls.embedding.max():.2f}. The best head of {len(controls.untrained)} untrained twins reaches "
+        f"{controls.embedding[found.best]:.2f} on bare embeddings, where no head does better than {bare:.2f}{order}. The best head of {len(controls.untrained)} untrained twins reaches "
         f"{controls.untrained_best:.2f}. Grey: where the best head lies in 95% of {len(controls.shuffled_best):,} "
         f"permutations of the successors, {low:.2f} to {high:.2f}.",
     )
@@ -755,7 +756,7 @@ def draw_without(found: Found) -> Drawing:
         alt=f"Share of right answers by list with all heads and without {found.name}: {before} and {after} of {n} in all.",
         caption=f"Without {found.name} the model answers {after} of {n} lists in place of {before}: {where}.",
         details="Right: of the members of the list, the successor alone has the highest logit. "
-        f"Paired test of all lists (McNemar, exact): p = {p:.2g}. A guess within the list would be right on {ablated.chance:.0%}. "
+        f"Paired test of all lists (McNemar, exact), as if they shared no members: p = {p:.2g}. A guess within the list would be right on {ablated.chance:.0%}. "
         + "; ".join(f"{list_name(row.list)} {row.intact} → {row.without} of {row.lists}" for row in table.itertuples())
         + ".",
     )
@@ -789,7 +790,7 @@ def draw_together(found: Found) -> Drawing:
         f"{others[size] * n:.0f} on average.",
         details=f"Heads in the order of their own effect, found on one half of the lists and judged on the other, both ways round: {' and '.join(dict.fromkeys(orders))}. "
         f"Right answers: {', '.join(f'{count} without {k}' for k, count in enumerate(counts))}. Bands: 95% Wilson interval, and the range of "
-        f"{ablated.others.shape[1]} groups of other heads. {size} ablated against none, paired (McNemar, exact): p = {p:.2g}.",
+        f"{ablated.others.shape[1]} groups of other heads. {size} ablated against none, paired (McNemar, exact): p = {p:.2g}. Lists share members, so p and intervals are too narrow.",
     )
 
 
@@ -858,11 +859,12 @@ def draw_paper(found: Found) -> Drawing:
 def _compared_caption(found: Found) -> str:
     """What the table of tasks compares."""
     named = reported.read()["named_head"]
-    (layer, head), second = found.runner_up
+    ranked = found.paper.share.flatten().sort(descending=True).values.tolist()
+    second = ranked[min(1, len(ranked) - 1)]  # the best itself in a model of one head
     return (
         f"The best head by list: three models as the paper reports them (Figure 2, right), and {found.model}, by the same score. "
         f"The one head that the paper names, {named['head']} of {named['model'].replace('pythia', 'Pythia').replace('b', 'B')}, scores {named['times_the_runner_up']} times its runner-up; "
-        f"{found.name} scores {found.macro / max(second, 1e-9):.1f} times L{layer}H{head} (macro)."
+        f"by the same score {anatomy.name_of(found.paper.best)} scores {ranked[0] / max(second, 1e-9):.1f} times its own."
     )
 
 

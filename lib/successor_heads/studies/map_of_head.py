@@ -977,7 +977,7 @@ def draw_unique(found: Found) -> Drawing | Markdown:
             for pattern in PATTERNS
         ],
         caption=f"In {found.name} succession is beyond chance in {beyond['succession']} of {n} lists, copying in {beyond['copying']}, greater-than in {beyond['greater-than']}.",
-        details="Tick: 95th percentile of 200 permuted orders. Beyond chance: p < 0.05, one list at a time. Mean unique shares of succession, "
+        details="Tick: 95th percentile of 200 permuted orders. Beyond chance: p < 0.05, one list at a time, uncorrected. Mean unique shares of succession, "
         f"copying and greater-than: {compared}. Of the planted head that counts and the one that copies the split names {split.plants_right} of 2. The "
         "planted head that prefers late members does so whatever it reads, and that was taken out with the column means.",
     )

@@ -103,10 +103,11 @@ class Probes:
         return (self.words["read"] == self.words["index"] % 10).to_numpy()
 
     @property
-    def past_ten(self) -> tuple[int, int]:
-        """Right and asked among unseen words whose index is no residue."""
-        past = (self.words["index"] >= 10).to_numpy()
-        return int(self.right[past].sum()), int(past.sum())
+    def past_ten(self) -> tuple[int, int, float]:
+        """Right and asked among unseen words whose index is no residue, and right on average if the answers are dealt out anew."""
+        past = self.words[self.words["index"] >= 10]
+        said, due = (np.bincount(digits, minlength=10) for digits in (past["read"], past["index"] % 10))
+        return int((past["read"] == past["index"] % 10).sum()), len(past), float(said @ due / max(1, len(past)))
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -1123,11 +1124,13 @@ def about_lists(found: Found) -> Verdict:
             "not_asked", "Not every digit is a single token, so that no probe for the last digit can be tried on words."
         )
     (low, high), by_chance = probes.interval, max(float(np.quantile(probes.dealt, 0.975)), float(probes.shuffled.max()))
-    past, of = probes.past_ten
+    past, of, dealt = probes.past_ten
     few = probes.n_numbers < LEAST_NUMBERS
     it, who = ("their index", "a probe trained on these numbers") if few else ("it", "it")
     told = f"{who} reads {found.words_read} words of lists that it never saw ({low:.2f} to {high:.2f}; by chance up to {by_chance:.2f})"
-    beyond = f", {past} of the {of} past nine" + (", and up to nine a residue is the index" if few else "")
+    beyond = f", {past} of the {of} past nine (by chance {dealt:.0f})" + (
+        ", and up to nine a residue is the index" if few else ""
+    )
     if low <= by_chance:
         return Verdict("not_shown", f"That words share {it} is not shown: {told}.")
     if low > 0.75:
@@ -1154,15 +1157,15 @@ def about_carried(found: Found) -> Verdict:
     if found.carried is None:
         return Verdict("not_asked", "What a residue does in the head needs numbers.")
     means = found.carried.counts_on(found.carried.means)
-    told = f"read by it, {means} of ten digits raise the next one most (one would by chance)"
+    told = f"{means} of ten digits raise the next one most"
     key, lead = (
-        ("carried", "The head steps it on")
+        ("carried", "The head steps it on, as a table would")
         if means >= 8
-        else ("in_part", "The head steps it on in part")
+        else ("in_part", "The head steps it on in part, as a table would")
         if means >= 4
         else ("not_shown", "That the head steps it on is not shown")
     )
-    return Verdict(key, f"{lead}: {told}; so they would in a table.")
+    return Verdict(key, f"{lead}: {told}.")
 
 
 def about_subspace(found: Found) -> Verdict:
@@ -1232,7 +1235,7 @@ def _grown_sentence(found: Found) -> str:
     without = found.grown[found.grown["text"] == "without decimals"]
     return (
         f"And {len(without)} models whose text never takes numbers apart have no ten (the probe reads {without['probe'].mean():.2f}) and count all the same "
-        f"(macro {without['macro'].min():.2f} or more)."
+        f"(exploratory; macro {without['macro'].min():.2f} or more)."
     )
 
 
@@ -1298,7 +1301,7 @@ def draw_moduli(found: Found) -> Drawing | Markdown:
         alt=spoken,
         caption=f"At modulus ten the probe reads {held_out}{found.words_read} words of lists never seen; the best neighbour of ten, {modulus}, reads {near:.2f} of these.",
         details=f"Grey: the paper, Figure 27 of version 1, measured from its points. Black: what knowing the last digit explains. {probes.n_numbers} numbers up to {probes.last}, with and without "
-        f"a space as far as they are single tokens. {tens}{beyond}{lists.sentence} By list: {_by_list(probes)}.",
+        f"a space as far as they are single tokens. {tens}{beyond}{lists.sentence} Intervals take the forms of a word as one. By list: {_by_list(probes)}.",
     )
 
 
@@ -1355,11 +1358,7 @@ def draw_sources(found: Found) -> Table | Markdown:
         caption=f"From MLP0's output no more of the last digits is read than by guessing: {made['accuracy']:.2f}, from the bare embedding {bare:.2f}."
         if made["low"] <= 0.1
         else f"The bare embedding gives {bare:.2f} of the last digits too: "
-        + (
-            "MLP0 does not put the ten there."
-            if bare > 0.8 * made["accuracy"]
-            else "MLP0 makes the ten easier to read."
-        ),
+        + ("it can be read before MLP0." if bare > 0.8 * made["accuracy"] else "MLP0 makes the ten easier to read."),
         details=f"{int(found.sources['n'].iloc[0])} numbers of one form; ridge regression, its penalty chosen within the training numbers alone, tenfold; 95% Wilson intervals. "
         "One fixed penalty for all four would favour the source that it suits.",
     )

@@ -994,7 +994,9 @@ def verdict(found: Found) -> Verdict:
         f"Of the edits of tokens that {found.name} answers rightly, {_share(exact)} give the wanted answer, and "
         f"{_share(control)} with random or shuffled directions (means over {len(e.known)} lists)."
     )
-    paper = f"With features of autoencoders, as in the paper: {_share(e.macro(SAE, known=True))}."
+    saes = e.macro(SAE, known=True)
+    reach = ", which the controls reach as well" if saes <= control else ""
+    paper = f"With features of autoencoders, as in the paper: {_share(saes)}{reach}."
     works = [
         list_name(task)
         for task in e.known
@@ -1607,9 +1609,12 @@ def draw_compared(found: Found) -> Table:
             )
         )
     free = [found.edited.of_grid(MEANS, grid, "diagonal") for grid in found.paper_grids]
+    saes, drawn = (
+        sum(found.edited.of_grid(source, grid, "paper").right for grid in found.paper_grids) for source in (SAE, RANDOM)
+    )
     return Table(
         pd.DataFrame(rows, columns=["table", "paper", SAE, MEANS, RANDOM]),
-        caption=f"Edits whose residue is at least the source's, as the paper counts them: of the ticks of our class means {sum(t.right for t in free):.0f} lie on the diagonal, where nothing is changed.",
+        caption=f"Edits whose residue is at least the source's, as the paper counts them: of the ticks of our class means {sum(t.right for t in free):.0f} lie on the diagonal, where nothing is changed; SAE features have {saes:.0f} ticks in all, random directions {drawn:.0f}.",
         details=reported.cell("arithmetic", "“paper”: as reported, measured from its figures, of Pythia-1.4B", mark="V")
         + ". Its “zero” is in none of our lists, so that table has ten cells fewer. SAE features: width 512, λ of the loss 0.3, batches of 64, 100 epochs, averaged over our seeds where the paper averages over 100 runs; each column at its own λ of the edit. "
         "“random” is the mean of our draws.",
