@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from by_hooks import PROMPTS, hooked, hooked_forward, reference_of
-from successor_heads import ablation, anatomy, direct_effects, prompts
+from successor_heads import ablation, anatomy, direct_effects, models, prompts
 from successor_heads.errors import UserError
 from successor_heads.planted import calibrate, words
 from successor_heads.planted.plant import Plan, plant
@@ -120,8 +120,6 @@ def test_batches_of_contexts_and_prompts_give_what_each_gives_alone(model, conte
 @pytest.mark.parametrize("family", ["gemma2", "gemma3", "olmo2"])
 def test_with_a_norm_behind_attention_heads_have_shares_that_sum_to_what_it_writes(checkpoints, contexts, family):
     """The norm by the module's own code, on the sum of all heads and on that of none: only the divisor is held."""
-    from successor_heads import models
-
     model = models.load(str(checkpoints[family]))
     parts, module = anatomy.of(model), model._module
     for layer in range(parts.n_layers):  # norms as they are trained: their gains are not all alike
@@ -156,8 +154,6 @@ def test_a_model_elsewhere_is_refused(model, contexts, monkeypatch):
 
 @pytest.mark.parametrize("family", ["gemma3", "olmo2"])
 def test_with_a_norm_behind_attention_the_parts_sum_to_the_logit(checkpoints, contexts, family):
-    from successor_heads import models
-
     model = models.load(str(checkpoints[family]))
     starts, answers = contexts[:, :-1].tolist(), contexts[:, -1]
     mean = reference_of(model, contexts).mean
@@ -200,8 +196,6 @@ def test_direct_effects_are_those_of_a_computation_by_hand(model, days):
 @pytest.mark.parametrize("family", ["gemma3", "olmo2"])
 def test_on_answers_the_norm_behind_attention_is_held(checkpoints, days, family):
     """Against `direct_effects_at_end`, which the module's own norm was held against; without the norm it is another number."""
-    from successor_heads import models
-
     model = models.load(str(checkpoints[family]))
     parts, answers = anatomy.of(model), days.token_ids[:4]
     for layer in range(parts.n_layers):
@@ -218,6 +212,27 @@ def test_on_answers_the_norm_behind_attention_is_held(checkpoints, days, family)
     finally:
         direct_effects.frozen_post_norms = monkey
     assert (unnormed.logit_fall - found).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("family", ["gemma3", "olmo2", "gpt2"])
+def test_by_hand_the_norm_behind_attention_is_one_call(checkpoints, family):
+    """Chapter 5's cell: what a head writes, through that norm where there is one, taken off the final stream."""
+    model = models.load(str(checkpoints[family]))
+    parts, ids, answer = anatomy.of(model), model.tokenizer(PROMPTS[0])["input_ids"], torch.tensor([5])
+    if parts.attention_post_norm_path is not None:
+        norm = model._module.get_submodule(f"{parts.blocks_path}.1.{parts.attention_post_norm_path}")
+        norm.weight.data.normal_(5.0, 2.0, generator=torch.Generator().manual_seed(1))
+    _, outputs, streams = hooked(model, torch.tensor(ids))
+    stream, written = streams[-1], outputs[1, -1, 0] @ parts.w_o(1)[0]
+
+    def fall(removed):
+        return float(parts.logits(stream, answer) - parts.logits(stream - removed, answer))
+
+    mean = torch.zeros(parts.n_layers, parts.n_heads, parts.d_head)
+    expected = float(direct_effects.direct_effects_at_end(model, [ids], answer, mean=mean)[0, 1, 0])
+    assert fall(direct_effects.norm_at_end(model, parts, ids, 1)(written)) == pytest.approx(expected, abs=1e-4)
+    if parts.attention_post_norm_path is not None:
+        assert abs(fall(written) - expected) > 1e-3
 
 
 def test_losses_by_path_are_those_of_changed_streams(model, contexts):

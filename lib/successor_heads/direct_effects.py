@@ -8,7 +8,7 @@ is once its divisor is held as in the intact run, as all else is on the way from
 has a share of its own, and the shares sum to what attention writes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import nnsight
@@ -345,6 +345,16 @@ def frozen_post_norms(parts: Anatomy, summed: Sequence[Tensor]) -> list[FrozenNo
 def frozen_post_norm(parts: Anatomy, layer: int, summed: Float[Tensor, "*batch d_model"]) -> FrozenNorm:
     """The norm behind one layer's attention, frozen at the sum of its heads."""
     return _frozen(parts, post_norm_path(parts, layer), summed.float())
+
+
+def norm_at_end(model: TransformersModel, parts: Anatomy, ids: Sequence[int], layer: int) -> Callable[[Tensor], Tensor]:
+    """What stands between a layer's attention and the stream at the last token, frozen there: nothing in most families."""
+    if parts.attention_post_norm_path is None:
+        return lambda written: written
+    with torch.no_grad(), model.trace(torch.tensor([list(ids)]).to(model._module.device)):
+        summed = model.get(post_norm_path(parts, layer)).input[0, -1].save()
+    norm = frozen_post_norm(parts, layer, summed)
+    return lambda written: norm(written)  # to a type checker the tuple itself is no function
 
 
 def _direct(

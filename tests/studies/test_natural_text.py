@@ -122,8 +122,8 @@ def test_every_verdict_is_reached(key, found):
 def test_what_people_wrote_counts_beside_what_rules_wrote():
     of_people = made_text(counts=(2, 0, 0, 0, 40), name="documentation", natural=True)
     sentence = natural_text.verdict(made(of_people, made_text())).sentence
-    assert "documentation (written by people) 2 of its 42 winning cases are succession;" in sentence
-    assert "60 of its 228 winning cases are succession (" in sentence
+    assert "documentation (written by people) 2 of 42 are succession;" in sentence
+    assert "60 of 228 are succession (" in sentence
 
 
 def test_shares_of_cases_and_of_loss_add_up_and_resample_documents():

@@ -521,13 +521,9 @@ def head_share(
     layer, head = place
     with torch.no_grad(), model.trace(torch.tensor([list(ids)]).to(model._module.device)):
         z = parts.output_projection(layer).input[0, -1, ablation.head_columns(parts, head)].save()
-        if parts.attention_post_norm_path is not None:
-            summed = model.get(direct_effects.post_norm_path(parts, layer)).input[0, -1].save()
         stream = model.get(parts.final_norm_path).input[0, -1].save()
     removed = (z.float() - mean[layer, head].to(z.device)) @ parts.w_o(layer)[head]
-    if parts.attention_post_norm_path is not None:
-        removed = direct_effects.frozen_post_norm(parts, layer, summed)(removed)
-    return stream.float(), removed
+    return stream.float(), direct_effects.norm_at_end(model, parts, ids, layer)(removed)
 
 
 # --- prompts ----------------------------------------------------------------------------------------
@@ -767,11 +763,10 @@ def verdict(found: Found) -> Verdict:
     text, and so is acronym or copying, there or on prompts made for it; "counts", succession alone; "other_work", some
     behaviour, but not succession; "unnamed", none.
     """
-    told, n = (
-        "; ".join(_told(found, of) for of in found.texts if len(of.cases)),
-        sum(of.n_prefixes for of in found.texts),
-    )
-    if not told:
+    n = sum(of.n_prefixes for of in found.texts)
+    counted = "; ".join(_told(of) for of in found.texts if len(of.cases))
+    told = f"of the places where, of all heads, it does most for the next token (its winning cases), {counted}"
+    if not counted:
         return Verdict(
             "no_cases", f"**{found.name} matters most nowhere:** of {n:,} prefixes it wins none. {_on_lists(found)}"
         )
@@ -809,7 +804,7 @@ def verdict(found: Found) -> Verdict:
     )
 
 
-def _told(found: Found, of: InText) -> str:
+def _told(of: InText) -> str:
     """Succession among the winning cases of one text: the count, and the share where it is not tiny."""
     cases = of.cases_of("successorship")
     chance = of.chance("paper")["successorship"]
@@ -818,7 +813,7 @@ def _told(found: Found, of: InText) -> str:
         if cases.n >= 10
         else ""
     )
-    return f"in {of.label} {cases.n} of its {cases.of:,} winning cases are succession{share}"
+    return f"in {of.label} {cases.n} of {cases.of:,} are succession{share}"
 
 
 def _on_lists(found: Found) -> str:

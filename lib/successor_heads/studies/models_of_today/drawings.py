@@ -64,7 +64,7 @@ def draw_verdicts(found: Sequence[Found]) -> Table:
     return Table(
         frame,
         caption="Do they count with a head? Rules written after a first look and before these runs; heads are chosen on some lists and judged on others.",
-        details="Canonical: macro of the best head on MLP0 of the bare embedding. Best at a depth: over all heads and depths. In brackets what "
+        details="Canonical: macro of the best head on MLP0 of the bare embedding. Best at a depth: over all heads and depths, such as after 4 blocks (“at 4”). In brackets what "
         f"the best of the search does not exceed in {RULES['depth']['level']:.1%} of permuted successors. Lead lost: share of the right answer's "
         "lead over its class that goes when the head writes what it writes on another list, on the lists of confirmation, with its "
         "95% interval. "
@@ -221,7 +221,7 @@ def draw_parts(found: Sequence[Found]) -> Drawing | Markdown:
         ],
         caption=f"Of the answer's lead there is lost {told}.",
         details="Heads orange, MLPs blue; the tick is the direct effect. Parts in the order of their effect on the lists of discovery, effects on those of "
-        "confirmation: the part writes what it writes on another list of the class and frame. 95% intervals over last ordinals. "
+        "confirmation: the part writes what it writes on another list of the class and frame; more than 100% is lost where the answer falls below the mean of its rivals. 95% intervals over last ordinals. "
         + " ".join(
             f"{each.model}: intact lead {each.lead:.1f} logits; "
             + ", ".join(
