@@ -415,17 +415,6 @@ def case_rows(read: Sequence[tuple[str, bool, Sequence[Sequence[str]]]], cases: 
     return {"texts": shown, "cases": rows.to_dict("records")}
 
 
-def blind_cases() -> pd.DataFrame:
-    """A hundred winning cases with the label, "hand", of a reader who had not seen the rules'.
-
-    `attrs` says of which model they are, how they were drawn, and who read them.
-    """
-    stored = json.loads((EVIDENCE / "blind-cases.json").read_text(encoding="utf8"))
-    table = pd.DataFrame(stored["cases"])
-    table.attrs.update({key: value for key, value in stored.items() if key != "cases"})
-    return table
-
-
 def stored_runs() -> list[dict[str, Any]]:
     """What chapter 5 measured once on more text than it has time for: a run a model, with some of its cases.
 

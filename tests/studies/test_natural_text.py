@@ -164,7 +164,6 @@ def drawings(found):
     yield from (
         natural_text.draw_behaviours(found), natural_text.draw_written(found), natural_text.draw_won(found), natural_text.draw_losses(found),
         natural_text.draw_jobs(found), natural_text.draw_together(found), natural_text.draw_by_head(found),
-        natural_text.draw_blind(behaviours.blind_cases()),
     )  # fmt: skip  # all of them
 
 
@@ -188,6 +187,7 @@ def test_tables_have_their_columns_and_what_the_paper_reports_comes_from_its_fil
         natural_text.draw_texts(found), natural_text.draw_cases(found), natural_text.draw_paths(found, of_people),
         natural_text.draw_strict(found), natural_text.draw_ordered(found), natural_text.draw_kinds(found),
         natural_text.draw_elsewhere(behaviours.stored_runs()),
+        natural_text.draw_paths_elsewhere(behaviours.stored_runs()),
     ]  # fmt: skip  # all of them
     for table in tables:
         assert "<table" in table._repr_html_() and "nan" not in table._repr_html_(), table.caption
@@ -304,19 +304,46 @@ def test_the_record_has_what_the_tables_say():
     assert row["cases"]["acronym"][:2] == [24, 228] and sum(row["everywhere"].values()) == N_CONTEXTS * (LENGTH - 1)
 
 
-def test_kappa_is_one_for_agreement_and_nought_for_chance():
-    labels = ["acronym", "other"] * 50
-    assert natural_text.kappa(labels, labels) == pytest.approx(1)
-    assert natural_text.kappa(labels, ["acronym"] * 50 + ["other"] * 50) == pytest.approx(0)
-    assert natural_text.kappa(labels, labels[::-1]) == pytest.approx(-1)
-
-
 def test_some_cases_are_short_and_keep_their_places():
     kept = natural_text.some_cases([made_text()], each=3)
     assert len(kept["cases"]) == 15 and [text["name"] for text in kept["read"]] == ["generated"]
     for case in kept["cases"]:
         context = kept["read"][case["text"]]["contexts"][case["context"]]
-        assert case["prefix"] + 2 == len(context) and max(case["attended"]) <= case["prefix"]
+        assert case["prefix"] + 2 == len(context) and max(case["attended"]) <= case["prefix"] <= case["at"][1]
+
+
+def test_stored_runs_stand_beside_what_the_paper_reports():
+    runs = behaviours.stored_runs()
+    table = natural_text.draw_elsewhere(runs).frame
+    assert table.iloc[0].tolist()[2:] == ["43.4%", "negligible", "38 / 12"] and len(table) == 1 + 2 * len(runs)
+    paths = natural_text.draw_paths_elsewhere(runs).frame
+    assert len(paths) == 6 * (1 + len(runs)) and paths.loc["indirect, mean: as reported", "successorship"] == "6.5"
+    (run,) = (run for run in runs if run["model"] == "published/gemma3-270m")
+    _, _, share, low, high = run["texts"][0]["losses"]["total, mean"]["copying"]
+    shown = f"{100 * share:.0f} ({100 * low:.0f} to {100 * high:.0f})"
+    assert paths.loc["total, mean: published/gemma3-270m", "copying"] == shown
+
+
+def test_the_cases_that_surprised_are_what_is_said_of_them():
+    """What is said of a case in words holds of the record."""
+    runs = {run["model"]: run for run in behaviours.stored_runs()}
+    (letter, case), (bullet, listed), (ticks, lost) = (
+        natural_text.stored_case(runs[name], answer) for name, answer, _ in natural_text.SURPRISES
+    )
+    looked = letter[case["attended"][0]]
+    assert (looked, letter[-1], case["paper"], case["strict"]) == (" y", " z", "other", "other")
+    assert all(rule([looked.upper()], letter[-1].upper()) == "successorship" for rule in behaviours.RULES.values())
+    assert " z" in case["raised"][:2] and case["odds"][1][0] < 0.1 * case["odds"][0][0]
+    lists = runs["published/gemma3-270m"]["lists"]
+    assert lists["won"] == lists["asked"] == 64 and listed["paper"] == "copying"
+    assert bullet[listed["attended"][0]] == bullet[-1] == "-" and "-" in listed["raised"]
+    assert lost["effect"] == max(row["effect"] for row in runs["published/smollm2"]["cases"])
+    assert ticks[-1] not in lost["raised"] and min(rank for _, rank in lost["odds"]) > 1000
+    passages = natural_text.draw_surprises(behaviours.stored_runs())
+    assert len(passages.rows) == 3 and all(
+        answer == tokens[-1] for (*_, answer), tokens in zip(passages.rows, (letter, bullet, ticks))
+    )
+    assert "3 of the 34 stored" in passages.caption
 
 
 @pytest.fixture(scope="module")
@@ -358,6 +385,15 @@ def test_what_is_measured_on_the_default_model_agrees_with_itself(pythia):
     logits = prompts.next_token_logits(model, [case.ids])[0]
     assert case.answer_odds[0][0] == pytest.approx(logits.softmax(-1)[case.answer_id].item(), abs=1e-5)
     assert case.answer_odds[1][0] < case.answer_odds[0][0]
+    # What is stored of a case is what the close reading finds.
+    some = natural_text.some_cases([of])["cases"]
+    natural_text.look_closely(model, parts, some, readings[0], place)
+    for row in some:
+        context, prefix = row["at"]
+        assert readings[0].effects.mean[context, prefix][place].item() == pytest.approx(row["effect"], abs=1e-3)
+    (same,) = (row for row in some if readings[0].contexts[row["at"][0], : row["at"][1] + 1].tolist() == case.ids)
+    assert same["raised"] == [token for token, _ in case.raised[:5]]
+    assert same["odds"][0][0] == pytest.approx(case.answer_odds[0][0], rel=0.01)
     # Three heads: chosen on the other half, and each loss is that of a run without them.
     asked = natural_text.prompts_of("succession", model.tokenizer, classes, seed=0)[1::2]
     ids, answers = [row[0] for row in asked], torch.tensor([row[1] for row in asked])

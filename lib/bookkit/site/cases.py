@@ -13,6 +13,7 @@ from successor_heads import figures
 CHAPTER = "05-natural-language"
 FIRST = 12  # cases that stand on the page as text
 BEFORE = 32  # tokens in front of an answer that are shown, as in cases.js
+CLOSELY = ("at", "raised", "odds")  # what the library keeps of a case for the chapter alone
 FIRST_BEHAVIOUR = "successorship"  # with which the page opens
 NONE = "On this model the chapter found no winning cases, or has not been run."
 
@@ -40,7 +41,12 @@ def stored_runs(*, but):
     """The cases of other models that come with the library, in the form of the chapter's."""
     stored = json.loads((files("successor_heads") / "evidence/natural-text.json").read_text(encoding="utf8"))
     return [
-        {"model": run["model"], "head": run["head"], "texts": run["read"], "cases": run["cases"]}
+        {
+            "model": run["model"],
+            "head": run["head"],
+            "texts": run["read"],
+            "cases": [{key: value for key, value in case.items() if key not in CLOSELY} for case in run["cases"]],
+        }
         for run in stored["runs"]
         if run["model"] != but and run["cases"]
     ]

@@ -19,7 +19,7 @@ import html
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -469,10 +469,6 @@ def _example(
     first = max(0, len(ids) - window)
     with torch.no_grad(), model.trace(torch.tensor([ids]).to(model._module.device)):
         pattern = parts.attention(layer).output[1][0].save()
-    intact, without = (ablation.logits_without(model, [ids], heads, mean=mean)[0] for heads in ([], [place]))
-    odds = [
-        (logits.softmax(-1)[answer].item(), int((logits > logits[answer]).sum()) + 1) for logits in (intact, without)
-    ]
     return Example(
         text=reading.text.name,
         behaviour=behaviour,
@@ -483,8 +479,24 @@ def _example(
         patterns=pattern[:, first:, first:].float().cpu().numpy(),
         effects=reading.effects.mean[context, prefix].numpy(),
         raised=_raised(model, parts, ids, place, mean=mean),
-        answer_odds=(odds[0], odds[1]),
+        answer_odds=_odds(model, ids, answer, place, mean=mean),
     )
+
+
+def _odds(
+    model: TransformersModel,
+    ids: list[int],
+    answer: int,
+    place: Place,
+    *,
+    mean: Float[torch.Tensor, "layer head d_head"],
+) -> tuple[tuple[float, int], tuple[float, int]]:
+    """Probability and rank of an answer, in the intact model and with a head ablated at the last position."""
+    of_both = (ablation.logits_without(model, [ids], heads, mean=mean)[0] for heads in ([], [place]))
+    intact, without = (
+        (logits.softmax(-1)[answer].item(), int((logits > logits[answer]).sum()) + 1) for logits in of_both
+    )
+    return intact, without
 
 
 def _raised(
@@ -1288,13 +1300,25 @@ def draw_kinds(found: Found) -> Table:
 
 
 def draw_elsewhere(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """The same measurements on other models, from the record of one run."""
-    rows = []
+    """What the paper reports, and the same measurements on other models, from the record of one run each."""
+    behaviours_shown, paper, of_loss = (
+        ("successorship", "copying"),
+        reported.winning_cases(),
+        reported.loss_shares("direct", "mean"),
+    )
+    rows = [
+        (
+            f"Pythia-1.4B {reported.wild()['head']}, the Pile (as reported)",
+            "–",
+            *(f"{paper[behaviour]:.1%}" if paper[behaviour] else "negligible" for behaviour in behaviours_shown),
+            " / ".join(f"{100 * of_loss[behaviour]:.2g}" for behaviour in behaviours_shown),
+        )
+    ]
     for run in runs:
         for text in run["texts"]:
             won, losses = Share(*text["won"]), text["losses"]["direct, mean"]
-            cases = {behaviour: Share(*text["cases"][behaviour]) for behaviour in ("successorship", "copying")}
-            shares = [Share(*losses[behaviour]).share for behaviour in ("successorship", "copying")]
+            cases = {behaviour: Share(*text["cases"][behaviour]) for behaviour in behaviours_shown}
+            shares = [Share(*losses[behaviour]).share for behaviour in behaviours_shown]
             rows.append(
                 (
                     f"{run['model']} {run['head']}, {text['name']}",
@@ -1325,44 +1349,73 @@ def draw_elsewhere(runs: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def draw_blind(blind: pd.DataFrame) -> Drawing:
-    """What a reader who had not seen the rules' labels called the same cases."""
-    labelled = blind.assign(
-        paper=[behaviours.behaviour([t for t, _ in row], answer) for row, answer in zip(blind["attended"], blind["answer"])],
-        strict=[behaviours.strict_behaviour([t for t, _ in row], answer) for row, answer in zip(blind["attended"], blind["answer"])],
-    )  # fmt: skip  # a row a rule
-    table = pd.crosstab(labelled["hand"], labelled["paper"]).reindex(index=BEHAVIOURS, columns=BEHAVIOURS, fill_value=0)
-    fig, ax = figures.panel(height=2.9, width=figures.NARROW)
-    figures.cells(table, ax=ax, label="", fmt="d", highest=float(table.to_numpy().max()))
-    ax.set_xticks(ax.get_xticks(), list(BEHAVIOURS), rotation=25, ha="right")
-    ax.set(xlabel="the paper's rules", ylabel="the reader")
-    n = len(blind)
-    same = "; ".join(
-        f"{behaviour} {table.loc[behaviour, behaviour]} of {table[behaviour].sum()}" for behaviour in NAMED
+def draw_paths_elsewhere(runs: Sequence[Mapping[str, Any]], *, text: str = "documentation") -> Table:
+    """Shares of ΔL by path, ablation and behaviour, as reported and of every stored run in one text."""
+    rows = {}
+    for path, kind in product(PATHS, KINDS):
+        paper = reported.loss_shares(path, kind)
+        rows[f"{path}, {kind}: as reported"] = {behaviour: f"{100 * paper[behaviour]:.2g}" for behaviour in NAMED}
+        for run in runs:
+            (of,) = (each for each in run["texts"] if each["name"] == text)
+            rows[f"{path}, {kind}: {run['model']}"] = {
+                behaviour: _percent(Share(*of["losses"][f"{path}, {kind}"][behaviour])).replace("%", "")
+                for behaviour in NAMED
+            }
+    heads = listed([f"{run['head']} of {run['model']}" for run in runs])
+    return Table(
+        pd.DataFrame(rows).T.rename_axis("path, ablation"),
+        caption=f"Shares of ΔL in percent, {reported.wild()['head']} of Pythia-1.4B in the Pile as reported, and {heads} in {text}.",
+        details="In brackets 95% bootstrap intervals, documents resampled. What is missing to 100 is “other”. The paper gives no intervals.",
     )
-    told = {}
-    for rules in RULES:
-        agree = int((labelled[rules] == labelled["hand"]).sum())
-        low, high = intervals.wilson(agree, n)
-        told[rules] = (
-            f"{agree} of {n} ({100 * low:.0f} to {100 * high:.0f}%; kappa {kappa(labelled['hand'].tolist(), labelled[rules].tolist()):.2f})"
+
+
+# Stored cases to be looked at twice, chosen by reading all of those of the published models: the model, the answer, and
+# why. What is said of numbers stands in the record.
+SURPRISES = (
+    ("published/gemma3-270m", " z", "It counts, and no rule sees it: the lists of both have capitals only"),
+    ("published/gemma3-270m", "-", "A list without numbers: the head that numbers lists repeats their marks, too"),
+    (
+        "published/smollm2",
+        " ticks",
+        "The largest win of this head, at an answer that neither it nor the model has in mind",
+    ),
+)
+
+
+def draw_surprises(runs: Sequence[Mapping[str, Any]]) -> Passages:
+    """The three stored cases of published models that are worth a second look, with what the head raises there."""
+    rows, by_name = [], {run["model"]: run for run in runs}
+    for name, answer, why in SURPRISES:
+        run = by_name[name]
+        tokens, case = stored_case(run, answer)
+        weights = np.zeros(len(tokens))
+        weights[case["attended"]] = case["weight"]
+        (before, rank), (after, rank_after) = case["odds"]
+        raised = ", ".join(dict.fromkeys(token.strip() for token in case["raised"]))
+        heading = (
+            f"{why}. {name} {run['head']}, by the paper's rules {case['paper']}, effect {case['effect']:.2f} logits. It raises most: {raised}. "
+            f"Probability of the answer {before:.2g} (guess {rank:,}), without the head {after:.2g} (guess {rank_after:,})"
         )
-    return Drawing(
-        fig,
-        alt=f"Table of {n} cases by the reader's label and the label of the paper's rules.",
-        caption=f"A reader and the paper's rules agree on {told['paper']}, the reader and our stricter rules on {told['strict']}.",
-        details=f"Cases of {blind.attrs['model']} {blind.attrs['head']}. {blind.attrs['drawn']} {blind.attrs['reader']} Intervals: 95% Wilson. "
-        "Kappa is Cohen's: 0 is what chance would give, 1 full agreement. Drawn by behaviour, so this is not the agreement on all cases. "
-        f"Of what the paper's rules name the reader calls the same: {same}.",
+        rows.append((heading, tokens[:-1], weights[:-1].tolist(), answer))
+    return Passages(
+        rows,
+        alt=f"{len(rows)} winning cases of published models, each with what its head raises most.",
+        caption=f"{len(rows)} of the {sum(len(by_name[name]['cases']) for name in {name for name, _, _ in SURPRISES})} stored winning cases "
+        "of the published models, chosen by reading them all.",
+        details="The shade is the head's attention. Raised: the tokens of the whole vocabulary with the largest direct effects of the head. "
+        "Guess: the rank of the answer among the model's guesses; without the head: mean ablation at the last position.",
     )
 
 
-def kappa(one: Sequence[str], other: Sequence[str]) -> float:
-    """Cohen's kappa of two labellings of the same cases."""
-    table = pd.crosstab(np.asarray(one), np.asarray(other)).reindex(index=BEHAVIOURS, columns=BEHAVIOURS, fill_value=0)
-    n = table.to_numpy().sum()
-    by_chance = float((table.sum(axis=0) * table.sum(axis=1)).sum()) / n**2
-    return float((np.trace(table.to_numpy()) / n - by_chance) / (1 - by_chance)) if by_chance < 1 else float("nan")
+def stored_case(run: Mapping[str, Any], answer: str) -> tuple[list[str], dict]:
+    """Of a stored run the case with this answer that has the largest effect, and its tokens, the answer last."""
+    found = [
+        (case, tokens)
+        for case in run["cases"]
+        if (tokens := run["read"][case["text"]]["contexts"][case["context"]])[-1] == answer
+    ]
+    case, tokens = max(found, key=lambda row: row[0]["effect"])
+    return tokens, case
 
 
 # --- records ----------------------------------------------------------------------------------------
@@ -1455,13 +1508,14 @@ def main() -> None:
     model = models.load(arguments.model)
     parts, classes = ndif.anatomy_of(model), ordinals.resolve(model.tokenizer)
     place, why = choose_head(model, parts, classes, seed=0)
-    clock, read, kept = time.process_time(), [], []
+    clock, read, some = time.process_time(), [], some_cases([])
     for text in texts.read_all(arguments.texts, seed=0):
         reading = behaviours.read(model, text, n=arguments.contexts, length=arguments.length, seed=0)
         of = read_closely(model, parts, reading, place, seed=0, n_null=8)
         read.append(summary(of, place))
         if text.name == "documentation":
-            kept.append(of)
+            some = some_cases([of])
+            look_closely(model, parts, some["cases"], reading, place)
     lists = ask_numbered_lists(model, parts, mean=reading.reference.mean, seed=0)
     run = {
         "model": arguments.model,
@@ -1478,15 +1532,18 @@ def main() -> None:
             "most": anatomy.name_of(divmod(int(lists.wins.argmax()), parts.n_heads)),
             "its": int(lists.wins.max()),
         },
-        **some_cases(kept),
+        **some,
     }
     others = [other for other in behaviours.stored_runs() if other["model"] != run["model"]]
     runs = sorted([*others, run], key=lambda each: each["model"])
-    files.write_json(behaviours.EVIDENCE / "natural-text.json", {"schema": 1, "runs": runs})
+    files.write_json(behaviours.EVIDENCE / "natural-text.json", {"schema": 2, "runs": runs})
 
 
 def some_cases(kept: Sequence[InText], *, each: int = 12) -> dict[str, list[dict]]:
-    """Of each behaviour the cases with the largest effects, each with the tokens around it: as `behaviours.case_rows`, but short."""
+    """Of each behaviour the cases with the largest effects, each with the tokens around it: as `behaviours.case_rows`, but short.
+
+    "at" is where a case stands in the contexts that were read.
+    """
     rows, read = [], []
     for number, of in enumerate(kept):
         contexts: list[list[str]] = []
@@ -1499,6 +1556,7 @@ def some_cases(kept: Sequence[InText], *, each: int = 12) -> dict[str, list[dict
                         "text": number,
                         "context": len(contexts),
                         "prefix": case.prefix - first,
+                        "at": [case.context, case.prefix],
                         "effect": round(case.effect, 3),
                         "attended": [at for at, _ in near],
                         "weight": [w for _, w in near],
@@ -1508,6 +1566,19 @@ def some_cases(kept: Sequence[InText], *, each: int = 12) -> dict[str, list[dict
                 contexts.append(of.tokens[case.context][first : case.prefix + 2])
         read.append({"name": of.name, "natural": of.natural, "contexts": contexts})
     return {"read": read, "cases": rows}
+
+
+def look_closely(
+    model: TransformersModel, parts: Anatomy, cases: Sequence[dict], reading: Reading, place: Place, *, n: int = 5
+) -> None:
+    """Add to `some_cases` of one text what the head raises there most, "raised", and what becomes of the answer without it, "odds"."""
+    mean = reading.reference.mean
+    for case in cases:
+        context, prefix = case["at"]
+        ids, answer = reading.contexts[context, : prefix + 1].tolist(), int(reading.contexts[context, prefix + 1])
+        odds = _odds(model, ids, answer, place, mean=mean)
+        case["raised"] = [token for token, _ in _raised(model, parts, ids, place, mean=mean, n=n)]
+        case["odds"] = [[float(f"{probability:.3g}"), rank] for probability, rank in odds]
 
 
 if __name__ == "__main__":
