@@ -197,6 +197,15 @@ def test_how_answers_end_is_counted_apart_for_the_successor_and_for_the_number_i
     assert (row["own"], row["successor"]) == (pytest.approx(10 / 19), pytest.approx(9 / 19))
 
 
+def test_the_verdict_says_what_becomes_of_the_digit_and_whether_that_was_confirmed():
+    said = growing.verdict(growing.measure(as_expected())).sentence
+    assert "**The digit goes on where the pair does not** (confirmed on new seeds): after 3 times the steps 0.9" in said
+    alone = as_expected(of=["parts", "full", "parts-long"])
+    assert "(exploratory): after 3 times the steps" in growing.verdict(growing.measure(alone)).sentence
+    for changed in ({"parts-long": {"digit": 0.1}}, {"parts-long": None}):
+        assert "The digit" not in growing.verdict(growing.measure(as_expected(**changed))).sentence
+
+
 def test_the_last_digit_waits_for_all_seeds():
     table = growing.measure(runs(seeds=range(3), parts={"digit": 0.9}, parts_no_decimals={})).last_digit
     assert set(table["verdict"]) == {"waiting"}

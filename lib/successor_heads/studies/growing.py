@@ -711,10 +711,11 @@ MEASURE_NAMES = {"head": "by the head", "list": "in lists"}
 def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
     """Whether the head of `parts` is a table or a rule, by those of its four parts and two measures that are settled.
 
-    Five months in five seeds are too few to settle by the head, even where none is right. A second sentence says
-    whether the head needs the tens, from the runs of `Found` where there are enough and else from earlier ones.
+    Five months in five seeds are too few to settle by the head, even where none is right. Two more sentences say what
+    becomes of the digit after long training, and whether the head needs the tens, the latter from the runs of `Found`
+    where there are enough and else from earlier ones.
     """
-    tens = _tens_sentence(found, earlier)
+    tens = _digit_sentence(found) + _tens_sentence(found, earlier)
     rows = _of(found.generalisation, ["parts"])
     if not len(rows):
         return Verdict(
@@ -773,6 +774,23 @@ def tens_of(found: Found, earlier: Earlier | None) -> tuple[pd.DataFrame, str]:
         return found.tens[found.tens["arm"].isin(TENS)], "announced"
     tens = earlier.tens if earlier else found.tens.iloc[:0]
     return tens[tens["arm"].isin(TENS)], "exploratory"
+
+
+def _digit_sentence(found: Found) -> str:
+    """What answers to numbers held out keep of the digit after the longest training; empty where it is little."""
+    whole = [arm for arm in PROLONGED[1:] if found.seeds_of.get(arm, 0) >= found.seeds_announced]
+    if not whole:
+        return ""
+    its = found.digits[found.digits["arm"] == whole[-1]]
+    kept, low, high = intervals.mean_over_seeds((its["successor"] + its["own"]).to_numpy())
+    if not low > DIGIT_LOST:
+        return ""
+    confirmed = [outcome.key for outcome in found.outcomes if outcome.added] == ["expected"]
+    return (
+        f" **The digit goes on where the pair does not** ({'confirmed on new seeds' if confirmed else 'exploratory'}): after "
+        f"{ARM_NAMES[whole[-1]][2:]} {kept:.2f} ({low:.2f} to {min(high, 1):.2f}) of the head's answers to numbers held out end as the "
+        "successor or as the number itself, where a guess has 0.20."
+    )
 
 
 def _tens_sentence(found: Found, earlier: Earlier | None) -> str:
