@@ -53,6 +53,7 @@ DIGIT_KEPT, DIGIT_LOST = (
 )  # shares of answers that end as the successor or the number itself, of experiment 10
 DOSES = {"full": 1.0, "dose-0.3": 0.3, "dose-0.1": 0.1, "dose-0.03": 0.03, "dose-0.01": 0.01, "dose-0": 0.0}
 SHAPES = ("parts", "scattered", "block-4", "block-half", "thirds")
+RULES_EXPECTED = ("parts-digits", "listed-in-headings")  # the positive controls
 LEVERS = ("parts-no-crossrefs", "parts-no-interchange", "parts-narrow")
 TENS = ("full", "no-decimals", "no-endings", "no-compositions", "base8", "base12")
 MODULI = (10, 8, 12, 7)  # 7 is the control: nothing but the days counts in sevens
@@ -715,7 +716,7 @@ def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
     becomes of the digit after long training, and whether the head needs the tens, the latter from the runs of `Found`
     where there are enough and else from earlier ones.
     """
-    tens = _digit_sentence(found) + _tens_sentence(found, earlier)
+    tens = _control_sentence(found) + _digit_sentence(found) + _tens_sentence(found, earlier)
     rows = _of(found.generalisation, ["parts"])
     if not len(rows):
         return Verdict(
@@ -735,7 +736,8 @@ def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
         )
     settled = rows[~rows["verdict"].isin(["open", "not_learned"])]
     caveat = _listed(" Not settled", rows[rows["verdict"] == "open"])
-    caveat += _listed(" Seen pairs themselves not shown to be learned", rows[rows["verdict"] == "not_learned"])
+    if n_unlearned := int((rows["verdict"] == "not_learned").sum()):
+        caveat += f" In {n_unlearned} of {len(rows)} rows the pairs seen are not shown to be learned themselves."
     if not len(settled):
         return Verdict("not_settled", f"**Rule or table? Not settled.** At most {largest} is right.{caveat}{tens}")
     if set(settled["verdict"]) == {"table"}:
@@ -776,6 +778,23 @@ def tens_of(found: Found, earlier: Earlier | None) -> tuple[pd.DataFrame, str]:
     return tens[tens["arm"].isin(TENS)], "exploratory"
 
 
+def _control_sentence(found: Found) -> str:
+    """Whether an arm that should make a rule has made one; empty where none has been run."""
+    rows = _of(found.generalisation, RULES_EXPECTED)
+    if not len(rows):
+        return ""
+    rows = rows[rows["part"].str.startswith("numbers") & (rows["verdict"] != "waiting")]
+    if not len(rows):
+        return ""
+    said = "; ".join(
+        f"{ARM_NAMES[row.arm].removeprefix('… ')} ({row.by}) {row.held:.2f}, neighbours {row.seen:.2f}"
+        for row in rows.itertuples()
+    )
+    if (rows["verdict"] == "rule").any():
+        return f" A rule would have been seen, as positive controls show: {said}."
+    return f" No positive control has shown a rule so far, so that the method may be blind to one: {said}."
+
+
 def _digit_sentence(found: Found) -> str:
     """What answers to numbers held out keep of the digit after the longest training; empty where it is little."""
     whole = [arm for arm in PROLONGED[1:] if found.seeds_of.get(arm, 0) >= found.seeds_announced]
@@ -802,7 +821,7 @@ def _tens_sentence(found: Found, earlier: Earlier | None) -> str:
     full, without = ten.loc["full"], ten.loc["no-decimals"]
     needs = without["numbers"] < full["numbers"] - 0.05
     return (
-        f" **{'Fewer numbers without the tens' if needs else 'The head does not need the tens'}** ({which}): without text that composes numbers a probe reads the "
+        f" **{'Fewer numbers without the tens' if needs else 'A head can do without the tens'}** ({which}): without text that composes numbers a probe reads the "
         f"last digit in {without['accuracy']:.2f} of cases in place of {full['accuracy']:.2f}, and the head gives "
         f"{without['numbers']:.2f} of the numbers' successors in place of {full['numbers']:.2f}."
     )
@@ -847,8 +866,11 @@ def draw_generalisation(found: Found, arm: str = "parts") -> Drawing | Markdown:
     axes[1].plot([], [], "o", color=PALETTE["orange"], label="never in order")
     axes[1].plot([], [], "o", color=PALETTE["blue"], label="seen in order")
     axes[1].legend(loc="lower center", bbox_to_anchor=(0.52, 0.0))
-    most, least = rows["held"].max(), rows["seen"].min()
-    of_seen = f"; of those seen in order {least:.2f} or more" if not np.isnan(least) else ""
+    most, learned = rows["held"].max(), rows[~rows["verdict"].isin(["waiting", "not_learned"])]
+    of_seen = (
+        f"; of those seen in order {learned['seen'].min():.2f} or more, in the {len(learned)} of {len(rows)} rows in which they are shown to be learned"
+        if len(learned) else ""
+    )  # fmt: skip
     return Drawing(
         figs,
         alt=f"Dots with intervals: the share of successors right, of pairs that the text never gives in order ({rows['held'].min():.2f} to {most:.2f}) and of pairs that it gives{of_seen}.",
