@@ -550,7 +550,7 @@ def paper_table(subject, chapters):
     if score and "runner_up_macro" in score["findings"]:
         found = score["findings"]
         head = f"L{found['layer']['value']:.0f}H{found['head']['value']:.0f}"
-        ratio = f"{head}, {found['best_macro']['value'] / found['runner_up_macro']['value']:.1f} times"
+        ratio = f"{head}, {found['best_macro']['value'] / found['runner_up_macro']['value']:.1f} times, by macro"
     name = Path(subject).name if Path(subject).is_absolute() else subject
     lines = [f"| | As the paper reports | Which model | Here, `{name}` | |", "|---|---|---|---|---|"]
     lines += [
