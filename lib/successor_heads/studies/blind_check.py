@@ -37,6 +37,7 @@ from successor_heads.studies import Place, natural_text
 
 SCHEMA = 3  # of the evidence file
 N_CASES = 100
+OURS = ("generated", "documentation")  # texts that everybody has who has this package
 STORED = EVIDENCE / "blind-cases.json"
 QUESTION = """\
 # What does the head do here?
@@ -180,6 +181,9 @@ def collect(folder: Path, *, readers: str) -> dict[str, Any]:
             payload["cases"][number - 1].setdefault("labels", []).append(label)
         asked.append({"question": _own(path, "question", ".md") or payload["question"], "order": order})
     del payload["question"]
+    for case in payload["cases"]:  # the text of a folder is no part of this project: its cases keep their place in it
+        if case["text"] not in OURS:
+            del case["before"]
     return {"schema": SCHEMA, **payload, "readers": readers, "asked": asked}
 
 
