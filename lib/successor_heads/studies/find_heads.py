@@ -52,7 +52,7 @@ CHAPTER = "01-find-heads"
 MOST_ABLATED = 5  # heads taken away together, at most
 MOST_WORDS = 14  # of a list that are drawn one by one
 IN_CIRCUIT = 3  # heads that the drawing of the circuit names
-AWAY = 1.7  # how far from the others it puts the last token
+AWAY = 2.5  # how far from the others it puts the last token
 
 
 @dataclass(frozen=True, eq=False)
@@ -639,33 +639,40 @@ def draw_circuit(circuit: Circuit | None) -> Drawing | Markdown:
     if circuit is None:
         return Markdown("NDIF keeps no attention patterns, so the circuit is not drawn here.")
     heads = list(circuit.heads)
-    fig, ax = figures.panel(height=3.4, width=figures.WIDTH)
-    ends = np.cumsum([0.45 + 0.16 * len(token.strip()) for token in circuit.tokens])
+    fig, ax = figures.panel(height=3.4, width=figures.NARROW)
+    ends = np.cumsum([0.45 + 0.18 * len(token.strip()) for token in circuit.tokens])
     centres = ends - np.diff(ends, prepend=0) / 2
     centres[circuit.last + 1 :] += AWAY  # room for the arrows
     levels = 1.0 + 0.85 * np.arange(len(heads))
     read, asks, middle, top = centres[circuit.last], centres[-1], levels.mean(), levels[-1] + 0.95
-    answer = (asks + 3.0, middle + 0.45)
+    answer, right = (asks + 3.0, middle + 0.45), asks + 4.9
+    inch = right / figures.NARROW  # in units of the axis, to keep arrows off boxes, whose width is that of their text
+    beside = {place: (0.08 + 0.06 * len(anatomy.name_of(place))) * inch for place in heads}
     for position, (x, token) in enumerate(zip(centres, circuit.tokens)):
         color = PALETTE["blue"] if position == circuit.last else figures.INK
-        ax.text(x, 0, token.strip(), ha="center", va="center", fontsize=12, color=color)
+        ax.text(x, 0, token.strip(), ha="center", va="center", fontsize=10.5, color=color)
     _box(ax, (read, middle), "MLP0", color=PALETTE["blue"])
     ax.annotate("", (read, middle - 0.24), (read, 0.2), arrowprops=_arrow(PALETTE["blue"], 1.6))
     ax.annotate("", (asks, levels[0] - 0.24), (asks, 0.2), arrowprops=_arrow(PALETTE["grey"], 1.2))
     ax.annotate("", (asks, top - 0.24), (asks, levels[-1] + 0.24), arrowprops=_arrow(PALETTE["grey"], 1.2))
     for place, y in zip(heads, levels):
         share, below = circuit.attention[place], -1 if y < middle else 1
-        ax.annotate("", (asks - 0.5, y), (read + 0.45, middle), arrowprops=_arrow(PALETTE["blue"], 0.4 + 2.2 * share))
-        ax.text(
-            asks - 0.6, y + 0.2 * below, f"{share:.0%}", ha="right", va="center", fontsize=9.5, color=PALETTE["blue"]
+        ax.annotate(
+            "",
+            (asks - beside[place], y),
+            (read + 0.32 * inch, middle),
+            arrowprops=_arrow(PALETTE["blue"], 0.4 + 2.2 * share),
         )
+        ax.text(
+            asks - beside[place] - 0.1, y + 0.22 * below, f"{share:.0%}", ha="right", va="center", fontsize=9.5, color=PALETTE["blue"]
+        )  # fmt: skip  # one text
         _box(ax, (asks, y), anatomy.name_of(place), color=PALETTE["orange"])
-        _adds(ax, (asks + 0.5, y), answer, circuit.heads[place])
+        _adds(ax, (asks + beside[place], y), answer, circuit.heads[place])
     _box(ax, (asks, top), "later MLPs", color=figures.INK)
-    _adds(ax, (asks + 0.8, top), answer, circuit.mlps)
+    _adds(ax, (asks + 0.5 * inch, top), answer, circuit.mlps)
     ax.text(answer[0] + 0.1, answer[1], circuit.answer, ha="left", va="center", fontsize=14, color=PALETTE["orange"])
     ax.text(answer[0] + 0.1, answer[1] - 0.42, f"leads by {circuit.lead:.1f}", ha="left", va="center", fontsize=10)
-    ax.set(xlim=(-0.1, answer[0] + 1.7), ylim=(-0.3, top + 0.35))
+    ax.set(xlim=(0, right), ylim=(-0.3, top + 0.35))
     ax.axis("off")
     text, direct = "".join(circuit.tokens).strip(), sum(circuit.heads.values())
     looks = [circuit.attention[place] for place in heads]
