@@ -361,6 +361,8 @@ def test_the_tens_are_those_of_announced_runs_once_there_are_enough():
     assert which == "exploratory" and set(table["arm"]) >= {"full", "no-decimals", "base8"}
     said = growing.verdict(growing.measure(runs(parts={})), earlier).sentence
     assert "can do without the tens** (exploratory)" in said and "0.99 of the numbers" in said
+    # While one arm is missing there would be nothing to say of it.
+    assert growing.tens_of(growing.measure(as_expected(base8=None)), earlier)[1] == "exploratory"
     found = growing.measure(as_expected(**{"no-decimals": {"numbers": 0.5}}))
     table, which = growing.tens_of(found, earlier)
     assert which == "announced" and set(table["arm"]) == set(growing.TENS)

@@ -771,8 +771,8 @@ def _listed(why: str, rows: pd.DataFrame) -> str:
 
 
 def tens_of(found: Found, earlier: Earlier | None) -> tuple[pd.DataFrame, str]:
-    """The table of the tens from announced runs, once there are enough, else from earlier ones; and which it is."""
-    if found.seeds_of.get("no-decimals", 0) >= 2 and found.seeds_of.get("full", 0) >= 2:
+    """The table of the tens from announced runs, once two of each arm are there, else from earlier ones; and which it is."""
+    if all(found.seeds_of.get(arm, 0) >= 2 for arm in TENS):
         return found.tens[found.tens["arm"].isin(TENS)], "announced"
     tens = earlier.tens if earlier else found.tens.iloc[:0]
     return tens[tens["arm"].isin(TENS)], "exploratory"
