@@ -60,8 +60,8 @@ def asked(*verdicts, digits="otherwise"):
     [
         ((), "is not settled yet", "Not run yet."),
         (("waiting",) * 8, "is not settled yet", "Not settled: 8, seeds awaited in 8."),
-        (("not_learned", "table", "open"), "settled in 1 of 3 announced questions: table.", "Settled as table: numbers 130 to 149, in lists, **0.01** (0.00 to 0.03) right. Not settled: 2, neighbours not shown to be learned in 1 and open in 1."),
-        (("table", "rule"), "settled in 2 of 2 announced questions: table and rule.", "Settled as rule: numbers 130 to 149, in lists"),
+        (("not_learned", "table", "open"), "settled in 1 of 3 announced questions: table.", "Settled as table, with the share that is right: numbers 130 to 149 in lists **0.01** (0.00 to 0.03). Not settled: 2, neighbours not shown to be learned in 1 and open in 1."),
+        (("table", "rule"), "settled in 2 of 2 announced questions: table and rule.", "Settled as rule, with the share that is right: numbers 130 to 149 in lists"),
     ],
 )  # fmt: skip  # a case a line
 def test_whether_it_is_a_rule_or_a_table_is_said_of_what_is_settled_alone(verdicts, settled, said):

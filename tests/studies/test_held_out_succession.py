@@ -100,14 +100,17 @@ def test_every_verdict_is_reached(key, made):
     assert verdict.key == key
     assert verdict.sentence.endswith(".") and "nan" not in verdict.sentence
     if key in ("table", "rule"):  # of 25 answers about months the head's verdict cannot be settled
-        assert "Not settled: July to December (head)." in verdict.sentence
+        assert "Not settled: July to December, by the head." in verdict.sentence
 
 
 def test_what_has_all_its_seeds_is_said_while_the_rest_waits():
     made = runs(parts={"held": 0.0})
     waiting = growing.verdict(growing.measure({name: run for name, run in made.items() if name != "full-seed4"}))
     assert waiting.key == "waiting" and "seeds are missing of “everything”" in waiting.sentence
-    assert "Settled already, table: numbers 130 to 149 (head), numbers 130 to 149 (list), July" in waiting.sentence
+    assert (
+        "Settled already, table: numbers 130 to 149, by the head; numbers 130 to 149, in lists; July"
+        in waiting.sentence
+    )
     assert "letters" not in waiting.sentence.partition("Settled already")[2]
     early = growing.verdict(growing.measure(runs(seeds=range(3), parts={})))
     assert "Settled" not in early.sentence
@@ -206,7 +209,7 @@ def test_the_verdict_says_what_becomes_of_the_digit_and_whether_that_was_confirm
 
 def test_the_verdict_says_whether_a_rule_would_have_been_seen():
     seen = growing.verdict(growing.measure(as_expected())).sentence
-    assert "A rule would have been seen, as positive controls show: a token a digit (list) 1.00" in seen
+    assert "A rule would have been seen, as positive controls show: a token a digit, in lists, 1.00" in seen
     blind = growing.verdict(
         growing.measure(as_expected(of=["parts", "full", "listed-in-headings"], **{"listed-in-headings": {}}))
     )

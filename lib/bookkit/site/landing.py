@@ -71,10 +71,13 @@ def rule_or_table(found):
     done, waiting = _asked(found)
     if not len(done) + len(waiting):
         return "Not run yet.", ""
-    said = [
-        f"Settled as {growing.VERDICTS[row.verdict]}: {growing.PART_NAMES[row.part]}, {ASKED[row.by]}, **{row.held:.2f}** ({row.held_low:.2f} to {row.held_high:.2f}) right."
-        for row in done.itertuples()
-    ]
+    said = []
+    for key, rows in done.groupby("verdict", sort=False):
+        each = [
+            f"{growing.PART_NAMES[row.part]} {ASKED[row.by]} **{row.held:.2f}** ({row.held_low:.2f} to {row.held_high:.2f})"
+            for row in rows.itertuples()
+        ]
+        said.append(f"Settled as {growing.VERDICTS[key]}, with the share that is right: {'; '.join(each)}.")
     left = [f"{growing.VERDICTS[key]} in {n}" for key, n in waiting["verdict"].value_counts().items()]
     if left:
         said.append(f"Not settled: {len(waiting)}, {listed(left)}.")

@@ -762,12 +762,12 @@ def _settled_so_far(rows: pd.DataFrame) -> str:
 
 
 def _named(row: pd.Series) -> str:
-    """A part and how it was asked: "all letters (head)"."""
-    return f"{PART_NAMES[row['part']]} ({row['by']})"
+    """A part and how it was asked: "all letters, by the head"."""
+    return f"{PART_NAMES[row['part']]}, {MEASURE_NAMES[row['by']]}"
 
 
 def _listed(why: str, rows: pd.DataFrame) -> str:
-    return f"{why}: {', '.join(_named(row) for _, row in rows.iterrows())}." if len(rows) else ""
+    return f"{why}: {'; '.join(_named(row) for _, row in rows.iterrows())}." if len(rows) else ""
 
 
 def tens_of(found: Found, earlier: Earlier | None) -> tuple[pd.DataFrame, str]:
@@ -787,7 +787,7 @@ def _control_sentence(found: Found) -> str:
     if not len(rows):
         return ""
     said = "; ".join(
-        f"{ARM_NAMES[row.arm].removeprefix('… ')} ({row.by}) {row.held:.2f}, neighbours {row.seen:.2f}"
+        f"{ARM_NAMES[row.arm].removeprefix('… ')}, {MEASURE_NAMES[row.by]}, {row.held:.2f}, neighbours {row.seen:.2f}"
         for row in rows.itertuples()
     )
     if (rows["verdict"] == "rule").any():
