@@ -44,7 +44,7 @@ TEST = $(BIN)/python -m pytest --numprocesses "$$CORES" --dist loadfile --no-loa
 help:
 	@echo "make book     run the notebooks and build the site  (MODEL=… for another model than the book's own)"
 	@echo "make sweep    run the notebooks on every model of models.yml that this machine can take"
-	@echo "make check    linter, types, and the tests that need no built book"
+	@echo "make check    linter, types, and the quick tests that need no built book"
 	@echo "make test     run all tests"
 	@echo "make accept   accept what the chapters find now, and show it before and after"
 	@echo "make contribute MODEL=…  measure a model for the page of results  (SCORE_ONLY=1 for its scores alone)"
@@ -77,7 +77,7 @@ lint: $(STAMP)
 
 # What to run before each commit.
 check: lint
-	$(TEST) -m "not book and not published"
+	$(TEST) -m "not book and not published and not slow"
 
 # The browser tests read the built book, so it is built first. What is up to date is not built again.
 test: $(STAMP)

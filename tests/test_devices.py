@@ -149,6 +149,7 @@ def differing(folder):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_a_model_on_another_device_gives_the_cpus_numbers(on_pretend_device, checkpoints, family):
     bad, n_agree = on_pretend_device(differing, str(checkpoints[family]))
     assert bad == [] and n_agree > 50

@@ -330,6 +330,7 @@ def test_passes_over_tokens_show_each_token_as_often(monkeypatch):
     assert not torch.equal(passes[0], passes[1]) and not torch.equal(passes[0], passes[2])
 
 
+@pytest.mark.slow
 def test_a_numeric_part_recombines_tokens_it_never_saw_and_not_if_lists_are_shuffled():
     """Vectors that are a list plus a place, exactly: held-out tokens are met; with places dealt out they are not."""
     generator = torch.Generator().manual_seed(10)

@@ -156,6 +156,7 @@ def test_the_grown_tokenizer_keeps_all_ordinals_whole(grown_tokenizer):
     assert 4000 <= len(grown_tokenizer) <= 8000
 
 
+@pytest.mark.slow
 def test_a_vocabulary_that_cannot_hold_the_lists_is_refused():
     with pytest.raises(
         UserError, match="A vocabulary of 300 tokens does not hold .*: choose a larger one with --vocabulary"
@@ -236,6 +237,7 @@ QUIET = replace(TINY, family="gpt2", quiet_steps=3)
 
 
 @pytest.mark.parametrize("recipe", [TINY, QUIET], ids=["pythia", "gpt2, quiet for three steps"])
+@pytest.mark.slow
 def test_a_broken_run_resumes_to_the_weights_of_an_unbroken_one(prepared, monkeypatch, recipe):
     monkeypatch.setattr(train, "SAVE_EVERY_SECONDS", -1)
     unbroken = train.grow(recipe, prepared("unbroken"))
@@ -355,6 +357,7 @@ def test_every_family_grows_and_loads(prepared, family):
     assert f"A grown {family}" in (out / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_command_grows_from_the_project_alone(tmp_path, capsys):
     out = tmp_path / "mine"
     arguments = [
@@ -417,6 +420,7 @@ def test_transfer_is_whole_where_classes_share_residues_and_chance_where_they_sh
         assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()
 
 
+@pytest.mark.slow
 def test_residues_are_read_by_source_with_sevens_as_the_control():
     model = models.load("grown/pythia")
     table = observe.residues_by_source(anatomy.of(model), ordinals.resolve(model.tokenizer)["numbers"])

@@ -56,6 +56,7 @@ def check(planted_heads, result):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_score_finds_the_planted_head(family, seed, tmp_path, capsys):
     out, record = tmp_path / "plant", tmp_path / "record.json"
     size = SHAPES[family] if seed == 4 else []
@@ -90,6 +91,7 @@ def families_and_shapes(draw):
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(families_and_shapes(), st.integers(0, 10_000))
+@pytest.mark.slow
 def test_any_shape_holds_a_head(family_and_shape, seed):
     family, shape = family_and_shape
     planted = plant(Plan(family, seed, shape), tokenizer())
@@ -144,6 +146,7 @@ def test_instruments_find_the_planted_ten(decimal):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_the_mod_7_twin_yields_no_finding_of_ten(family):
     twin = plant(Plan(family, 3, Shape(2, 6, 384), modulus=7), tokenizer())
     check(twin.truth["heads"], scores.score_heads(anatomy.of(twin.module), ordinals.resolve(tokenizer())))

@@ -238,6 +238,7 @@ def test_a_killed_fetch_leaves_nothing_that_is_taken_for_a_model(index, tmp_path
     assert left_in_cache(tmp_path) == [folder.name] and (folder / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_two_at_once_fetch_once(index, tmp_path):
     tell = "real = published._fetch; published._fetch = lambda *args: (print('fetched'), real(*args))"
     both = [in_a_process_of_its_own(tell) for _ in range(2)]

@@ -165,6 +165,7 @@ def round_trips(checkpoints, tmp_path_factory):
     return {name: report[str(folder)] for name, folder in folders.items()}, folders
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_local_run_simulated_and_from_a_server_that_has_not_installed_us(round_trips):
     for name, trip in round_trips[0].items():
         assert trip["equal"] == [True] * 4, name  # canonical, and with all norms and biases

@@ -303,6 +303,7 @@ def test_an_answer_is_its_first_word(text, word):
     assert succession.first_word(text) == word
 
 
+@pytest.mark.slow
 def test_a_record_of_a_head_that_counts_says_so(grown_model, grown_tokenizer):
     measured = succession.measure(grown_model, grown_tokenizer, [HeldOut.parse("numbers:130-149")])
     numbers = {name: its.split() for name, its in measured["lists"]["numbers"].items() if isinstance(its, str)}

@@ -104,6 +104,7 @@ def write(book, chapter, *cells):
     book.list_chapters("book/status", "book/cases")
 
 
+@pytest.mark.book
 def test_a_failed_chapter_withholds_nothing(book):
     """The whole way, with Jupyter Book, warnings as errors."""
     write(book, "01-first", "print('first output')", "raise ValueError('planted')", "print('after')")

@@ -100,6 +100,7 @@ for chapter, source in json.load(sys.stdin).items():
 """
 
 
+@pytest.mark.slow
 def test_no_module_that_a_chapter_really_imports_is_missed():
     sources = {}
     for chapter in places.chapters(ROOT):

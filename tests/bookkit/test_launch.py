@@ -113,6 +113,7 @@ def test_every_student_edition_opens_in_colab_where_publish_puts_it(copied, page
         assert f"successor-heads @ git+{URL}@{BRANCH}" in on_branch[name].read_text(encoding="utf8")
 
 
+@pytest.mark.slow
 def test_without_an_address_nothing_offers_colab_and_the_table_says_why(tmp_path):
     site = lay(ROOT, tmp_path / "site")
     settings = yaml.safe_load((site / "_config.yml").read_text(encoding="utf8"))

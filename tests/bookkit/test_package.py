@@ -36,6 +36,7 @@ def wheel(tmp_path_factory):
     return call("build_wheel", unpacked, work / "wheel")
 
 
+@pytest.mark.slow
 def test_the_package_brings_everything_that_lies_in_its_folder(wheel, tmp_path):
     """What pip installs is the library of a checkout, models, records and texts included; not what builds the book."""
     assert package.differences(wheel) == ([], [])

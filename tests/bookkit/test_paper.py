@@ -20,6 +20,7 @@ MEASURED = {
 
 
 @pytest.mark.parametrize("found", [{}, MEASURED], ids=["nothing measured", "some measured"])
+@pytest.mark.slow
 def test_figures_fit_and_models_of_this_book_are_placed_where_there_is_a_record(found, tmp_path):
     figures.use_style()
     for drawing in (paper.figure_2(found), paper.figure_16(found), paper.figure_18(), paper.figure_27(found)):

@@ -128,6 +128,7 @@ def page(folder, site, subject="grown/llama"):
     return quoted, parts, list(csv.DictReader((site / "book/_static/results.csv").read_text().splitlines()))
 
 
+@pytest.mark.slow
 def test_the_page_has_a_row_for_each_model_and_says_what_is_missing(record, tmp_path):
     folder = tmp_path / "records"
     write(record, folder, "01-find-heads")
@@ -180,6 +181,7 @@ def test_the_page_has_a_row_for_each_model_and_says_what_is_missing(record, tmp_
     )
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_shown_by_its_folder_alone(record, tmp_path):
     own = record | {"model": "/home/somebody/my-model"}
     write(own, tmp_path / "records", "01-find-heads")
@@ -196,6 +198,7 @@ def test_later_folders_go_first_and_a_whole_chapter_before_scores_alone(record, 
     assert results.score_of(found["grown/llama"])["created"].startswith("2027")
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_score_is_the_records_own(tmp_path):
     stored = score_record(macro_interval=[0.9, 0.95])
     assert [results.from_score(stored)["findings"]["best_macro"][part] for part in ("low", "high")] == [0.9, 0.95]

@@ -85,6 +85,7 @@ def test_an_interval_that_touches_a_control_shows_nothing():
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (30, 9)])
+@pytest.mark.slow
 def test_drawings_fit_the_page_and_can_be_heard(shape):
     figures.use_style()
     found = made(shape=shape)

@@ -198,6 +198,7 @@ def test_how_answers_end_is_counted_apart_for_the_successor_and_for_the_number_i
     assert (row["own"], row["successor"]) == (pytest.approx(10 / 19), pytest.approx(9 / 19))
 
 
+@pytest.mark.slow
 def test_the_verdict_says_what_becomes_of_the_digit_and_whether_that_was_confirmed():
     said = growing.verdict(growing.measure(as_expected())).sentence
     assert "**The digit goes on where the pair does not** (confirmed on new seeds): after 3 times the steps 0.9" in said
@@ -414,6 +415,7 @@ HALF = Recipe(held_out=("letters:4-6",))
 
 
 @pytest.mark.parametrize("made", [{}, runs(parts={}), runs(seeds=range(2), parts={"held": 0.1}), as_expected()], ids=["nothing", "two arms", "two seeds", "all"])  # fmt: skip
+@pytest.mark.slow
 def test_drawings_fit_the_page_and_say_what_is_missing(made):
     figures.use_style()
     found, earlier = growing.measure(made), growing.earlier(before(**TENS) if made else {})

@@ -160,6 +160,7 @@ def all_drawn(found):
     ]
 
 
+@pytest.mark.slow
 def test_drawings_fit_the_page_and_can_be_heard(found):
     figures.use_style()
     all_lists = {task: len(c.words) for task, c in ordinals.CLASSES.items()}

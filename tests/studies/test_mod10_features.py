@@ -191,6 +191,7 @@ def test_every_verdict_is_reached(question, key, changed):
 @pytest.mark.parametrize(
     "changed", [{}, {"probes": few_probes()} | FEW, {"probes": None} | FEW], ids=["numbers", "digits", "none"]
 )
+@pytest.mark.slow
 def test_drawings_fit_the_page_and_can_be_heard(changed):
     figures.use_style()
     found = made(**changed)
@@ -381,6 +382,7 @@ def test_autoencoders_find_the_planted_residues_and_no_ten_in_the_twin_of_seven(
         assert share(alone, 10) < 0.5
 
 
+@pytest.mark.slow
 def test_places_are_parted_on_a_plant_and_not_where_lists_are_shuffled(subject):
     _, _, head, classes = subject
     own, shuffled = (
@@ -423,6 +425,7 @@ def test_the_head_carries_planted_residues_and_needs_them():
     assert study.about_needed(made(needed=found)).key == "needed"
 
 
+@pytest.mark.slow
 def test_an_untrained_model_shows_none_of_it():
     twin = models.untrained_twin(models.load("grown/pythia"), seed=3)
     parts, tokenizer = anatomy.of(twin), twin.tokenizer

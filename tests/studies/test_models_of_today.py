@@ -354,6 +354,7 @@ def test_a_share_of_sums_resamples_clusters_whole():
 
 
 @pytest.mark.parametrize("kind", known.KINDS)
+@pytest.mark.slow
 def test_a_plant_is_called_what_it_is(kind):
     called = known.called(kind, seed=3)
     assert (called["verdict"], called["named"]) == (called["due"], called["planted"])

@@ -168,6 +168,7 @@ def drawings(found):
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (30, 9)])
+@pytest.mark.slow
 def test_drawings_fit_the_page_and_can_be_heard(shape):
     figures.use_style()
     of_people = made_text(counts=(2, 0, 0, 0, 40), name="documentation", natural=True, shape=shape)
@@ -361,6 +362,7 @@ def test_the_head_is_chosen_by_score_or_by_lists(pythia):
     assert why == "lists" and len(place) == 2
 
 
+@pytest.mark.slow
 def test_what_is_measured_on_the_default_model_agrees_with_itself(pythia):
     model, parts, classes = pythia
     place = (1, 0)

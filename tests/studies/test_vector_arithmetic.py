@@ -174,6 +174,7 @@ def test_every_part_has_a_key_for_every_finding(found):
         assert said.sentence.endswith(".") and "nan" not in said.sentence
 
 
+@pytest.mark.slow
 def test_every_drawing_shows_and_is_without_faults(found):
     figures.use_style()
     # The paper's tables are enough: all thirty, thrice, would take half of this room's time.
