@@ -47,17 +47,16 @@ axe.run(document, options).then(found => done(
     rule => `${rule.id}: ${rule.help}, ${rule.nodes.length} times, first at ${rule.nodes[0].target} ${rule.nodes[0].html.slice(0, 120)}`)
 )).catch(error => done([`axe failed: ${error}`]));
 """
-# Of a page's rules only the colours' depend on the theme, and they alone do not depend on the width: a phone's colours
-# are looked at on the first page, whose frame all have. Without `preload` axe asks for nothing.
+# Of a page's rules only the colours' depend on the theme. Without `preload` axe asks for nothing.
 AXE_OPTIONS = {theme: {"resultTypes": ["violations"], "preload": False} for theme in THEMES}
 AXE_OPTIONS["dark"]["runOnly"] = ["color-contrast"]
-WITHOUT_COLOURS = {**AXE_OPTIONS["light"], "rules": {"color-contrast": {"enabled": False}}}
 # axe takes seconds for the thousands of strokes in a drawing, of which it knows no rule, and for tables of hundreds of
-# rows and the functions of the library, which are alike.
+# rows and the functions of the library, which are alike. On the phone's width code is left without its colours, which the other width has shown.
 LIGHTEN = """
 for (const drawing of document.querySelectorAll("figure.sh-figure svg")) drawing.replaceChildren();
 for (const row of document.querySelectorAll("table tbody tr:nth-child(n+9)")) row.remove();
 for (const entry of [...document.querySelectorAll("section > dl.py")].slice(9)) entry.remove();
+if (arguments[0]) for (const code of document.querySelectorAll(".highlight pre")) code.textContent = code.textContent;
 """
 # The driver's word on a slow read of pixels, from circuitsvis drawing without a graphics card. No error of a page.
 NOT_OURS = ("GL Driver Message",)
@@ -239,17 +238,14 @@ def visits(chrome):
                 # The phone keeps its own width; there what is seen whole may be smaller, and what is larger scrolls.
                 **chrome.execute_script(LETTERS, *((676, 10.95) if name == "desktop" else (None, 8.95))),
             }
-            in_colour = name == "desktop" or page == SITE / "index.html"
-            for theme in THEMES if in_colour else ():
+            for theme in THEMES if name == "desktop" else ():  # contrast is a matter of colours, not of widths
                 set_theme(chrome, theme)
                 visit[f"faint {theme}"] = [text for text in chrome.execute_script(CONTRAST) if text["ratio"] < 3]
-            chrome.execute_script(LIGHTEN)
+            chrome.execute_script(LIGHTEN, name == "phone")
             chrome.execute_script(AXE)
-            for theme in reversed(THEMES) if in_colour else ():  # dark first: it is on
+            for theme in THEMES:
                 set_theme(chrome, theme)
                 visit[f"axe {theme}"] = chrome.execute_async_script(RUN_AXE, AXE_OPTIONS[theme])
-            if not in_colour:
-                visit["axe light"] = chrome.execute_async_script(RUN_AXE, WITHOUT_COLOURS)
             visit["outside"] += outside(requests(chrome))  # folds were opened, which brings what they hold
             seen.append(visit)
     return seen

@@ -81,7 +81,7 @@ def test_a_row_that_is_not_settled_lends_no_number_to_the_first_page():
 def test_the_first_page_says_of_the_stored_runs_what_chapter_6_says():
     found = growing.measure(observe.stored(observe.ANNOUNCED_RUNS))
     rows = found.generalisation[found.generalisation["arm"] == "parts"]
-    n = rows["verdict"].isin(landing.SETTLED).sum()
+    n = rows["verdict"].isin(growing.SETTLED).sum()
     assert f"settled in {n} of {len(rows)} " in landing.settled(found) if n else "not settled" in landing.settled(found)
 
 

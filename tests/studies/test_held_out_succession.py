@@ -203,7 +203,10 @@ def test_the_verdict_says_what_becomes_of_the_digit_and_whether_that_was_confirm
     said = growing.verdict(growing.measure(as_expected())).sentence
     assert "**The digit goes on where the pair does not** (confirmed on new seeds): after 3 times the steps 0.9" in said
     alone = as_expected(of=["parts", "full", "parts-long"])
-    assert "(exploratory): after 3 times the steps" in growing.verdict(growing.measure(alone)).sentence
+    exploratory = growing.verdict(growing.measure(alone)).sentence
+    assert "(exploratory): after 3 times the steps" in exploratory and exploratory.endswith("a guess has 0.20.")
+    # Beside a text that says nothing of digits, once that is there.
+    assert "where a guess has 0.20, and text without decimals, read for less, 0." in said
     for changed in ({"parts-long": {"digit": 0.1}}, {"parts-long": None}):
         assert "The digit" not in growing.verdict(growing.measure(as_expected(**changed))).sentence
 

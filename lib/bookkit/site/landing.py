@@ -12,8 +12,6 @@ from successor_heads.studies import growing, listed, models_of_today
 # As quotations name them, and as the study has stored them; and as prose does.
 PUBLISHED = {"smollm2": "published/smollm2", "gemma3": "published/gemma3-270m"}
 IN_PROSE = {"published/smollm2": "SmolLM2", "published/gemma3-270m": "Gemma 3"}
-SETTLED = ("table", "rule", "in_part")
-ASKED = {"head": "by the head", "list": "in lists"}
 CAME = {"expected": "it did", "partly": "it did in part", "otherwise": "it did not"}
 # What chapter 1's verdict comes to, by its key.
 OF_THE_HEAD = {
@@ -53,7 +51,11 @@ def _asked(found):
     """The rows of chapter 6 that decide between rule and table: those that are settled, and the others."""
     rows = found.generalisation
     rows = rows[rows["arm"] == "parts"] if len(rows) else rows
-    return (rows[rows["verdict"].isin(SETTLED)], rows[~rows["verdict"].isin(SETTLED)]) if len(rows) else (rows, rows)
+    return (
+        (rows[rows["verdict"].isin(growing.SETTLED)], rows[~rows["verdict"].isin(growing.SETTLED)])
+        if len(rows)
+        else (rows, rows)
+    )
 
 
 def settled(found):
@@ -62,7 +64,7 @@ def settled(found):
     n = len(done) + len(waiting)
     if not len(done):
         return "Whether models like it know a rule, or a table of pairs, is not settled yet."
-    as_what = listed([growing.VERDICTS[key] for key in SETTLED if key in set(done["verdict"])])
+    as_what = listed([growing.VERDICTS[key] for key in growing.SETTLED if key in set(done["verdict"])])
     return f"Whether models like it know a rule, or a table of pairs, is settled in {len(done)} of {n} announced questions: {as_what}."
 
 
@@ -74,7 +76,7 @@ def rule_or_table(found):
     said = []
     for key, rows in done.groupby("verdict", sort=False):
         each = [
-            f"{growing.PART_NAMES[row.part]} {ASKED[row.by]} **{row.held:.2f}** ({row.held_low:.2f} to {row.held_high:.2f})"
+            f"{growing.PART_NAMES[row.part]} {growing.MEASURE_NAMES[row.by]} **{row.held:.2f}** ({row.held_low:.2f} to {row.held_high:.2f})"
             for row in rows.itertuples()
         ]
         said.append(f"Settled as {growing.VERDICTS[key]}, with the share that is right: {'; '.join(each)}.")

@@ -47,10 +47,8 @@ FAMILY = {
     "parts-no-interchange": 24, "parts-narrow": 24, "parts-long-again": 2, "parts-long-no-decimals": 2,
 }  # fmt: skip
 CHANCE_OF_DIGIT, TRACE = 0.10, 0.05
-DIGIT_KEPT, DIGIT_LOST = (
-    0.80,
-    0.40,
-)  # shares of answers that end as the successor or the number itself, of experiment 10
+# Of experiment 10: shares of answers that end as the successor or as the number itself.
+DIGIT_KEPT, DIGIT_LOST = 0.80, 0.40
 DOSES = {"full": 1.0, "dose-0.3": 0.3, "dose-0.1": 0.1, "dose-0.03": 0.03, "dose-0.01": 0.01, "dose-0": 0.0}
 SHAPES = ("parts", "scattered", "block-4", "block-half", "thirds")
 RULES_EXPECTED = ("parts-digits", "listed-in-headings")  # the positive controls
@@ -105,7 +103,7 @@ class Found:
     `generalisation` has one row for each arm, part held out and measure: seeds, the share of pairs held out that are
     right and of their neighbours, both with intervals widened over the experiment's family, the median rank, and the
     `verdict` of the row: waiting, not_learned, table, rule, in_part or open.
-    `last_digit` has one row a measure, `digits` one for each arm and seed of PROLONGED, `dose` one a share of counting
+    `last_digit` has one row a measure, `digits` one for each arm and seed of PROLONGED and of the text without decimals, `dose` one a share of counting
     text, `seen` one an arm; `along` has a row for each arm, seed, part and point of the training, `tens` one for each
     arm, seed and modulus.
     """
@@ -275,6 +273,11 @@ def own_digit_share(run: Mapping[str, Any]) -> float:
     return _digit_share(run, by="head", of=0)
 
 
+def digit_kept(run: Mapping[str, Any]) -> float:
+    """Of the head's answers to numbers held out, the share that ends as the number or as its successor does."""
+    return last_digit_share(run, by="head") + own_digit_share(run)
+
+
 def _digit_share(run: Mapping[str, Any], *, by: str, of: int) -> float:
     """The share of answers that end as the word (`of` 0) or its successor (1) does."""
     columns, pairs = run["succession"]["lists"]["numbers"], held_out(run, "numbers")
@@ -284,10 +287,10 @@ def _digit_share(run: Mapping[str, Any], *, by: str, of: int) -> float:
 
 
 def _digits(by_arm: ByArm) -> pd.DataFrame:
-    """How the head's answers to numbers held out end, in trainings of three lengths: one row an arm and seed."""
+    """How the head's answers to numbers held out end, in trainings of three lengths and without decimals: one row an arm and seed."""
     rows = [
         {"arm": arm, "seed": seed, "successor": last_digit_share(run, by="head"), "own": own_digit_share(run)}
-        for arm in PROLONGED
+        for arm in (*PROLONGED, "parts-no-decimals")
         for seed, run in by_arm.get(arm, {}).items()
     ]
     return pd.DataFrame(rows, columns=["arm", "seed", "successor", "own"])
@@ -498,7 +501,7 @@ def _compared(rows: pd.DataFrame, expected: str) -> str:
 
     A part whose seen pairs are not shown to be learned has no say.
     """
-    as_expected = rows.loc[rows["verdict"].isin(["table", "rule", "in_part"]), "verdict"] == expected
+    as_expected = rows.loc[rows["verdict"].isin(SETTLED), "verdict"] == expected
     if not len(as_expected):
         return "open"
     return "expected" if as_expected.all() else "partly" if as_expected.any() else "otherwise"
@@ -514,6 +517,7 @@ def _range(rows: pd.DataFrame) -> str:
     return f"{counted}; of what was never in order {least:.2f} to {most:.2f} right."
 
 
+SETTLED = ("table", "rule", "in_part")
 VERDICTS = {
     "waiting": "seeds awaited", "not_learned": "neighbours not shown to be learned", "table": "table", "rule": "rule",
     "in_part": "in part", "open": "open",
@@ -649,9 +653,7 @@ def _digit_kept(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     """After long training answers end as the successor or the number itself; without decimals they do not."""
     means = {}
     for arm in ("parts-long-again", "parts-long-no-decimals"):
-        its = np.array(
-            [last_digit_share(run, by="head") + own_digit_share(run) for run in by_arm.get(arm, {}).values()]
-        )
+        its = np.array([digit_kept(run) for run in by_arm.get(arm, {}).values()])
         means[arm] = intervals.mean_over_seeds(its, level=1 - 0.05 / FAMILY[arm]) if len(its) > 1 else (np.nan,) * 3
     ours = _of(rows, ["parts-long-again"])
     numbers = ours[(ours["part"] == "numbers:130-149") & (ours["by"] == "head")] if len(ours) else ours
@@ -804,11 +806,17 @@ def _digit_sentence(found: Found) -> str:
     kept, low, high = intervals.mean_over_seeds((its["successor"] + its["own"]).to_numpy())
     if not low > DIGIT_LOST:
         return ""
+    without = found.digits[found.digits["arm"] == "parts-no-decimals"]
+    control = (
+        f", and text without decimals, read for less, {(without['successor'] + without['own']).mean():.2f}"
+        if len(without)
+        else ""
+    )
     confirmed = [outcome.key for outcome in found.outcomes if outcome.added] == ["expected"]
     return (
         f" **The digit goes on where the pair does not** ({'confirmed on new seeds' if confirmed else 'exploratory'}): after "
         f"{ARM_NAMES[whole[-1]][2:]} {kept:.2f} ({low:.2f} to {min(high, 1):.2f}) of the head's answers to numbers held out end as the "
-        "successor or as the number itself, where a guess has 0.20."
+        f"successor or as the number itself, where a guess has 0.20{control}."
     )
 
 
@@ -911,7 +919,7 @@ def draw_outcomes(found: Found) -> Table:
     n_added = sum(outcome.added is not None for outcome in found.outcomes)
     return Table(
         pd.DataFrame(rows, columns=["experiment", "expected", "came to", "numbers so far"]),
-        caption=f"What was announced on {date}, before the first run, and what has come of it: {n_settled} of {len(rows)} experiments have all their seeds; {n_added} was added later, before its own runs.",
+        caption=f"What was announced on {date}, before the first run, and what has come of it: {n_settled} of {len(rows)} experiments have all their seeds. Added later, before its own runs: {n_added}.",
         details=" ".join(f"{outcome.title}: {outcome.question}" for outcome in found.outcomes),
     )
 
