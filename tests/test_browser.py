@@ -50,13 +50,17 @@ axe.run(document, options).then(found => done(
 # Of a page's rules only the colours' depend on the theme. Without `preload` axe asks for nothing.
 AXE_OPTIONS = {theme: {"resultTypes": ["violations"], "preload": False} for theme in THEMES}
 AXE_OPTIONS["dark"]["runOnly"] = ["color-contrast"]
-# axe takes seconds for the thousands of strokes in a drawing, of which it knows no rule, and for tables of hundreds of
-# rows and the functions of the library, which are alike. On the phone's width code is left without its colours, which the other width has shown.
+# axe takes seconds for the thousands of strokes in a drawing, of which it knows no rule, for tables of hundreds of rows
+# and the functions of the library, which are alike, and for code of thousands of words in a dozen colours, of which each
+# colour stays on its first three words. On the phone's width code has no colours, which the other width has shown.
 LIGHTEN = """
 for (const drawing of document.querySelectorAll("figure.sh-figure svg")) drawing.replaceChildren();
 for (const row of document.querySelectorAll("table tbody tr:nth-child(n+9)")) row.remove();
 for (const entry of [...document.querySelectorAll("section > dl.py")].slice(9)) entry.remove();
-if (arguments[0]) for (const code of document.querySelectorAll(".highlight pre")) code.textContent = code.textContent;
+const words = {}, most = arguments[0] ? 0 : 3;
+for (const word of document.querySelectorAll(".highlight pre span[class]"))
+  if ((words[word.className] = (words[word.className] ?? 0) + 1) > most) word.replaceWith(...word.childNodes);
+for (const code of document.querySelectorAll(".highlight pre")) code.normalize();
 """
 # The driver's word on a slow read of pixels, from circuitsvis drawing without a graphics card. No error of a page.
 NOT_OURS = ("GL Driver Message",)
@@ -188,12 +192,14 @@ def show(chrome, page, width, height=900):
 
 
 def set_theme(chrome, theme):
-    # Colours fade from one theme to the other: until they are there.
+    # Colours fade from one theme to the other; here they are there at once.
     chrome.execute_async_script(
         "const [theme, done] = arguments, root = document.documentElement;"
+        "document.getAnimations().filter(one => one instanceof CSSTransition).forEach(fade => fade.finish());"
+        "const still = Object.assign(document.createElement('style'), {textContent: '* { transition: none !important }'});"
+        "document.head.append(still);"
         "root.dataset.theme = root.dataset.mode = theme;"
-        "const fades = document.getAnimations().filter(one => one instanceof CSSTransition);"
-        "Promise.allSettled(fades.map(fade => fade.finished)).then(() => requestAnimationFrame(() => done()));",
+        "requestAnimationFrame(() => { still.remove(); done(); });",
         theme,
     )
 

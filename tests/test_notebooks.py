@@ -93,11 +93,18 @@ def test_chapter_1_finds_a_successor_head_and_its_controls_hold():
     assert found["attention_on_last_ordinal"] > 0.5
 
 
-def run_on(model, chapter, folder, *, settings=""):
-    """Run a chapter on another model, as papermill would; returns its record and everything it says."""
+def run_on(model, chapter, folder, *, settings="", whole=False):
+    """Run a chapter on another model, as papermill would; returns its record and everything it says.
+
+    The `whole` of it with its drawings, or no more than its record needs: drawings of every shape of finding are tried
+    in the tests of its study.
+    """
     notebook = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4)
     (parameters,) = tagged(notebook, "parameters")
     parameters.source += f"\nMODEL = {str(model)!r}\n{settings}"
+    if not whole:
+        (saved,) = [cell for cell in notebook.cells if cell.cell_type == "code" and "records.save(" in cell.source]
+        notebook.cells = chapters.needed(notebook.cells, [saved])
     parameters.source += f"\nimport os; os.environ['SUCCESSOR_HEADS_RECORDS'] = {str(folder)!r}"
     chapters.run(notebook, folder)
     (record,) = folder.rglob(f"{chapter}.json")
@@ -129,7 +136,7 @@ def test_chapter_1_says_so_when_there_is_no_successor_head(tmp_path):
     twin = models.untrained_twin(models.load("grown/pythia"), seed=9)
     twin._module.save_pretrained(untrained)
     twin.tokenizer.save_pretrained(untrained)
-    record, _ = run_on(untrained, "01-find-heads", tmp_path)
+    record, _ = run_on(untrained, "01-find-heads", tmp_path, whole=True)
     assert record["findings"]["best_macro"]["value"] < 0.35
     assert record["tables"]["verdict"] == [{"key": "not_shown"}]
 
@@ -211,7 +218,7 @@ def test_chapter_2_says_so_when_there_is_no_successor_head(tmp_path):
     twin = models.untrained_twin(models.load("grown/pythia"), seed=9)
     twin._module.save_pretrained(untrained)
     twin.tokenizer.save_pretrained(untrained)
-    record, _ = run_on(untrained, "02-ov-circuit", tmp_path)
+    record, _ = run_on(untrained, "02-ov-circuit", tmp_path, whole=True)
     found = {name: finding["value"] for name, finding in record["findings"].items()}
     keys = keys_of(record)
     assert keys["map"] == "not_shown" and keys["lists"] == "not_shown"
@@ -223,7 +230,7 @@ def test_chapter_2_says_so_when_there_is_no_successor_head(tmp_path):
 @pytest.mark.parametrize("chapter", ["01-find-heads", "02-ov-circuit"])
 def test_a_chapter_run_remotely_finds_what_it_finds_here(chapter, tmp_path):
     """Under nnsight's simulation of a remote run; untrained twins and lens, which need the weights, are left out."""
-    record, _ = run_on("grown/pythia", chapter, tmp_path, settings="REMOTE = 'local'")
+    record, _ = run_on("grown/pythia", chapter, tmp_path, settings="REMOTE = 'local'", whole=True)
     here = findings(chapter)
     for name, found in record["findings"].items():
         if name not in ("untrained_macro", "lens_macro", "lens_all_words") and here[name]["value"] is not None:
@@ -269,7 +276,7 @@ def test_chapter_3_makes_do_without_numbers(tmp_path):
     planted = tmp_path / "planted"
     options = ["--family", "llama", "--seed", "2", "--in-context", "--tokenizer", folder]
     assert cli.main(["plant", str(planted), *options]) == 0
-    record, said = run_on(planted, "03-mod-10-features", tmp_path, settings="RUNS = 2")
+    record, said = run_on(planted, "03-mod-10-features", tmp_path, settings="RUNS = 2", whole=True)
     assert keys_of(record)["tens"] == "too_few" and "Tens cannot be looked for" in said
     assert "probe_ten" not in record["findings"] and record["findings"]["subspace_nearest"]["n"] > 0
 
@@ -304,7 +311,7 @@ def test_chapter_5_reads_a_folder_with_a_planted_head(tmp_path):
     lines = "\n\n".join(document.text for document in corpus.generated(seed=30_000, n=60))
     (texts / "a.txt").write_text(lines + "\n1. one thing\n2. another thing\n", encoding="utf8")
     settings = f"TEXTS = [{str(texts)!r}]\nCONTEXTS = 3\nLENGTH = 40"
-    record, said = run_on(planted, "05-natural-language", tmp_path, settings=settings)
+    record, said = run_on(planted, "05-natural-language", tmp_path, settings=settings, whole=True)
     found = {name: finding["value"] for name, finding in record["findings"].items()}
     heads = json.loads((planted / "truth.json").read_text())["heads"]
     truth = next(head for head in heads if head["role"] == "successor")
@@ -359,7 +366,7 @@ def test_chapter_4_says_so_when_the_head_does_not_count(tmp_path):
     twin = models.untrained_twin(models.load("grown/pythia"), seed=9)
     twin._module.save_pretrained(untrained)
     twin.tokenizer.save_pretrained(untrained)
-    record, said = run_on(untrained, "04-vector-arithmetic", tmp_path, settings="DRAWS = 2")
+    record, said = run_on(untrained, "04-vector-arithmetic", tmp_path, settings="DRAWS = 2", whole=True)
     keys = keys_of(record)
     assert keys["edits"] == "no_head" and keys["model"] == "not_shown" and keys["counting"] == "not_shown"
     assert "There is no head to steer" in said

@@ -16,6 +16,8 @@ from bookkit.editions import editions
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [ROOT / places.notebook(chapter) for chapter in places.chapters(ROOT)]
 CHECK = re.compile(r"\.check\(\s*answer\b")
+# No right answer hangs on how often a chapter draws, or how much it reads.
+LESS = {"03-mod-10-features": "RUNS = 2", "04-vector-arithmetic": "DRAWS = 2", "05-natural-language": "CONTEXTS = 16"}
 
 
 def checks_of(notebook):
@@ -36,6 +38,8 @@ def test_stubs_are_no_answers_and_solutions_pass(path, tmp_path, monkeypatch):
     monkeypatch.setenv("SUCCESSOR_HEADS_RECORDS", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)
     solved, checks = editions.solutions(notebook), checks_of(notebook)
+    (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    parameters.source += f"\n{LESS.get(path.stem, '')}"
     assert set(solved) == set(checks)
     cells, tried = [], []
     for before, cell in zip([None, *notebook.cells], notebook.cells):
