@@ -59,7 +59,14 @@ def made_up(arm, seed, *, held=0.0, seen=1.0, digit=0.0, macro=0.9, numbers=0.95
         "probes": [{"modulus": k, "accuracy": dict(read).get(k, 0.05) + spread} for k in growing.MODULI],
         "transfer": [{"task": "days", "accuracy": 0.3 + spread, "n": 7}],
         "residues": where(0.5).to_dict("records"),
-        "succession": {"lists": lists},
+        "succession": {
+            "layer": 1,
+            "head": 0,
+            "lists": lists,
+            "heads": {"numbers": {"seen": [[0.0, 0.0], [seen, 0.1]]}},
+        },
+        "macro_by_head_mlp0": [[0.1, 0.1], [macro, 0.2]],
+        "macro_by_head_embedding": [[0.1, 0.3], [0.2, 0.1]],
         "text": {"evaluated_seen": 0.1, "in_order": in_order, "prompts_seen": prompts_seen},
     }
 
@@ -202,13 +209,37 @@ def test_how_answers_end_is_counted_apart_for_the_successor_and_for_the_number_i
 def test_the_verdict_says_what_becomes_of_the_digit_and_whether_that_was_confirmed():
     said = growing.verdict(growing.measure(as_expected())).sentence
     assert "**The digit goes on where the pair does not** (confirmed on new seeds): after 3 times the steps 0.9" in said
-    alone = as_expected(of=["parts", "full", "parts-long"])
-    exploratory = growing.verdict(growing.measure(alone)).sentence
+    assert "Five new seeds have 0.9" in said and "text without decimals, read for as long, 0." in said
+    before = as_expected(of=["parts", "full", "parts-long"])
+    exploratory = growing.verdict(growing.measure(before)).sentence
     assert "(exploratory): after 3 times the steps" in exploratory and exploratory.endswith("a guess has 0.20.")
     # Beside a text that says nothing of digits, once that is there.
-    assert "where a guess has 0.20, and text without decimals, read for less, 0." in said
+    beside = growing.verdict(growing.measure(before | as_expected(of=["parts-no-decimals"]))).sentence
+    assert "where a guess has 0.20, and text without decimals, read for less, 0." in beside
+    # New seeds have the last word, whether they speak against it or do not settle it.
+    for digit in (0.3, 0.8):
+        refuted = growing.verdict(growing.measure(as_expected(**{"parts-long-again": {"digit": digit}}))).sentence
+        assert "not** (" not in refuted and "is not confirmed.** In the seeds that suggested it, after" in refuted
+        assert "more than 0.80 was announced." in refuted and "nan" not in refuted
     for changed in ({"parts-long": {"digit": 0.1}}, {"parts-long": None}):
         assert "The digit" not in growing.verdict(growing.measure(as_expected(**changed))).sentence
+
+
+def test_where_numbers_are_counted_after_longer_training_is_told_by_head_and_in_lists():
+    made = runs(seeds=[0], parts_long={})
+    run = made["parts-long-seed0"]
+    run["succession"]["heads"]["numbers"]["seen"] = [[0.0, 0.6], [0.2, 0.1]]
+    run["macro_by_head_embedding"] = [[0.95, 0.3], [0.2, 0.1]]
+    lists = run["succession"]["lists"]["numbers"]
+    lists["rank"] = " ".join("2" if place >= 40 else rank for place, rank in enumerate(lists["rank"].split()))
+    found = growing.measure(made)
+    (row,) = found.whereabouts.to_dict("records")
+    assert (row["head"], row["macro"], row["lists"]) == ("L1H0", 0.9, 1.0)
+    assert row["numbers"] == pytest.approx(40 / 180)  # the 180 that are not held out; 40 are left to the head
+    assert (row["other"], row["any"], row["on"], row["embedding"]) == ("L0H1", 0.6, "L0H0", 0.95)
+    table = growing.draw_whereabouts(found)
+    assert table.caption.startswith("In 1 of 1 prolonged runs") and "Of the 1, 1 have another head" in table.details
+    assert "In 1 runs a head scores higher on the bare embedding" in table.details
 
 
 def test_the_verdict_says_whether_a_rule_would_have_been_seen():
@@ -260,7 +291,7 @@ EXPECTED = {
     "block-half": {}, "thirds": {}, "parts-no-crossrefs": {}, "parts-no-interchange": {}, "parts-narrow": {},
     "no-decimals": {"read": {10: 0.05}}, "no-endings": {"read": {10: 0.4}}, "no-compositions": {"read": {10: 0.25}},
     "base8": {"read": {8: 0.6}}, "base12": {"read": {12: 0.6}},
-    "parts-long-again": {"digit": 0.95}, "parts-long-no-decimals": {"digit": 0.05},
+    "parts-long-again": {"digit": 0.95}, "parts-long-no-decimals": {"digit": 0.05}, "listed-in-diaries": RIGHT,
 }  # fmt: skip
 
 
@@ -318,13 +349,14 @@ def test_what_comes_as_announced_is_called_so():
     (10, {"parts-long-again": {"digit": 0.3}, "parts-long-no-decimals": {"digit": 0.9}}, "otherwise"),
     (10, {"parts-long-again": RIGHT}, "partly"),  # the digit is right, and so is the ten
     (10, {"parts-long-again": {"digit": 0.8}, "parts-long-no-decimals": {"digit": 0.4}}, "open"),
+    (11, {"listed-in-diaries": {}}, "otherwise"),
 ], ids=str)  # fmt: skip
 def test_what_comes_otherwise_is_noticed(number, changed, key):
     outcome = outcome_of(number, **changed)
     assert outcome.key == key, outcome.said
 
 
-@pytest.mark.parametrize("number", range(1, 11))
+@pytest.mark.parametrize("number", range(1, 12))
 def test_an_experiment_waits_for_its_seeds_and_for_its_arms(number):
     assert outcome_of(number, seeds=range(3)).key == "waiting"
     for missing in EXPERIMENTS[number - 1]["arms"]:
@@ -332,6 +364,15 @@ def test_an_experiment_waits_for_its_seeds_and_for_its_arms(number):
             outcome = outcome_of(number, seeds=range(2), **{missing: None})
             assert outcome.key == "not_run" and missing in outcome.said
     assert growing.measure({}).outcomes[number - 1].key == "not_run"
+
+
+def test_how_often_headings_give_a_pair_is_counted():
+    made = as_expected(of=["parts", "full", "listed-in-headings"])
+    for name, run in made.items():
+        if name.startswith("listed-in-headings"):
+            run["text"]["in_order"]["numbers"] = " ".join(["40"] * 129 + ["7"] * 19 + ["40"] * 51)
+    said = growing.measure(made).outcomes[6].said
+    assert "each pair stands 7 times in order; its neighbours stand there and in lists, 40 times" in said
 
 
 def test_a_share_of_one_half_settles_nothing_of_a_dose_that_is_not_whole():
