@@ -35,7 +35,7 @@ from successor_heads import (
 from successor_heads.figures import Drawing, Table, pd
 from successor_heads.growing import succession
 from successor_heads.growing.train import Recipe
-from successor_heads.studies import growing, mod10_features, models_of_today
+from successor_heads.studies import growing, mod10_features, models_of_today, vector_arithmetic
 from test_browser import (  # noqa: F401 # fmt: skip # a fixture
     AXE,
     AXE_OPTIONS,
@@ -51,6 +51,7 @@ from test_browser import (  # noqa: F401 # fmt: skip # a fixture
 )
 
 STATIC = Path(__file__).parent.parent / "book" / "_static"
+PACKAGE = Path(live.__file__).parent
 N_PROMPTS = 1000
 NEAR = 1e-3  # logits
 ODD = [
@@ -100,16 +101,33 @@ def of_numbers(grown, classes, drawing):
 
 
 @pytest.fixture(scope="module")
-def folder(grown, classes, drawing, of_numbers, tmp_path_factory):
+def edits(grown, classes):
+    """What chapter 4 edits and adds at λ = 1, and its workbench, with the edits for the model in the page."""
+    parts = anatomy.of(grown)
+    vectors = vector_arithmetic.Vectors.of(parts, classes, scores.score_heads(parts, classes).best)
+    sets = vector_arithmetic.push_sets(vectors, None, seed=0, n_draws=1)
+    edited = vector_arithmetic.edit_head(vectors, sets)
+    example, _ = vector_arithmetic.choose_example(vectors, sets, edited)
+    return vectors, sets, vector_arithmetic.set_up_bench(vectors, sets, edited, example, seed=0, in_page=True)
+
+
+@pytest.fixture(scope="module")
+def folder(grown, classes, drawing, of_numbers, edits, tmp_path_factory):
     """Pages with the book's own scripts and sheets, opened from their files: Play, and the figures of chapters."""
     place = tmp_path_factory.mktemp("live")
     shutil.copy(STATIC / "book.css", place)
     shutil.copytree(STATIC / "fonts", place / "fonts")
     shutil.copytree(STATIC / "live", place / "live")
+    for name in ("workbench.js", "workbench.css"):
+        shutil.copy(PACKAGE / name, place)
     site_live.scripts(place / "live" / "data", grown)
     macro = scores.score_heads(anatomy.of(grown), classes).macro.tolist()
     reading = {"list": "days", "word": "Wednesday", "head": [1, 0], "macro": macro}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUCCESSOR_HEADS_BOOK", "1")
+        bench = edits[-1]._repr_html_()
     shown = {
+        "bench": bench,
         "play": live.element("play", site_live.still(grown)),
         "figures": live.Living("reading", drawing(), live.MODEL, options=reading)._repr_html_()
         + live.Living("conventions", drawing(), live.MODEL, options={"list": "days", "head": [1, 0]})._repr_html_()
@@ -121,7 +139,8 @@ def folder(grown, classes, drawing, of_numbers, tmp_path_factory):
             '<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>Living</title><meta name="viewport" content="width=device-width">'
             # What the theme brings: ground and ink of the page.
             "<style>html { --pst-color-background: #fff } body { margin: 0 1rem; color: var(--pst-color-text-base); background: var(--pst-color-background) }</style>"
-            f'<link rel="stylesheet" href="book.css"><link rel="stylesheet" href="live/live.css">{scripts}'
+            f'<link rel="stylesheet" href="book.css"><link rel="stylesheet" href="live/live.css"><link rel="stylesheet" href="workbench.css">'
+            f'<script defer src="workbench.js"></script>{scripts}'
             f'<body><main class="bd-article"><h1>Living</h1><div class="cell_output">{body}</div></main></body></html>',
             encoding="utf8",
         )
@@ -265,10 +284,10 @@ def answer_of(browser):
 
 
 def settled(browser):
-    """Wait until the map of heads has its numbers."""
+    """Wait until the maps of heads, if there are any, have their numbers."""
     WebDriverWait(browser, PATIENCE).until(
         lambda b: b.execute_script(
-            "const map = document.querySelector('.sh-live-map'); return map && map.textContent.includes('.') && !map.hasAttribute('aria-busy')"
+            "return [...document.querySelectorAll('.sh-live-map')].every(map => map.textContent.includes('.') && !map.hasAttribute('aria-busy'))"
         )
     )
 
@@ -389,7 +408,7 @@ def test_what_cannot_be_brought_is_said_and_can_be_asked_for_again(chrome, folde
     chrome.get_log("browser")
 
 
-@pytest.mark.parametrize("page", ["play", "figures"])
+@pytest.mark.parametrize("page", ["play", "figures", "bench"])
 def test_living_pages_fit_a_phone_and_axe_finds_nothing_serious(chrome, folder, page):  # noqa: F811
     for width in WIDTHS.values():
         opened(chrome, folder / f"{page}.html", width=width)
@@ -400,7 +419,7 @@ def test_living_pages_fit_a_phone_and_axe_finds_nothing_serious(chrome, folder, 
         wide, inner = chrome.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
         assert wide <= inner == width
         low = chrome.execute_script(
-            "return Math.min(...[...document.querySelectorAll('.sh-live :is(button, select)')].map(b => b.getBoundingClientRect().height))"
+            "return Math.min(...[...document.querySelectorAll(':is(.sh-live, .sh-bench) :is(button, select)')].map(b => b.getBoundingClientRect().height))"
         )
         assert low >= 24, "a finger has to hit it"
         chrome.execute_script(AXE)
@@ -528,6 +547,70 @@ def test_the_helix_turns_by_keys_and_by_dragging(chrome, folder):  # noqa: F811
         drawing,
     )
     assert ends[0] == pytest.approx(ends[1], rel=0.03)
+
+
+SPY = """const done = arguments[0]; SuccessorHeads.load().then(model => {
+  const run = model.run; model.run = function (...given) { return (window.lastRun = run.apply(this, given)); }; done(); });"""
+
+
+def test_the_workbench_makes_its_edits_in_the_running_model_as_the_library_does(chrome, folder, grown, classes, edits):  # noqa: F811
+    vectors, sets, bench = edits
+    chrome.get("about:blank")
+    show(chrome, folder / "bench.html", WIDTHS["desktop"])
+    assert chrome.find_element(By.CSS_SELECTOR, ".sh-bench-answer").text.startswith("The head answers")
+    assert "model.js" not in chrome.page_source, "nothing is brought before a reader asks"
+    opened(chrome, folder / "bench.html")
+    chrome.execute_async_script(SPY)
+    panel = chrome.find_element(By.CSS_SELECTOR, ".sh-live-edit")
+    scale = chrome.find_element(By.CSS_SELECTOR, ".sh-bench input[type=range]")
+    tasks = {grid.title: grid.task for grid in vectors.grids}
+    every, verdicts = torch.arange(anatomy.of(grown).d_vocab), []
+
+    def compare(preset, factor):
+        """What the page shows of an edit, and the library's forward pass with the study's own push."""
+        editable, resolved = bench.lists[preset.list], classes[tasks[preset.list]]
+        source, residue = int(editable.edits.source[preset.edit]), int(editable.edits.residue[preset.edit])
+        wanted = int(editable.edits.answer[preset.edit])
+        text = "".join(f" {word}," for word in resolved.words[source - 2 : source + 1])
+        place = vector_arithmetic.place_of(vectors.edits[resolved.task], resolved, resolved.words[source], residue)
+        push = torch.zeros(1, 2, anatomy.of(grown).d_model)
+        push[0, 0] = factor * sets[preset.directions][resolved.task][0, place]
+        there, unedited = (
+            cached.logits_of_variants(grown, [text], [[]], every, push=cached.Push(1, each))[0, 0]
+            for each in (push, torch.zeros_like(push))
+        )
+        here = unpacked(chrome.execute_script(PACK + "return pack(lastRun.logits)"), 1, -1)[0]
+        assert (here - there).abs().max() < NEAR and (there - unedited).abs().max() > 10 * NEAR
+        shares, before = (each[resolved.token_ids].softmax(-1) for each in (there, unedited))
+        now = int(shares.argmax())
+        verdict = "right" if now == wanted else "old" if now == editable.edits.original[preset.edit] else "wrong"
+        said = panel.find_element(By.CSS_SELECTOR, ".sh-bench-answer")
+        assert said.get_attribute("data-verdict") == verdict
+        assert resolved.words[now] in said.text and resolved.words[int(before.argmax())] in said.text
+        assert panel.find_element(By.CSS_SELECTOR, ".sh-bench-sentence").text == f"{text.strip()} {resolved.words[now]}"
+        assert panel.find_element(By.CSS_SELECTOR, "mark").text == resolved.words[source]
+        for row in panel.find_elements(By.CSS_SELECTOR, "tbody tr"):
+            member = resolved.words.index(row.get_attribute("data-key"))
+            value = row.find_element(By.CSS_SELECTOR, ".value").text
+            assert float(value.strip("<> %")) / 100 == pytest.approx(float(shares[member]), abs=0.006)
+            assert bool(row.find_elements(By.CSS_SELECTOR, ".tick")) == (before[member] >= 0.005)
+        verdicts.append(verdict)
+
+    for place, preset in enumerate(bench.presets):
+        chrome.find_elements(By.CSS_SELECTOR, ".sh-bench-presets button")[place].send_keys(Keys.ENTER)
+        compare(preset, bench.lists[preset.list].scale)
+    assert "right" in verdicts and set(verdicts) - {"right"}, "one works, and one does not"
+    chrome.find_elements(By.CSS_SELECTOR, ".sh-bench-presets button")[0].send_keys(Keys.ENTER)
+    chrome.execute_script(SET, scale, 1.5)
+    compare(bench.presets[0], 1.5)
+    assert not complaints(chrome) and not outside_requests(chrome)
+
+
+def test_every_sentence_of_the_workbench_ends_in_the_token_that_is_edited(grown, classes, edits):
+    for of in (editable.running for editable in edits[-1].lists.values()):
+        for member, text in of.sentences.items():
+            ids = prompts.tokens_of(grown.tokenizer, text)
+            assert ids[-2] == classes[of.task].token_ids[member] and ids.count(ids[-2]) == 1, text
 
 
 def test_the_scrubber_moves_matrix_and_score_together(chrome, folder, grown, classes):  # noqa: F811

@@ -1,10 +1,12 @@
 """The workbench: its one table, its numbers, its tables without JavaScript, and the page in a real browser, driven by the keyboard."""
 
+import base64
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
@@ -110,6 +112,53 @@ def test_what_javascript_says_stands_in_the_table_and_not_in_the_script(bench):
     assert set(workbench.WORDING) <= set(re.findall(r"\w+", script))
 
 
+@pytest.fixture(scope="module")
+def with_model(bench):
+    """The bench on the page about the model that runs there: directions that both lists share, and their own."""
+    f = torch.nn.functional.normalize(torch.randn(10, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    vectors = {"days": {"class means": f, "shuffled": f.roll(3, 0)}, "letters": {"class means": f, "shuffled": -f}}
+    lists = {
+        title: replace(
+            editable,
+            running=workbench.Running(title, {0: f" {editable.words[0]},"}, vectors[title]),
+            lengths={name: 7 * lengths for name, lengths in editable.lengths.items()},
+        )
+        for title, editable in bench.lists.items()
+    }
+    return Workbench(lists, bench.presets)
+
+
+def test_the_page_carries_every_direction_once_and_the_pushes_made_of_it_are_the_list_s(with_model):
+    carried, table = with_model.edits_in_page, with_model.table
+    rows = np.frombuffer(base64.b64decode(carried["rows"]), dtype="<i2").reshape(-1, 16) * carried["unit"]
+    assert len(rows) == 20, "ten directions, and their opposites"
+    for title, editable in with_model.lists.items():
+        of = carried["lists"][title]
+        for name, f in editable.running.vectors.items():
+            for edit in (0, 5, 17):
+                to, own = (int(each[edit]) for each in (editable.edits.residue, editable.edits.source_residue))
+                push = of["longest"][name] * table["lists"][title]["lengths"][name][edit]
+                added = push * (rows[of["rows"][name][to]] - rows[of["rows"][name][own]])
+                expected = editable.lengths[name][edit] * (f[to] - f[own])
+                assert np.abs(added - expected.numpy()).max() < 1e-4 * 7
+
+
+def test_the_running_model_is_offered_in_the_book_where_it_is_there(bench, with_model, monkeypatch):
+    monkeypatch.setenv("SUCCESSOR_HEADS_BOOK", "1")
+    assert bench.edits_in_page is None and "data-live" not in bench._repr_html_()
+    offered = BeautifulSoup(with_model._repr_html_(), "html.parser").select_one("figure.sh-workbench > .sh-live")
+    assert json.loads(offered["data-options"]) == json.loads(json.dumps(with_model.edits_in_page))
+    monkeypatch.delenv("SUCCESSOR_HEADS_BOOK")
+    assert "data-live" not in with_model._repr_html_(), "a notebook has no model to bring"
+
+
+def test_what_is_said_of_the_running_model_stands_in_the_page_and_not_in_the_script():
+    script = (STATIC / "live" / "figures.js").read_text(encoding="utf8")
+    for name, wording in workbench.WORDING_IN_MODEL.items():
+        fixed = max(wording.replace("{", "}").split("}")[::2], key=len).strip()
+        assert fixed not in script and re.search(rf"\b{name}\b", script), name
+
+
 def test_without_javascript_every_answer_is_in_a_table(soup):
     assert soup.find("details", class_="sh-answers").has_attr("open")
     tables = soup.find_all("table")
@@ -154,7 +203,7 @@ def rows_of(browser):
         bar = row.find_element(By.CSS_SELECTOR, ".bar")
         left, width = (float(bar.value_of_css_property(p).removesuffix("px")) for p in ("left", "width"))
         track = row.find_element(By.CSS_SELECTOR, ".track").size["width"]
-        value = float(row.find_element(By.CSS_SELECTOR, ".value").text)
+        value = float(row.find_element(By.CSS_SELECTOR, ".value").text.replace("−", "-"))
         found[row.find_element(By.TAG_NAME, "th").text] = (
             value, bar.get_attribute("data-sign"), left / track, (left + width) / track,
         )  # fmt: skip  # one row
@@ -187,7 +236,7 @@ def test_it_opens_on_a_success_and_the_presets_are_what_they_say(chrome, page, b
     assert [button.text for button in buttons] == [
         "Tuesday given a 5: should give Saturday",
         "Tuesday given a 6: should give Sunday",
-        "the same with shuffled",
+        "Tuesday given a 5, but shuffled",
     ]
     pressed = [button.get_attribute("aria-pressed") for button in buttons]
     assert pressed == ["true", "false", "false"]

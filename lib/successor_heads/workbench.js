@@ -1,6 +1,7 @@
 // The workbench of chapter 4. All that it shows and says stands in one table, which the page carries as JSON and which
 // workbench.py writes and reads as well. The logits of an edited token are those of the token, plus λ times the edit's
-// length times the difference of two rows: this adds them up. No library, no request.
+// length times the difference of two rows: this adds them up. No library, no request. Whoever makes the same edit
+// elsewhere listens to the figure's event "edit", and finds the edit in `figure.edit`.
 (function () {
   "use strict";
   const SOURCE = 0, RESIDUE = 1, OWN = 2, TARGET = 3, WANTED = 4, ORIGINAL = 5; // the columns of an edit
@@ -21,11 +22,14 @@
     if (options.some(([value]) => String(value) === String(wanted))) select.value = wanted;
   }
 
-  function logits(list, edit, scale, directions) {
+  function pushOf(list, edit, scale, directions) {
+    return scale * list.lengths[directions][list.edits.indexOf(edit)];
+  }
+
+  function logits(list, edit, push, directions) {
     const rows = list.directions[directions];
-    const length = list.lengths[directions][list.edits.indexOf(edit)];
     return list.clean[edit[SOURCE]].map(
-      (value, member) => list.unit * (value + scale * length * (rows[edit[RESIDUE]][member] - rows[edit[OWN]][member])));
+      (value, member) => list.unit * (value + push * (rows[edit[RESIDUE]][member] - rows[edit[OWN]][member])));
   }
 
   function highest(values) {
@@ -60,8 +64,8 @@
     const chosen = () => editsOf(control.source.value).find((edit) => edit[RESIDUE] === Number(control.residue.value));
 
     function update() {
-      const of = list(), edit = chosen(), scale = Number(control.scale.value);
-      const values = logits(of, edit, scale, control.directions.value);
+      const of = list(), edit = chosen(), scale = Number(control.scale.value), directions = control.directions.value;
+      const push = pushOf(of, edit, scale, directions), values = logits(of, edit, push, directions);
       const now = highest(values);
       const said = {
         now: of.words[now], wanted: of.words[edit[WANTED]], old: of.words[edit[ORIGINAL]],
@@ -86,11 +90,16 @@
         track.style.setProperty("--zero", zero + "%");
         const row = element("tr", { "data-member": member },
           element("th", { scope: "row" }, of.words[member] + (table.marks[kind] || "")), element("td", {}, track),
-          element("td", { class: "value" }, values[member].toFixed(of.digits)));
+          element("td", { class: "value" }, values[member].toFixed(of.digits).replace("-", "−")));
         if (member === now) row.classList.add("wins");
         return row;
       }));
       for (const button of presets.children) button.setAttribute("aria-pressed", String(isShown(table.presets[button.dataset.preset])));
+      figure.edit = {
+        list: control.list.value, words: of.words, source: edit[SOURCE], residue: edit[RESIDUE], own: edit[OWN],
+        wanted: edit[WANTED], original: edit[ORIGINAL], directions, push,
+      };
+      figure.dispatchEvent(new Event("edit"));
     }
 
     function newSource() {
@@ -139,11 +148,12 @@
     control.source.addEventListener("change", newSource);
     for (const name of ["residue", "directions"]) control[name].addEventListener("change", update);
     control.scale.addEventListener("input", update);
-    const labelled = (name) => element("label", {}, element("span", {}, table.controls[name]),
+    const labelled = (name) => element("label", { class: ["source", "residue"].includes(name) ? "half" : "" }, element("span", {}, table.controls[name]),
       name === "scale" ? element("span", { class: "range" }, control.scale, scaleValue) : control[name]);
+    const model = figure.querySelector(".sh-live"); // which makes the same edit, where the page has it
     figure.querySelector(".sh-bench").append(presets,
       element("div", { class: "sh-bench-controls", role: "group", "aria-label": "Workbench for edits" }, ...Object.keys(table.controls).map(labelled)),
-      answer, element("table", { class: "sh-bench-bars" }, key, body));
+      element("div", { class: "sh-bench-answers" }, element("div", {}, answer, element("table", { class: "sh-bench-bars" }, key, body)), ...(model ? [model] : [])));
     figure.querySelector(".sh-answers").removeAttribute("open");
     figure.dataset.built = "yes";
     table.presets.length ? open(table.presets[0]) : newList();

@@ -9,10 +9,14 @@ A head is linear, so an edit's logits are those of the source plus λ times a le
 `Workbench.table` holds these rows, every wording and every preset. It is all that there is to know: the script
 (`workbench.js`) reads it and adds up in the reader's browser, on the book's page as in a live notebook, and `answer` reads
 the same table for readers without JavaScript.
+
+On pages about the model that runs in the page (see `live`) the workbench also makes the edit there, when the reader asks
+for it. For that each list has a `Running`.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import os
@@ -23,9 +27,11 @@ from importlib.resources import files
 from math import floor, log10
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from successor_heads import live
 from successor_heads.arithmetic import Edits
 
 # Read by Python and by JavaScript. In braces stands what both fill in.
@@ -36,14 +42,25 @@ WORDING = {
     "unedited": "Without the edit it answers {before}.",
     "residue": "{residue}, as in {word}",
     "preset": "{source} given a {residue}: should give {wanted}",
-    "preset_control": "the same with {directions}",
+    "preset_control": "{source} given a {residue}, but {directions}",
     "wanted": "◆ should give {wanted}",
     "original": "◇ the old answer, {old}",
     "bars": "Logits, the list's mean at zero.",
 }
+# The same of the running model.
+WORDING_IN_MODEL = {
+    "right": "The running model goes on with {now}, as it should.",
+    "old": "The running model still goes on with {now}; it should go on with {wanted}.",
+    "wrong": "The running model goes on with {now}; it should go on with {wanted}.",
+    "unedited": "Without the edit it goes on with {before}.",
+    "outside": "Of all words, {top} comes first.",
+    "bars": "Probability within the list; ticks, without the edit.",
+    "where": "The edit is added to what block 0 leaves at {source}, and all that comes behind reads it. λ was chosen for the head alone: the model may ask for another.",
+}
 MARKS = {"wanted": " ◆", "original": " ◇"}
 CONTROLS = {"list": "Table", "source": "Source", "residue": "Residue it gets", "directions": "Directions", "scale": "λ"}
 DIGITS = 2  # of a logit on the page, or more where a head writes less
+SHARE_DIGITS = 6  # of an edit's length as a share of the longest: the running model's logits are to be right to 1e-3
 KEPT = 3  # further digits of the largest logit than its first, or as many as are shown
 MOST_BARS = 12  # members that are shown of a long list
 SCALE = {"min": 0, "max": 3, "step": 0.05}
@@ -58,11 +75,23 @@ class Preset(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Running:
+    """What else it takes to make a list's edits in the running model: `sentences`, by the member that they end in and that is
+    edited there, and each residue's direction itself, where `EditableList.directions` are what the head makes of it.
+    """
+
+    task: str
+    sentences: Mapping[int, str]
+    vectors: Mapping[str, Float[Tensor, "residue d_model"]]
+
+
+@dataclass(frozen=True, eq=False)
 class EditableList:
     """The edits of some members of a list, with the logits that they are made of.
 
     `clean` are the logits of every member unedited, `directions` those of each residue's direction by what the directions
-    are, `lengths` how long each edit's push is at λ = 1, `scale` the λ at which the page opens.
+    are, `lengths` how long each edit's push is at λ = 1, `scale` the λ at which the page opens. `running` is None on pages
+    about models that do not run there.
     """
 
     words: Sequence[str]
@@ -71,6 +100,7 @@ class EditableList:
     directions: Mapping[str, Float[Tensor, "residue candidate"]]
     lengths: Mapping[str, Float[Tensor, " edit"]]
     scale: float
+    running: Running | None = None
 
     def place(self, source: str, residue: int) -> int | None:
         """The place of an edit, or None."""
@@ -108,19 +138,58 @@ class Workbench:
             "lists": {title: _plain(editable) for title, editable in self.lists.items()},
         }  # fmt: skip  # one table
 
+    @cached_property
+    def edits_in_page(self) -> dict[str, Any] | None:
+        """What the page carries beside the table to make the edits in the model that runs there; None if it does not.
+
+        Lists share most of their directions. So these are rows, each once, as whole numbers of a unit, two bytes a number
+        in base64; a list says by its rows which are whose.
+        """
+        running = {title: of.running for title, of in self.lists.items() if of.running is not None}
+        if not running:
+            return None
+        every = torch.cat([f for of in running.values() for f in of.vectors.values()])
+        unit = float(every.abs().max()) / 32767
+        rows: dict[bytes, int] = {}
+
+        def places(f: Tensor) -> list[int]:
+            packed = (f / unit).round().numpy().astype("<i2")
+            return [rows.setdefault(row.tobytes(), len(rows)) for row in packed]
+
+        lists = {
+            title: {
+                "task": of.task,
+                "sentences": {str(member): text for member, text in of.sentences.items()},
+                "longest": {name: _longest(self.lists[title].lengths[name]) for name in of.vectors},
+                "rows": {name: places(f) for name, f in of.vectors.items()},
+            }
+            for title, of in running.items()
+        }
+        packed = base64.b64encode(b"".join(rows)).decode("ascii")
+        return {
+            "wording": WORDING_IN_MODEL,
+            "marks": MARKS,
+            "most_bars": MOST_BARS,
+            "lists": lists,
+            "unit": unit,
+            "rows": packed,
+        }
+
     def __repr__(self) -> str:
         return f"Workbench: {', '.join(self.lists)}"
 
     def _repr_html_(self) -> str:
         # "<" in a word would end the script early.
         payload = json.dumps(self.table, ensure_ascii=False).replace("<", "\\u003c")
-        # The book's pages bring script and sheet once; a notebook's output brings its own.
-        own = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<style>{_file('css')}</style>"
-        script = "" if os.environ.get("SUCCESSOR_HEADS_BOOK") else f"<script>{_file('js')}</script>"
+        # The book's pages bring script and sheet once, and the model; a notebook's output brings its own, and no model.
+        in_book = bool(os.environ.get("SUCCESSOR_HEADS_BOOK"))
+        own = "" if in_book else f"<style>{_file('css')}</style>"
+        script = "" if in_book else f"<script>{_file('js')}</script>"
+        model = live.element("edit", "", options=self.edits_in_page) if in_book and self.edits_in_page else ""
         tables = "".join(_answers(self.table, title, is_open=place == 0) for place, title in enumerate(self.lists))
         return (
             f'{own}<figure class="sh-figure sh-workbench">'
-            f'<script type="application/json">{payload}</script><div class="sh-bench"></div>'
+            f'<script type="application/json">{payload}</script><div class="sh-bench"></div>{model}'
             f'<details class="sh-answers" open><summary>Every answer, as tables</summary>{tables}</details>'
             f"<figcaption>Choose a token and the residue it gets. At λ = 1 an edit moves the token's own share of its direction, and the page opens "
             f"at the λ that was chosen for the list.</figcaption></figure>{script}"
@@ -149,7 +218,7 @@ def _plain(editable: EditableList) -> dict[str, Any]:
         return ((rows - rows.mean(1, keepdim=True)) * 10**digits).round().int().tolist()
 
     edits, clean = editable.edits, whole(editable.clean)
-    longest = {name: float(values.abs().max()) or 1.0 for name, values in editable.lengths.items()}
+    longest = {name: _longest(values) for name, values in editable.lengths.items()}
     fields = (edits.source, edits.residue, edits.source_residue, edits.target, edits.answer, edits.original)
     return {
         "words": list(editable.words),
@@ -157,13 +226,17 @@ def _plain(editable: EditableList) -> dict[str, Any]:
         "clean": {str(member): clean[member] for member in edits.source.unique().tolist()},
         "directions": {name: whole(longest[name] * rows) for name, rows in editable.directions.items()},
         "lengths": {
-            name: [round(value / longest[name], 4) for value in values.tolist()]
+            name: [round(value / longest[name], SHARE_DIGITS) for value in values.tolist()]
             for name, values in editable.lengths.items()
         },
         "scale": editable.scale,
         "unit": 10**-digits,
         "digits": max(DIGITS, digits - KEPT + 1),
     }
+
+
+def _longest(lengths: Tensor) -> float:
+    return float(lengths.abs().max()) or 1.0
 
 
 def _answers(table: Mapping[str, Any], title: str, *, is_open: bool) -> str:

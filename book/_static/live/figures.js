@@ -1,7 +1,7 @@
 // Living figures of the chapters. Each is a kind, which a study names in its `Living`, and a function that builds it.
 (function () {
   "use strict";
-  const { element, svg, nameOf, visible, signed, highest, labelled, choice, bars, headMap, matrix, figure } = window.SuccessorHeads;
+  const { element, svg, nameOf, visible, signed, percent, highest, labelled, choice, bars, headMap, matrix, figure } = window.SuccessorHeads;
   const MOST_BARS = 12;
   const WIDE = 340, HIGH = 230; // a chart, in its own units
 
@@ -214,6 +214,47 @@
     return made;
   }
 
+  /* Chapter 4: the edit that is chosen at the workbench, made in the running model; the workbench says when it is another. */
+  function edit(model, options, root) {
+    const { wording, marks, lists, unit } = options, bench = root.closest(".sh-workbench");
+    const packed = new Int16Array(Uint8Array.from(atob(options.rows), (letter) => letter.charCodeAt(0)).buffer);
+    const row = (place) => packed.subarray(place * model.dModel, (place + 1) * model.dModel);
+    const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    const sentence = element("p", { class: "sh-bench-sentence" }), answer = element("p", { class: "sh-bench-answer", "aria-live": "polite" });
+    const shown = bars(""), where = element("p", { class: "sh-live-note" });
+    const made = element("div", { class: "sh-live-edit", role: "group", "aria-label": "The same edit in the running model" }, answer, sentence, shown, where);
+    let intact = null;
+
+    function show() {
+      const { list, words, source, residue, own, wanted, original, directions, push } = bench.edit, of = lists[list];
+      const members = model.about.lists[of.task].ids, ids = model.encode(of.sentences[source]), rows = of.rows[directions];
+      const to = row(rows[residue]), from = row(rows[own]), length = push * of.longest[directions] * unit;
+      intact = model.run(ids, { before: intact });
+      const position = ids.lastIndexOf(members[source]), vector = Array.from(to, (value, i) => length * (value - from[i]));
+      const edited = model.run(ids, { push: { position, vector }, before: intact });
+      const within = (run) => window.SuccessorHeads.softmax(members.map((id) => run.logits[id])), shares = within(edited), before = within(intact);
+      const now = highest(shares), top = highest(edited.logits);
+      const said = { now: words[now], wanted: words[wanted], before: words[highest(before)], source: words[source], top: visible(model.text(top)) };
+      const verdict = now === wanted ? "right" : now === original ? "old" : "wrong";
+      answer.textContent = [wording[verdict], wording.unedited, ...(top === members[now] ? [] : [wording.outside])].map((text) => filled(text, said)).join(" ");
+      answer.dataset.verdict = verdict;
+      const text = of.sentences[source].trim(), at = text.lastIndexOf(words[source]);
+      sentence.replaceChildren(text.slice(0, at), element("mark", {}, words[source]), text.slice(at + words[source].length), " ", element("b", {}, words[now]));
+      where.textContent = filled(wording.where, said);
+      const order = words.map((_, member) => member);
+      const first = words.length <= options.most_bars ? order : order.sort((a, b) => shares[b] - shares[a]).slice(0, options.most_bars);
+      first.push(...[wanted, original].filter((member) => member >= 0 && !first.includes(member)));
+      shown.show(wording.bars, first.map((member) => {
+        const kind = member === wanted ? "wanted" : member === original ? "original" : "";
+        return { key: words[member], word: words[member], value: shares[member], text: percent(shares[member]), before: before[member], wins: member === now, orange: false, kind, mark: marks[kind] || "" };
+      }));
+    }
+
+    bench.addEventListener("edit", show);
+    show();
+    return made;
+  }
+
   /* Chapter 6: a scrubber over the training that the chapter ran; a head's matrix of a list and its score move together. */
   function growing(_, options) {
     const { lists, points, head } = options, last = points.length - 1;
@@ -386,6 +427,7 @@
 
   figure("reading", { invitation: "Try every head and word", build: reading });
   figure("circles", { invitation: "Turn the helix, and choose its period", build: circles });
+  figure("edit", { invitation: "Make this edit in the running model", build: edit });
   figure("growing", { build: growing });
   figure("circuit", { build: circuit });
   figure("conventions", { invitation: "Try every head, list and convention", build: conventions });

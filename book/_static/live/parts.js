@@ -2,9 +2,9 @@
 //
 // A figure is `<div class="sh-live" data-live="KIND">` with what is shown without JavaScript inside it. Whoever knows the
 // kind registers it, `SuccessorHeads.figure("KIND", {invitation, build})`, and every such element gets a button that
-// brings the model and calls `build(model, options)`, options being the JSON of its `data-options`. Where those are all
-// that is needed, `data-bytes` is 0, and the figure is built with the page, model being null. One line in a chapter
-// makes such an element: see `successor_heads.live`.
+// brings the model and calls `build(model, options, root)`, options being the JSON of its `data-options` and root the
+// element. Where those are all that is needed, `data-bytes` is 0, and the figure is built with the page, model being null.
+// One line in a chapter makes such an element: see `successor_heads.live`.
 Object.assign((window.SuccessorHeads ??= {}), (function () {
   "use strict";
   const HERE = document.currentScript.src.replace(/[^/]*$/, "");
@@ -73,21 +73,24 @@ Object.assign((window.SuccessorHeads ??= {}), (function () {
     });
   }
 
-  /* Bars as a table: rows of {key, word, value, text, before, mark, wins, orange}; values and `before`, a tick, from 0 to 1. */
+  const LEAST_TICK = 0.005; // ticks nearer to zero than that would only draw an axis
+
+  /* Bars as a table: rows of {key, word, value, text, before, mark, wins, orange, kind}; values and `before`, a tick, from 0
+     to 1, and `kind` a class for the row. */
   function bars(caption) {
     const body = element("tbody"), title = element("caption", {}, caption);
     const table = element("table", { class: "sh-live-bars" }, title, body);
     table.show = (heading, rows) => {
       title.textContent = heading;
-      body.replaceChildren(...rows.map(({ key, word, value, text, before = null, wins = false, orange = wins, mark = "" }) => {
+      body.replaceChildren(...rows.map(({ key, word, value, text, before = null, wins = false, orange = wins, mark = "", kind = "" }) => {
         const bar = element("div", { class: "bar" }), track = element("td", { class: "track" }, bar);
         bar.style.width = `${100 * Math.max(0, value)}%`;
-        if (before !== null) {
+        if (before !== null && before >= LEAST_TICK) {
           const tick = element("div", { class: "tick" });
           tick.style.left = `${100 * before}%`;
           track.append(tick);
         }
-        return element("tr", { "data-key": key, class: `${wins ? "wins" : ""} ${orange ? "orange" : ""}` }, element("th", { scope: "row" }, word + mark), track, element("td", { class: "value" }, text));
+        return element("tr", { "data-key": key, class: `${wins ? "wins" : ""} ${orange ? "orange" : ""} ${kind}` }, element("th", { scope: "row" }, word + mark), track, element("td", { class: "value" }, text));
       }));
     };
     return table;
@@ -209,7 +212,7 @@ Object.assign((window.SuccessorHeads ??= {}), (function () {
   function figure(kind, { invitation = "", build, atOnce = () => false }) {
     const start = () => document.querySelectorAll(`.sh-live[data-live="${kind}"]`).forEach((root) => (Number(root.dataset.bytes) ? invite(root) : enliven(root, null)));
     function enliven(root, model) {
-      const made = build(model, JSON.parse(root.dataset.options || "{}"));
+      const made = build(model, JSON.parse(root.dataset.options || "{}"), root);
       made.tabIndex = -1;
       root.replaceChildren(made);
       root.classList.add("alive");

@@ -34,6 +34,7 @@ from successor_heads import (
     features,
     figures,
     intervals,
+    live,
     maps,
     models,
     ordinals,
@@ -340,7 +341,7 @@ def measure(
         bias=correct_bias(vectors, edited, seed=seed),
         in_model=(running := edit_in_model(model, parts, vectors, sets, seed=seed)),
         counting=count_otherwise(model, parts, vectors, running, seed=seed) if running else None,
-        bench=set_up_bench(vectors, sets, edited, example, seed=seed),
+        bench=set_up_bench(vectors, sets, edited, example, seed=seed, in_page=name == live.MODEL),
     )
 
 
@@ -638,9 +639,12 @@ def choose_example(
 
 
 def set_up_bench(
-    vectors: Vectors, sets: Pushes, edited: Edited, example: tuple[str, str, int], *, seed: int
+    vectors: Vectors, sets: Pushes, edited: Edited, example: tuple[str, str, int], *, seed: int, in_page: bool = False
 ) -> workbench.Workbench:
-    """The workbench: some grids, with class means and both controls, and presets of which one fails where one does."""
+    """The workbench: some grids, with class means and both controls, and presets of which one fails where one does.
+
+    With `in_page`, for the model that runs in the book's pages, it brings what the same edits take there.
+    """
     grids = [grid for title in BENCH for grid in vectors.grids if grid.title == title] or vectors.grids[:1]
     grids = sorted(grids, key=lambda grid: grid.task != example[0])
     span = torch.cat([vectors.around(task) for task in vectors.x])
@@ -650,7 +654,8 @@ def set_up_bench(
         rows = torch.isin(vectors.edits[grid.task].source, torch.tensor(grid.members))
         own, means = vectors.edits[grid.task][rows], vectors.means(grid)
         directions, lengths = {}, {}
-        for source, f in {MEANS: means, **controls_of(means, span, seed=seed)}.items():
+        sources = {MEANS: means, **controls_of(means, span, seed=seed)}
+        for source, f in sources.items():
             unit, pushed = arithmetic.pushes(f, own, scale=1.0), sets[source][grid.task][0, rows]
             lengths[source] = (pushed * unit).sum(1) / unit.square().sum(1).clamp(min=1e-9)
             directions[source] = f @ answers
@@ -661,6 +666,7 @@ def set_up_bench(
             directions=directions,
             lengths=lengths,
             scale=edited.scale[MEANS][grid.task],
+            running=workbench.Running(grid.task, sentences(vectors, grid), sources) if in_page else None,
         )
     presets = []
     for task, source, residue in dict.fromkeys([example, *CANDIDATES]):
@@ -879,18 +885,33 @@ def lists_to_edit(
 ) -> tuple[Int[Tensor, " prompt"], list[str]]:
     """Places of edits, and for each the list of three members and a comma whose last member is edited; drawn at random."""
     resolved, edits = vectors.classes[task], vectors.edits[task]
-    before = dict(zip(resolved.target.tolist(), resolved.source.tolist()))
     rows = []
     for edit in (edits.moves & (edits.original != NONE)).nonzero()[:, 0].tolist():
         last = int(edits.source[edit])
-        if last not in before or before[last] not in before:
+        members = ends_in(resolved, last)
+        if len(members) < 3:
             continue
-        text = _comma_list(resolved, (before[before[last]], before[last], last))
+        text = _comma_list(resolved, members)
         ids = prompts.tokens_of(model.tokenizer, text)
         if len(ids) > 1 and ids[-2] == resolved.token_ids[last]:  # one token, and it stands where we edit
             rows.append((edit, text))
     order = np.random.default_rng(seed).permutation(len(rows))[:most]
     return torch.tensor([rows[place][0] for place in order], dtype=torch.long), [rows[place][1] for place in order]
+
+
+def ends_in(resolved: ResolvedClass, last: int) -> list[int]:
+    """Three members in order of which this is the last, as places; fewer where the list begins with it."""
+    before = dict(zip(resolved.target.tolist(), resolved.source.tolist()))
+    members = [last]
+    while len(members) < 3 and members[0] in before:
+        members.insert(0, before[members[0]])
+    return members
+
+
+def sentences(vectors: Vectors, grid: Grid) -> dict[int, str]:
+    """For each member of a grid the list of up to three members and a comma that ends in it."""
+    resolved = vectors.classes[grid.task]
+    return {member: _comma_list(resolved, ends_in(resolved, member)) for member in grid.members}
 
 
 def _comma_list(resolved: ResolvedClass, members: Sequence[int]) -> str:
