@@ -155,6 +155,7 @@ def neox(checkpoints):
 
 # Whoever asks for the built pages, for a browser to read them, or for a small project to build, works on the book.
 OF_THE_BOOK = {"pages", "chrome", "scratch"}
+SLOW = {"round_trips", "page", "wheel"}  # take seconds to set up: a server's answers, a page that is built, a package
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
@@ -163,6 +164,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if OF_THE_BOOK & set(item.fixturenames):
             item.add_marker("book")
+        if SLOW & set(item.fixturenames):
+            item.add_marker("slow")
     long = {item.path for item in items if item.get_closest_marker("book")}
     items.sort(key=lambda item: item.path not in long)
 

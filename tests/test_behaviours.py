@@ -232,6 +232,7 @@ def test_shuffled_effects_keep_words_and_last_token_and_lose_the_order(neox, con
     torch.testing.assert_close(found, behaviours.shuffled_effects(neox, contexts, places, mean=reference.mean, seed=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_shares_of_behaviours_are_the_planted_ones(family):
     planted = plant(Plan(family, 1, calibrate.SMALL[family], in_context=True), words.word_tokenizer())

@@ -231,6 +231,7 @@ def test_control_c_is_quiet(checkpoints, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr() == ("", "") and os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_truncated_checkpoint_in_a_process_of_its_own(checkpoints, tmp_path):
     for file in checkpoints["gpt_neox"].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[: 1000 if file.suffix == ".safetensors" else None])

@@ -96,6 +96,7 @@ def test_the_null_is_of_the_best_of_the_whole_search(model, lists):
     assert depths.null(one, n_permutations=1, seed=0)[0] == by_hand
 
 
+@pytest.mark.slow
 def test_at_most_two_false_alarms_in_forty_networks_that_learned_nothing(tokenizer, lists):
     """The rules of chapter 8, for all heads at once: one scores above the null of the search on pairs that did not choose its depth."""
     from conftest import CONFIGS, random_module

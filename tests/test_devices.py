@@ -174,6 +174,7 @@ def grown_differing(folder):
     return [name for name in here if there[name].device.type != "cpu" or not agree(here[name], there[name])]
 
 
+@pytest.mark.slow
 def test_a_model_grows_on_another_device(on_pretend_device, checkpoints):
     assert on_pretend_device(grown_differing, str(checkpoints["gpt_neox"])) == []
 

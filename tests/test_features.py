@@ -194,6 +194,7 @@ def test_every_kind_of_autoencoder_is_the_same_alone_and_in_company(decimal, set
     assert (together.features[0] - together.features[1]).abs().max() > 0.1  # seeds differ
 
 
+@pytest.mark.slow
 def test_top_k_autoencoders_keep_k_and_find_the_planted_directions(decimal):
     x, residues = decimal
     saes = features.train_saes(x, seeds=(0, 1), width=48, top_k=2, steps=800)
@@ -223,6 +224,7 @@ def test_class_means_are_means_less_that_of_all():
     assert not torch.allclose(means, features.class_means(x, index.flip(0), 3))
 
 
+@pytest.mark.slow
 def test_modal_features_of_autoencoders_stand_out_at_the_planted_modulus_only(septimal):
     x, _ = septimal
     saes = features.train_saes(x, seeds=range(4), width=48, sparsity=0.1, steps=600)

@@ -130,6 +130,7 @@ def test_text_is_as_wide_in_any_font_as_it_was_laid_out(shown):
     assert "Book Sans" not in shown[0] and "font-family:'Source Sans 3'" in shown[0]
 
 
+@pytest.mark.slow
 def test_panels_stand_in_one_row_of_the_column_and_are_described_once(shown):
     figs, axes = figures.panels(3, height=2)
     for ax in axes:

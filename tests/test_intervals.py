@@ -84,6 +84,7 @@ def test_a_list_that_is_all_right_is_not_taken_as_certain():
 PAIRS = np.array([199, 19, 9, 7, 7, 12, 12, 25])  # of the eight lists
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", [
     [0.98] * 8, [0.9] * 8, [0.5] * 8, [0.1] * 8, [0.6, 0.9, 0.95, 1, 1, 0.95, 0.9, 0.85],
     [0.95, 0.95, 0.95, 0.99, 0.99, 0.95, 0.2, 0.95],

@@ -1,5 +1,6 @@
 """The tuned lens against plain hooks, and where what it has to find is known."""
 
+import pytest
 import torch
 
 from successor_heads import anatomy, lens
@@ -24,6 +25,7 @@ def test_streams_are_those_of_a_plain_run_in_every_family(any_model):
     assert (idle.logits(early, torch.arange(parts.d_vocab)) - states.logits).abs().max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_lens_finds_the_affine_map_that_follows_and_nothing_else_does(model):
     """All that follows is made one affine map of our choice, so the right lens is known."""
     parts, generator = anatomy.of(model), torch.Generator().manual_seed(0)

@@ -423,6 +423,7 @@ def test_noise_drowns_a_head(decimal):
     assert clean > 0.97 and drowned < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "again", "plant", "keys", "numbers"),
     [
@@ -442,6 +443,7 @@ def test_a_stored_table_is_what_this_code_gives(table, again, plant, keys, numbe
         np.testing.assert_allclose(both[f"{name}_fresh"], both[f"{name}_stored"], atol=slack, rtol=0.01, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_deep_head_counts_behind_its_block_and_is_not_seen_by_the_canonical_score(seed):
     planted = circuits.plant_deep(circuits.DEEP, tokenizer(), seed=seed)

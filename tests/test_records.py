@@ -141,6 +141,7 @@ def test_a_record_can_be_read_by_others(tmp_path):
     assert (tmp_path / "record.json").stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.slow
 def test_peak_memory_is_this_process_own():
     held = np.ones(200_000_000, dtype=np.uint8)
     assert records.peak_rss_bytes() > held.nbytes

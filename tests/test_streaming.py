@@ -487,6 +487,7 @@ def hub(tmp_path, checkpoints, monkeypatch):
     server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_sharded", [False, True])
 @pytest.mark.parametrize("mood", ["good", "stumbles", "drops"])
 def test_the_scores_come_from_the_hub_whatever_the_connection_does(hub, checkpoints, mood, is_sharded, tmp_path):
@@ -501,6 +502,7 @@ def test_the_scores_come_from_the_hub_whatever_the_connection_does(hub, checkpoi
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
+@pytest.mark.slow
 def test_many_requests_wait_at_once_where_the_hub_is_far_away(hub):
     hub.mood = "is far away"
     checkpoint, _ = streamed("org/good")

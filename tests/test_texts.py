@@ -104,6 +104,7 @@ def test_of_a_folder_regular_files_are_read_in_any_case_and_without_their_byte_o
     assert "text files read: 4" in read.note and read.note.endswith(": 2 (gone.txt, notes.md).")
 
 
+@pytest.mark.slow
 def test_text_of_each_source_is_marked_and_the_seed_decides_its_order():
     generated = texts.read("generated")
     assert not generated.natural and len(generated.documents) > 1000

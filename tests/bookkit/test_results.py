@@ -212,6 +212,7 @@ def test_the_interval_of_a_score_is_the_records_own(tmp_path):
     assert line["macro_low"] == "" and line["model"] == stored["model"]
 
 
+@pytest.mark.slow
 def test_one_command_measures_a_model_and_the_score_is_the_same_again(tmp_path, monkeypatch, record, capsys):
     """The streamed score of a model of the zoo, from the command to the folder that the page reads."""
     (tmp_path / "models.yml").write_text(Path("models.yml").read_text())

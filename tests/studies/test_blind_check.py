@@ -191,6 +191,7 @@ def test_stored_cases_are_a_hundred_of_three_texts_and_drawn_as_they_say():
     assert all((cases[reader] != cases[rules]).sum() > 5 for reader in readers for rules in behaviours.RULES)
 
 
+@pytest.mark.slow
 def test_what_is_drawn_fits_the_page_and_counts_as_the_table_does():
     figures.use_style()
     cases = blind_check.stored()

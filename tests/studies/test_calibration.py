@@ -106,6 +106,7 @@ def test_every_verdict_is_reached(made, key, changed, said):
 DRAWN = ("lesson", "plant", "recall", "drowned", "twins", "recovered", "edits", "edits_by_list", "effects", "named", "seen", "hidden")  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DRAWN)
 def test_drawings_fit_the_page_and_can_be_heard(made, what):
     figures.use_style()

@@ -152,6 +152,7 @@ def test_the_circuit_is_drawn_from_its_shares():
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_the_circuit_of_the_default_model_adds_up_and_needs_its_heads():
     model = models.load("grown/pythia")
     parts, classes = anatomy.of(model), ordinals.resolve(model.tokenizer)

@@ -242,6 +242,7 @@ def test_where_numbers_are_counted_after_longer_training_is_told_by_head_and_in_
     assert "In 1 runs a head scores higher on the bare embedding" in table.details
 
 
+@pytest.mark.slow
 def test_the_verdict_says_whether_a_rule_would_have_been_seen():
     seen = growing.verdict(growing.measure(as_expected())).sentence
     assert "A rule would have been seen, as positive controls show: a token a digit, in lists, 1.00" in seen
@@ -403,6 +404,7 @@ def before(**arms):
 TENS = {"full": {"read": {10: 0.6}}, "no-decimals": {"numbers": 0.99}, "no-crossrefs": {}, "base8": {"read": {8: 0.6}}}
 
 
+@pytest.mark.slow
 def test_the_tens_are_those_of_announced_runs_once_there_are_enough():
     earlier = growing.earlier(before(**TENS))
     table, which = growing.tens_of(growing.measure(runs(parts={})), earlier)
@@ -521,6 +523,7 @@ def test_residues_that_cannot_be_asked_are_not_drawn():
     assert "too few numbers" in growing.draw_residues(None, "made/up", {}).data
 
 
+@pytest.mark.slow
 def test_the_record_says_what_the_verdict_rests_on():
     found, earlier = growing.measure(as_expected()), growing.earlier(before(**TENS))
     record = growing.record(found, earlier, name="made/up", live=LIVE, where=where(0.9))

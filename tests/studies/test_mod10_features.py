@@ -341,6 +341,7 @@ def known_of(planted, classes):
     ]
 
 
+@pytest.mark.slow
 def test_probe_reads_the_planted_modulus_on_numbers_and_on_lists_never_seen(subject):
     modulus, planted, head, classes = subject
     numbers, unseen = known_of(planted, classes)
@@ -414,6 +415,7 @@ def test_the_drawing_of_circles_counts_as_the_table_does():
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_the_head_carries_planted_residues_and_needs_them():
     planted, head, classes = on_plant(10)
     numbers = classes["numbers"]

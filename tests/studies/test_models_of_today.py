@@ -195,6 +195,7 @@ def test_a_model_that_does_not_count_has_a_row_without_an_effect():
 DRAWINGS = ["circuit", "depths", "exchange", "fronts", "gate", "orders", "parts", "recurring", "stream"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DRAWINGS)
 @pytest.mark.parametrize("of", [1, 2])
 def test_no_drawing_has_a_fault(what, of):

@@ -276,6 +276,7 @@ def test_small_shares_keep_a_digit_and_one_text_is_not_shown_twice():
     assert "in documentation (" in two.caption
 
 
+@pytest.mark.slow
 def test_a_head_that_wins_nowhere_can_be_shown():
     figures.use_style()
     found = made(NOTHING)

@@ -421,6 +421,7 @@ def test_steps_are_counted_around_a_circle_and_along_a_line(vectors):
 # --- in a running model -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_planted_model_follows_and_through_its_head():
     """It counts half of these lists at all, for many heads were planted; what it follows passes through the one that counts."""
     made = plant(Plan("gpt_neox", seed=1, in_context=True), word_tokenizer())
