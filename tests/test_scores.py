@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from successor_heads import anatomy, models, ordinals
+from successor_heads import anatomy, intervals, models, ordinals
 from successor_heads.ov_circuit import effective_ov_logits, head_input
 from successor_heads.planted.known import macro as joint_by_hand
 from successor_heads.scores import (
@@ -15,6 +15,8 @@ from successor_heads.scores import (
     TIE,
     HeadScores,
     macro_interval,
+    paper_interval,
+    paper_null,
     paper_scores,
     permutation_null,
     score_heads,
@@ -195,6 +197,34 @@ def test_the_papers_score_pools_tokens_and_takes_any_form_of_the_successor(neox)
     assert paper.n == n
     torch.testing.assert_close(paper.share, right.double() / n)
     assert paper.share[paper.best] == paper.share.max() and set(paper.by_task) == set(result.success)
+
+
+def test_forms_of_a_word_stand_or_fall_together_in_the_interval_of_the_papers_score(neox):
+    forms = ordinals.surface_forms(neox.tokenizer)
+    result = score_heads(anatomy.of(neox), forms)
+    paper = paper_scores(result, forms)
+    low, high = paper_interval(result, forms, *paper.best)
+    share, n = float(paper.share[paper.best]), paper.n
+    n_words = sum(len({int(index) for index in resolved.index[resolved.source]}) for resolved in forms.values())
+    by_token, by_word = (intervals.wilson(share * of, of) for of in (n, n_words))
+    assert by_word[0] - 1e-9 <= low <= by_token[0] + 1e-9 and by_token[1] - 1e-9 <= high <= by_word[1] + 1e-9
+
+
+def test_the_null_of_the_papers_score_is_of_the_best_head_with_successors_permuted(neox):
+    forms = ordinals.surface_forms(neox.tokenizer)
+    result = score_heads(anatomy.of(neox), forms)
+    null = paper_null(result, forms, n_permutations=3, seed=1)
+    generator, expected = torch.Generator().manual_seed(1), []
+    for _ in range(3):
+        right = torch.zeros(result.macro.shape)
+        for task, target in result.target.items():
+            permuted = target[torch.randperm(len(target), generator=generator)]
+            words = [word.strip().lower() for word in forms[task].words]
+            for pair, due in enumerate(permuted.tolist()):
+                answers = result.predicted[task][..., pair]
+                right += torch.tensor([[int(a) >= 0 and words[int(a)] == words[due] for a in row] for row in answers])
+        expected.append(float(right.max()) / sum(map(len, result.target.values())))
+    assert null.tolist() == pytest.approx(expected)
 
 
 def test_surface_forms_go_round_where_the_paper_says(tokenizer):

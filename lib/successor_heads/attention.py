@@ -3,6 +3,7 @@
 ::
 
     runs = attention.to_predecessor(model, classes, seed=0)      # [run, layer, head], less that in shuffled runs
+    reads = attention.read_at_work(model, lists, 12)             # what queries and keys of a layer are made of
     attention.preference(attention.read_sentences(model, classes))      # [layer, head], 1 for an even spread
 
 For a model on NDIF, which keeps no patterns, nothing of this can be measured.
@@ -10,7 +11,8 @@ For a model on NDIF, which keeps no patterns, nothing of this can be measured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -19,8 +21,9 @@ from jaxtyping import Bool, Float
 from nnsight import TransformersModel
 from torch import Tensor
 
-from successor_heads import prompts
+from successor_heads import anatomy, cached, prompts
 from successor_heads.ordinals import ResolvedClass
+from successor_heads.prompts import Prompt
 
 SENTENCES = (
     "The meeting on Monday was moved to the third room on the left.",
@@ -119,3 +122,89 @@ def dealt_anew(labels: Bool[Tensor, " token"], generator: torch.Generator) -> Bo
     """The label "ordinal" dealt out anew; to the first token, which is never counted, none is dealt."""
     deal = torch.randperm(len(labels) - 1, generator=generator)
     return torch.cat([labels[:1], labels[1:][deal]])
+
+
+class _Enough(Exception):
+    """What is wanted of a run is there."""
+
+
+def read_at_work(
+    model: TransformersModel, texts: Sequence[Prompt], layer: int
+) -> Float[Tensor, "prompt position d_model"]:
+    """What the attention of a layer reads at every position of each prompt, padded on the left."""
+    read: list[Tensor] = []
+
+    def see(_, hidden):
+        read.append(hidden.float().cpu())
+        raise _Enough
+
+    with _at_attention(model, layer, before=see):
+        _run(model, texts)
+    return read[0]
+
+
+def from_last(
+    model: TransformersModel,
+    texts: Sequence[Prompt],
+    layer: int,
+    *,
+    reads: Float[Tensor, "prompt position d_model"] | None = None,
+) -> Float[Tensor, "prompt head key"]:
+    """Where the heads of a layer look from the last position, or would if their attention read `reads`.
+
+    The query is made of what is read at the last position, the keys of what is read everywhere: take the one from one
+    prompt and the others from another, of the same length, to patch queries and keys apart.
+    """
+    pattern: list[Tensor] = []
+
+    def see(_, looks):
+        pattern.append(looks)
+        raise _Enough
+
+    with _at_attention(model, layer, before=lambda _, hidden: hidden if reads is None else reads.to(hidden), after=see):
+        _run(model, texts)
+    return pattern[0]
+
+
+def watched(
+    model: TransformersModel, texts: Sequence[Prompt], layer: int
+) -> tuple[Float[Tensor, "prompt head key"], Float[Tensor, "prompt d_model"]]:
+    """Where the heads of a layer look from the last position, and the stream there before the final norm, of one run."""
+    pattern: list[Tensor] = []
+    with _at_attention(model, layer, after=lambda _, looks: pattern.append(looks)):
+        streams = cached.run(model, texts).streams
+    return pattern[0], streams[-1]
+
+
+def _run(model: TransformersModel, texts: Sequence[Prompt]) -> None:
+    try:
+        with torch.no_grad():
+            model._module(**prompts.encode(model, texts), logits_to_keep=1)
+    except _Enough:
+        pass
+
+
+@contextmanager
+def _at_attention(
+    model: TransformersModel, layer: int, *, before: Callable | None = None, after: Callable | None = None
+) -> Iterator[None]:
+    """Hooks around a layer's attention: `before` gets what it reads and may replace it, `after` its pattern from the last position."""
+
+    def read(module, args, kwargs):
+        hidden = args[0] if args else kwargs["hidden_states"]
+        hidden = before(module, hidden)  # type: ignore[misc]  # registered only where there is one
+        return ((hidden, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": hidden})
+
+    module = anatomy.of(model._module).attention(layer)
+    handles = []
+    if before is not None:
+        handles.append(module.register_forward_pre_hook(read, with_kwargs=True))
+    if after is not None:
+        handles.append(
+            module.register_forward_hook(lambda its, _, output: after(its, output[1][:, :, -1].float().cpu()))
+        )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

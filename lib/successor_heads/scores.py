@@ -187,13 +187,43 @@ def paper_scores(scores: HeadScores, forms: dict[str, ResolvedClass]) -> PaperSc
     (the paper does not say whether another form counts as a failure). Norms and biases, of which it says nothing, are
     those of `scores`. A head above one half is a successor head by the paper's definition.
     """
-    right = {}
-    for task, predicted in scores.predicted.items():
-        index, target = forms[task].index, scores.target[task]
-        right[task] = (index[predicted.long()] == index[target]) & (predicted != TIE)
+    right = _any_form(scores, forms, scores.target)
     pooled = torch.cat(list(right.values()), dim=-1)
     by_task = {task: success.double().mean(-1) for task, success in right.items()}
     return PaperScores(pooled.double().mean(-1), pooled.shape[-1], by_task)
+
+
+def paper_interval(scores: HeadScores, forms: dict[str, ResolvedClass], layer: int, head: int) -> tuple[float, float]:
+    """95% interval of one head's score by the paper, forms of one word taken to stand or fall together."""
+    right = _any_form(scores, forms, scores.target)
+    success = torch.cat([outcomes[layer, head] for outcomes in right.values()]).numpy()
+    words = [f"{task} {int(index)}" for task in right for index in forms[task].index[forms[task].source]]
+    return intervals.clustered_wilson(success, np.unique(words, return_inverse=True)[1])
+
+
+def paper_null(
+    scores: HeadScores, forms: dict[str, ResolvedClass], *, n_permutations: int, seed: int
+) -> Float[Tensor, " permutation"]:
+    """The highest score by the paper of all heads when the successors of each class are permuted at random."""
+    generator, highest = torch.Generator().manual_seed(seed), []
+    for _ in range(n_permutations):
+        permuted = {
+            task: target[torch.randperm(len(target), generator=generator)] for task, target in scores.target.items()
+        }
+        right = _any_form(scores, forms, permuted)
+        highest.append(torch.cat(list(right.values()), dim=-1).double().mean(-1).max())
+    return torch.stack(highest)
+
+
+def _any_form(
+    scores: HeadScores, forms: dict[str, ResolvedClass], targets: dict[str, Int[Tensor, " _"]]
+) -> dict[str, Bool[Tensor, "layer head _"]]:
+    """Whether each head answers with a form of the word that the target is a form of."""
+    right = {}
+    for task, predicted in scores.predicted.items():
+        index = forms[task].index
+        right[task] = (index[predicted.long()] == index[targets[task]]) & (predicted != TIE)
+    return right
 
 
 def strict_argmax(logits: Float[Tensor, "*batch member"]) -> Int[Tensor, "*batch"]:

@@ -18,7 +18,7 @@ import yaml
 
 from bookkit import numbering, places
 from bookkit.editions import colab, editions
-from bookkit.site import cases, failed, landing, live, loading, quizzes, results, slides, status
+from bookkit.site import cases, failed, in_depth, landing, live, loading, quizzes, results, slides, status
 from bookkit.site.words import duration, gigabytes, number, title
 
 # What the site adds to a chapter's table of facts.
@@ -208,6 +208,7 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
     made_slides = write_slides(site, notebooks)
     quizzes.write(site, notebooks)
     landing.write_explorer(site, notebooks[0])
+    in_depth.write(site)
 
     records = [json.loads(path.read_text()) for path in record_paths]
     night = json.loads(places.NIGHT.read_text(encoding="utf8")) if places.NIGHT.exists() else {"results": []}

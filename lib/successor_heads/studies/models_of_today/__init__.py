@@ -8,6 +8,8 @@
 The rules, the frames and the thresholds stand in ``rules.yml``, which was committed before the first run that is reported
 and after a first look. Heads are chosen on lists in some frames and judged on others, which end in other members. `lists` makes the lists, `instruments` measure, `found` holds
 what they found and reads and writes it, `verdicts` says what it comes to, and `drawings` shows it.
+`closer` asks the head and the MLPs of the published models further questions, about lists in `rarely_read` as well, and
+`closer_shown` shows the answers, on a page of their own.
 """
 
 from successor_heads.studies.models_of_today import known, lists
@@ -25,15 +27,16 @@ from successor_heads.studies.models_of_today.drawings import (
     draw_stream,
     draw_verdicts,
     draw_writes,
+    verdict_of_known,
 )
 from successor_heads.studies.models_of_today.found import Found, stored
 from successor_heads.studies.models_of_today.instruments import effects_on, measure
 from successor_heads.studies.models_of_today.rules import RULES, frames
-from successor_heads.studies.models_of_today.shown import of_today, record
+from successor_heads.studies.models_of_today.shown import PUBLISHED, of_today, record
 from successor_heads.studies.models_of_today.verdicts import in_short, verdict, verdict_of_all
 
 __all__ = [
-    "RULES", "Found", "draw_circuit", "draw_depths", "draw_exchange", "draw_fronts", "draw_gate", "draw_known", "draw_orders",
+    "PUBLISHED", "RULES", "Found", "draw_circuit", "draw_depths", "draw_exchange", "draw_fronts", "draw_gate", "draw_known", "draw_orders",
     "draw_parts", "draw_recurring", "draw_rules", "draw_stream", "draw_verdicts", "draw_writes", "effects_on", "frames", "in_short", "known",
-    "lists", "measure", "of_today", "record", "stored", "verdict", "verdict_of_all",
+    "lists", "measure", "of_today", "record", "stored", "verdict", "verdict_of_all", "verdict_of_known",
 ]  # fmt: skip  # what the chapter calls

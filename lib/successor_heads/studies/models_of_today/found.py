@@ -24,7 +24,9 @@ class Depth:
     `chosen` are the candidates that each half of the pairs chooses, `macro` and `copying` what they score on the other
     half, on average; `leading` has the same of each head with a large effect, its depth alone chosen (head, depth, macro,
     copying: the depth of the first half). `null` are macros that the best of the search, and the best at depth MLP0, does not exceed in 97.5%
-    of permutations; `leading_null` likewise, of the heads in `leading` alone at all their depths. `paper` is the best head by the paper's own score, and that score. `by_front` has the best macro at each depth for each thing that may stand before the token (front,
+    of permutations; `leading_null` likewise, of the heads in `leading` alone at all their depths. `paper` is the best head by the
+    paper's own score, and that score, `paper_interval` its interval, `paper_null` what the best of all heads does not exceed
+    in 97.5% of permutations, and `paper_rank` the rank by that score of the head with the largest effect. `by_front` has the best macro at each depth for each thing that may stand before the token (front,
     depth, macro), `heads` the maps of some heads at each depth (head, depth, succession, copying).
     """
 
@@ -41,6 +43,9 @@ class Depth:
     leading: pd.DataFrame
     leading_null: float
     paper: tuple[str, float]
+    paper_interval: tuple[float, float]
+    paper_null: float
+    paper_rank: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,28 +110,30 @@ class Found:
 
     def as_json(self) -> dict[str, Any]:
         """What `of_json` reads again."""
-
-        def plain(of: Any) -> dict[str, Any]:
-            values = {field.name: getattr(of, field.name) for field in fields(of)}
-            return {name: of.round(6) if isinstance(of, pd.DataFrame) else of for name, of in values.items()}
-
         return plain(self) | {"depth": plain(self.depth)}
 
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Found:
         """What `as_json` gave, once written and read."""
-
-        def read(of: Mapping[str, Any], kind: type) -> dict[str, Any]:
-            kinds = {field.name: field.type for field in fields(kind) if field.name in of}
-            # None, for what was not measured, makes a column one of objects.
-            tables = {name: pd.DataFrame(of[name]).infer_objects() for name in kinds if kinds[name] == "pd.DataFrame"}
-            return {name: of[name] for name in kinds} | tables
-
-        depth = read(values["depth"], Depth)
-        depth |= {name: tuple(depth[name]) for name in ("canonical", "best", "paper")}
+        depth = read_fields(values["depth"], Depth)
+        depth |= {name: tuple(depth[name]) for name in ("canonical", "best", "paper", "paper_interval")}
         depth["chosen"] = [tuple(each) for each in depth["chosen"]]
-        whole = read({name: value for name, value in values.items() if name != "depth"}, cls)
+        whole = read_fields({name: value for name, value in values.items() if name != "depth"}, cls)
         return cls(**whole | {"depth": Depth(**depth), "n_lists": tuple(whole["n_lists"]), "is_live": False})
+
+
+def plain(of: Any) -> dict[str, Any]:
+    """The fields of what was found, tables rounded, as they can be written."""
+    values = {field.name: getattr(of, field.name) for field in fields(of)}
+    return {name: of.round(6) if isinstance(of, pd.DataFrame) else of for name, of in values.items()}
+
+
+def read_fields(of: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """The fields that `plain` gave, once written and read, tables as tables."""
+    kinds = {field.name: field.type for field in fields(kind) if field.name in of}
+    # None, for what was not measured, makes a column one of objects.
+    tables = {name: pd.DataFrame(of[name]).infer_objects() for name in kinds if kinds[name] == "pd.DataFrame"}
+    return {name: of[name] for name in kinds} | tables
 
 
 def stored(model: str) -> Found:

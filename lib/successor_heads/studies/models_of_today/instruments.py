@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from nnsight import TransformersModel
 from torch import Tensor
 
@@ -82,7 +82,7 @@ def measure(
             "model."
         )
     gate, kept = ask(model, *every)
-    first, second = (_setting(model, parts, own.kept(kept or gate["class"])) for own in every)
+    first, second = (setting_of(model, parts, own.kept(kept or gate["class"])) for own in every)
     order = rank(first)
     heads = [part for part, _ in order if part[1] is not None][:N_SHOWN]
     chosen, circuit = find_circuit(first, second, [part for part, _ in order], seed=seed)
@@ -109,7 +109,7 @@ def measure(
     )
 
 
-def _setting(model: TransformersModel, parts: Anatomy, lists: Lists) -> Setting:
+def setting_of(model: TransformersModel, parts: Anatomy, lists: Lists) -> Setting:
     intact = paths.written(model, lists.prompts)
     logits = cached.logits_of_variants(model, lists.prompts, [[]], lists.token_ids)[0]
     return Setting(model, parts, lists, lists.lead(logits), intact, intact.of(lists.donor))
@@ -187,7 +187,7 @@ def effects_on(model: TransformersModel, task: str) -> Float[Tensor, "layer head
     """Share of the lead on one class's lists of discovery that is lost without each head: for a circuit of one class."""
     parts, rules = anatomy.of(model), RULES["prompts"]
     every = of_lists.make(model.tokenizer, frames("discovery"), length=rules["length"], most=rules["most"], parity=0)
-    shares = dict(rank(_setting(model, parts, every.kept([task]))))
+    shares = dict(rank(setting_of(model, parts, every.kept([task]))))
     heads = [[shares[layer, head] for head in range(parts.n_heads)] for layer in range(parts.n_layers)]
     return torch.tensor(heads)
 
@@ -228,7 +228,7 @@ def follow_up(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _groups(lists: Lists) -> np.ndarray:
+def groups_of(lists: Lists) -> np.ndarray:
     """A number for each class in each frame."""
     return np.unique([f"{one.task} {one.frame}" for one in lists.every], return_inverse=True)[1]
 
@@ -241,7 +241,7 @@ def _averaging(groups: Tensor, dtype: torch.dtype) -> Float[Tensor, "prompt prom
 
 def _of_group_mean(lists: Lists, intact: Written) -> Written:
     """What parts write on average over the lists of the same class and frame."""
-    mean = _averaging(torch.from_numpy(_groups(lists)), torch.double).float()
+    mean = _averaging(torch.from_numpy(groups_of(lists)), torch.double).float()
     return Written(torch.einsum("pq,lhqk->lhpk", mean, intact.heads), torch.einsum("pq,lqd->lpd", mean, intact.mlps))
 
 
@@ -277,7 +277,7 @@ def exchange(setting: Setting, heads: Sequence[Part], shown_in: Mapping[str, Fra
         who = " + ".join(map(name_of, own))
         for kind, donor in (
             ("same class", setting.lists.donor.tolist()),
-            ("another class", _across(setting.lists, rng)),
+            ("another class", across(setting.lists, rng)),
         ):
             rows.append((who, n_heads, kind, *_said_of_donor(setting, own, donor, rng, seed=seed)))
         for order in ("descending", "constant", "every other") if setting.lists.length == 3 else ():
@@ -292,7 +292,7 @@ def exchange(setting: Setting, heads: Sequence[Part], shown_in: Mapping[str, Fra
     return pd.DataFrame(rows, columns=["who", "heads", "donor", "share", "low", "high", "null", "n"])
 
 
-def _across(lists: Lists, rng: np.random.Generator) -> list[int | None]:
+def across(lists: Lists, rng: np.random.Generator) -> list[int | None]:
     """For each list one of another class in the same frame, whose successor's index this class has: not its own answer."""
     chosen: list[int | None] = []
     for place, one in enumerate(lists.every):
@@ -310,31 +310,51 @@ def _said_of_donor(
     setting: Setting, heads: Sequence[Part], donor: Sequence[int | None], rng: np.random.Generator, *, seed: int
 ) -> tuple[float, float, float, float, int]:
     """Share of lists on which the successor of the donor's last ordinal is said, its interval, the null, and of how many."""
-    lists = setting.lists
     kept = [place for place, other in enumerate(donor) if other is not None]
     if not kept:
         return np.nan, np.nan, np.nan, np.nan, 0
-    theirs = [donor[place] for place in kept]
-    said = _with_heads(setting, heads, kept, setting.intact.heads[:, :, theirs])[0]
-    index = np.array([lists.index_of_last(other) + 1 for other in theirs])  # type: ignore[arg-type]  # none is None
-    due = [[lists.member_of_index(place, int(i)) for i in index] for place in kept]  # [list, donor]
-    hits = np.array([[said[row] == member for member in row_due] for row, row_due in enumerate(due)])
-    share = ratio(hits.diagonal(), np.ones(len(kept)), lists.cluster[kept], seed=seed)
-    tasks, shuffled = lists.task[kept], []
-    for _ in range(RULES["thresholds"]["crossing_permutations"]):
-        order = np.arange(len(kept))
-        for task in np.unique(tasks):  # donors are shuffled among the lists of a class
+    (hits,) = hits_of_donors(setting, [heads], donor)
+    share = ratio(hits.diagonal(), np.ones(len(kept)), setting.lists.cluster[kept], seed=seed)
+    return *share, donors_shuffled(hits[None], setting.lists.task[kept], rng), len(kept)
+
+
+def hits_of_donors(
+    setting: Setting, groups: Sequence[Sequence[Part]], donor: Sequence[int | None]
+) -> Bool[np.ndarray, "group prompt donor"]:
+    """Whether a list is gone on with from each donor's last ordinal, when a group of parts writes what it wrote on the list's own.
+
+    Of the lists that have a donor; the diagonal has each list with its own.
+    """
+    lists = setting.lists
+    pairs = [(place, other) for place, other in enumerate(donor) if other is not None]
+    kept, theirs = ([pair[which] for pair in pairs] for which in (0, 1))
+    some, values = lists.at(kept), setting.intact.of(torch.tensor(theirs))
+    variants = [paths.replaced(group, values) for group in groups]
+    said = some.said(cached.logits_of_variants(setting.model, some.prompts, variants, some.token_ids)).numpy()
+    index = [lists.index_of_last(other) + 1 for other in theirs]
+    due = [[lists.member_of_index(place, i) for i in index] for place in kept]  # [list, donor]
+    return np.array(
+        [[[said_here == member for member in row] for said_here, row in zip(of_group, due)] for of_group in said]
+    )
+
+
+def donors_shuffled(hits: Bool[np.ndarray, "group prompt donor"], tasks: np.ndarray, rng: np.random.Generator) -> float:
+    """What the best of the groups does not exceed in 97.5% of shuffles of donors among the lists of a class."""
+    highest, rules = [], RULES["thresholds"]
+    for _ in range(rules["crossing_permutations"]):
+        order = np.arange(hits.shape[1])
+        for task in np.unique(tasks):
             own = np.flatnonzero(tasks == task)
             order[own] = rng.permutation(own)
-        shuffled.append(hits[np.arange(len(kept)), order].mean())
-    return *share, float(np.quantile(shuffled, RULES["thresholds"]["crossing_level"])), len(kept)
+        highest.append(hits[:, np.arange(hits.shape[1]), order].mean(1).max())
+    return float(np.quantile(highest, rules["crossing_level"]))
 
 
 def _with_heads(
     setting: Setting, heads: Sequence[Part], kept: Sequence[int], values: Float[Tensor, "layer head prompt d_head"]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which member is said on some of the lists when these heads write these values, and whether it is right."""
-    some = Lists([setting.lists.every[place] for place in kept], setting.lists.length)
+    some = setting.lists.at(kept)
     variant = [cached.Edit(layer, head, values[layer, head]) for layer, head in heads]
     logits = cached.logits_of_variants(setting.model, some.prompts, [variant], some.token_ids)[0]
     return some.said(logits).numpy(), some.right(logits).numpy()
@@ -348,19 +368,19 @@ def read_stream(setting: Setting) -> pd.DataFrame:
     """
     lists, parts = setting.lists, setting.parts
     intact = cached.run(setting.model, lists.prompts).streams
-    groups = torch.from_numpy(_groups(lists))
+    groups = torch.from_numpy(groups_of(lists))
     rows = []
     for block, stream in enumerate(intact):
-        stream = _centred(stream.float().cpu(), groups)
+        stream = centred(stream.float().cpu(), groups)
         with torch.no_grad():
             logits = parts.logits(intact[block], lists.token_ids).float().cpu()
-        said = lists.said(_centred(logits, groups))
+        said = lists.said(centred(logits, groups))
         shares = [float((said == member).double().mean()) for member in (lists.last, lists.answer)]
         rows.append((block, *shares, *(_learned(stream, setting, member) for member in (lists.last, lists.answer))))
     return pd.DataFrame(rows, columns=["block", "last", "successor", "learned last", "learned successor"])
 
 
-def _centred(values: Float[Tensor, "prompt _"], groups: Tensor) -> Tensor:
+def centred(values: Float[Tensor, "prompt _"], groups: Tensor) -> Tensor:
     """Values less their mean over the prompts of the same group."""
     return values - _averaging(groups, values.dtype) @ values
 
@@ -420,7 +440,7 @@ def find_circuit(
     """
     rules = RULES["circuit"]
     sizes = [size for size in SIZES if size < len(order)]
-    some = _every_second(first)
+    some = every_second(first)
     restored, left = (
         _restored(some, [_rest(order, order[:size], keep=keep) for size in sizes]) for keep in (True, False)
     )
@@ -437,7 +457,7 @@ def find_circuit(
     drawn = [_alike(order, chosen, rng) for _ in range(rules["random"])]
     whole = {"restored": [_rest(order, chosen, keep=True)], "left": [_rest(order, chosen, keep=False)]}
     ends = {name: _restored(second, variants, seed=seed)[0] for name, variants in whole.items()}
-    others = [share[0] for share in _restored(_every_second(second), [_rest(order, each, keep=True) for each in drawn])]
+    others = [share[0] for share in _restored(every_second(second), [_rest(order, each, keep=True) for each in drawn])]
     rows = [
         {
             "lists": "confirmation", "circuit": "chosen", "size": size,
@@ -476,12 +496,14 @@ def _restored(
     return [ratio(nothing - fall, nothing, setting.lists.cluster, seed=seed) for fall in falls]
 
 
-def _every_second(setting: Setting) -> Setting:
+def every_second(setting: Setting) -> Setting:
     """Half of the lists: enough to rank by, and half the time."""
     rows = torch.arange(0, len(setting.lists.every), 2)
-    some = Lists([setting.lists.every[row] for row in rows], setting.lists.length)
     return setting._replace(
-        lists=some, lead=setting.lead[rows], intact=setting.intact.of(rows), donors=setting.donors.of(rows)
+        lists=setting.lists.at(rows.tolist()),
+        lead=setting.lead[rows],
+        intact=setting.intact.of(rows),
+        donors=setting.donors.of(rows),
     )
 
 
@@ -521,8 +543,6 @@ def search_depths(
     depth, layer, head = told.best
     theirs = found.of_rows([row for row, (_, *its) in enumerate(found.candidates) if tuple(its) in leaders])
     leading_null = depths.null(theirs, n_permutations=rules["permutations"], seed=seed).quantile(rules["level"]).item()
-    forms = ordinals.surface_forms(tokenizer)
-    paper = scores.paper_scores(scores.score_heads(anatomy.of(model), forms), forms)
     return Depth(
         canonical=(name_of((told.canonical[1], told.canonical[2])), told.canonical_macro),
         best=(depth, name_of((layer, head)), told.macro),
@@ -536,5 +556,19 @@ def search_depths(
         heads=pd.DataFrame(maps, columns=["head", "depth", "succession", "copying"]),
         leading=pd.DataFrame(leading, columns=["head", "depth", "macro", "copying"]),
         leading_null=leading_null,
-        paper=(name_of(paper.best), float(paper.share[paper.best])),
+        **score_by_paper(model, leaders[0], seed=seed),
     )
+
+
+def score_by_paper(model: TransformersModel, top: tuple[int, int], *, seed: int) -> dict[str, Any]:
+    """The best head by the paper's own score, with interval and null, and the rank of `top` by it: fields of `Depth`."""
+    rules, forms = RULES["depth"], ordinals.surface_forms(model.tokenizer)
+    answers = scores.score_heads(anatomy.of(model), forms)
+    paper = scores.paper_scores(answers, forms)
+    null = scores.paper_null(answers, forms, n_permutations=rules["permutations"], seed=seed)
+    return {
+        "paper": (name_of(paper.best), float(paper.share[paper.best])),
+        "paper_interval": scores.paper_interval(answers, forms, *paper.best),
+        "paper_null": null.quantile(rules["level"]).item(),
+        "paper_rank": int((paper.share > paper.share[top]).sum()) + 1,
+    }

@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from nnsight import TransformersModel
 
@@ -57,6 +59,7 @@ KINDS: dict[str, tuple[str, str, Callable[[int], Planted]]] = {  # kind: role of
     ),
 }
 TABLE = STORED / "known.json"
+MOST = 0.5  # of the lists: what a head is said to write
 
 
 def study(kind: str, seed: int) -> tuple[Planted, Found]:
@@ -75,15 +78,53 @@ def study(kind: str, seed: int) -> tuple[Planted, Found]:
     return planted, found
 
 
-def called(kind: str, seed: int) -> dict:
-    """What the rules say of one plant, beside what was planted."""
+def called(kind: str, seed: int) -> dict[str, Any]:
+    """What the rules, and each instrument by itself, say of one plant, beside what was planted."""
     role, due, _ = KINDS[kind]
     planted, found = study(kind, seed)
-    named = successor_head(found) or found.top
+    return {"kind": kind, "seed": seed} | calls(found, name_of(planted.place(role)), due=due)
+
+
+def calls(found: Found, head: str, *, due: str) -> dict[str, Any]:
+    """What the rules and each instrument say of a model whose head is known, `head`, and so the verdict that is `due`.
+
+    `by_depth` is the best head of the search over depths, empty where it is within the null; `by_effect` the head without
+    which most is lost; `writes` what the known head writes on most lists. Of the head with the largest effect: which share
+    of it goes `through_mlps`, and whether what it writes `crosses` lists. `in_circuit`: the known head is in the circuit.
+    """
+    part, depth, ways = found.part(head), found.depth, found.paths.set_index("way")
+    crossing = found.donors[(found.donors["heads"] == 1) & (found.donors["donor"] == "another class")].iloc[0]
     return {
-        "kind": kind, "seed": seed, "due": due, "verdict": key_of(found),
-        "planted": name_of(planted.place(role)), "named": named, "circuit": len(found.nodes),
+        "due": due, "verdict": key_of(found),
+        "planted": head, "named": successor_head(found) or found.top, "circuit": len(found.nodes),
+        "by_depth": depth.best[1] if depth.best[2] > depth.null else "", "by_effect": found.top,
+        "writes": next((what for what in ("successor", "last") if part[what] > MOST), "neither"),
+        "through_mlps": float(ways.loc["through MLPs", "share"]), "crosses": bool(crossing["share"] > crossing["null"]),
+        "in_circuit": head in found.nodes,
     }  # fmt: skip  # one row of a table
+
+
+def rightly(rows: pd.DataFrame) -> pd.DataFrame:
+    """Whether each instrument calls each of the known models rightly: a column each, NaN where it was not asked or nothing is known.
+
+    A successor head is named by the search, writes the successor, and reaches the answer straight; a mover is not named,
+    writes the ordinal, acts through MLPs, and what it writes crosses lists. Whether a planted successor head's output
+    crosses lists was not planted.
+    """
+    steps, is_it = rows["due"] == "successor_head", rows["by_depth"] == rows["planted"]
+    through = rows["through_mlps"] >= RULES["thresholds"]["through_mlps"]
+    by_instrument = pd.DataFrame(
+        {
+            "search over depths": is_it == steps,
+            "largest effect": rows["by_effect"] == rows["planted"],
+            "what it writes": rows["writes"] == np.where(steps, "successor", "last"),
+            "by way of MLPs": through != steps,
+            "index crosses lists": rows["crosses"].astype(float).where(~steps),
+            "circuit has it": rows["in_circuit"] == 1,
+        }
+    ).astype(float)
+    by_rules = (rows["verdict"] == rows["due"]) & (rows["named"] == rows["planted"])
+    return by_instrument.where(rows["by_effect"].notna()).assign(**{"all rules together": by_rules.astype(float)})
 
 
 def false_alarm(model: TransformersModel, seed: int) -> dict:
@@ -106,6 +147,18 @@ def keep(*, n_plants: int, n_twins: int) -> None:
     plants = [called(kind, seed) for kind in KINDS for seed in range(n_plants)]
     twins = [false_alarm(model, seed) for seed in range(n_twins)]
     write_json(TABLE, made() | {"plants": plants, "twins": twins})
+
+
+def grown() -> pd.DataFrame:
+    """What the rules and each instrument say of the grown models, whose head is known from the canonical score alone."""
+    every = map(of_found.stored, models.grown_models())
+    return pd.DataFrame(
+        [
+            {"kind": each.model} | calls(each, each.depth.canonical[0], due="successor_head")
+            for each in every
+            if each.counts
+        ]
+    )
 
 
 def stored() -> tuple[pd.DataFrame, pd.DataFrame]:

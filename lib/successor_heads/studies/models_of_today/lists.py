@@ -109,6 +109,10 @@ class Lists:
         tasks = set(tasks)
         return Lists([one for one in self.every if one.task in tasks], self.length)
 
+    def at(self, places: Iterable[int]) -> Lists:
+        """The lists at these places."""
+        return Lists([self.every[place] for place in places], self.length)
+
     def of_members(self, logits: Float[Tensor, "*variant prompt token"]) -> Float[Tensor, "*variant prompt member"]:
         """Logits of each list's own members, -inf behind the last."""
         places = self.members.clamp(min=0).expand(*logits.shape[:-1], -1)
@@ -177,11 +181,13 @@ def make(
     return Lists(every, length)
 
 
-def retold(tokenizer, lists: Lists, frames: Mapping[str, Frame], offsets: Sequence[int]) -> dict[int, list[int]]:
-    """By the place of a list a prompt that ends in the same ordinal but shows others before, at `offsets` from it, the last 0.
+def retold(
+    tokenizer, lists: Lists, frames: Mapping[str, Frame], offsets: Sequence[int], *, same_end: bool = True
+) -> dict[int, list[int]]:
+    """By the place of a list a prompt that shows others in its frame, at `offsets` from its last ordinal.
 
     (0, 0, 0) is a constant list and (2, 1, 0) one that descends. Left out where the class has no such members, or where
-    the tokens from the last ordinal on would be others.
+    the tokens from the last ordinal on would be others; without `same_end` where there would be more of them, or fewer.
     """
     found: dict[int, list[int]] = {}
     for place, one in enumerate(lists.every):
@@ -189,9 +195,24 @@ def retold(tokenizer, lists: Lists, frames: Mapping[str, Frame], offsets: Sequen
             tokenizer, CLASSES[one.task], variants=[one.resolved], frame_name=one.frame, frame=frames[one.frame],
             start=one.start, offsets=offsets,
         )  # fmt: skip  # one list
-        if other is not None and other.prompt[other.at :] == one.prompt[one.at :]:
-            found[place] = other.prompt
+        if other is not None and (other.prompt[other.at :] == one.prompt[one.at :] or not same_end):
+            if len(other.prompt) == len(one.prompt):
+                found[place] = other.prompt
     return found
+
+
+def behind(tokenizer, one: One, frame: Frame, front: str) -> One | None:
+    """The list with a text in front of it, or None where its tokens would be others for it."""
+    text = front + ("\n" if frame.between == "\n" else frame.before)
+    return _one(
+        tokenizer, CLASSES[one.task], variants=[one.resolved], frame_name=one.frame,
+        frame=frame._replace(before=text), start=one.start, offsets=range(-2, 1),
+    )  # fmt: skip  # one list
+
+
+def fronted(tokenizer, tokens: Sequence[int]) -> list[int]:
+    """Tokens of a prompt with a beginning of text before them, where the tokenizer does not put it there."""
+    return list(tokens) if ordinals.tokens_in_front(tokenizer) else [*depths.front_of(tokenizer), *tokens]
 
 
 def _one(
@@ -222,8 +243,8 @@ def _one(
         return None
     for resolved in variants:
         if token in resolved.token_ids and answer in resolved.words and shown[-1] in resolved.words:
-            if with_front and not ordinals.tokens_in_front(tokenizer):
-                before = [*depths.front_of(tokenizer), *before]
+            if with_front:
+                before = fronted(tokenizer, before)
             at = len(last_split[0]) - len(split[0])
             return One(
                 ordinal_class.task,

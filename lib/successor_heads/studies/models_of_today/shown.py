@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from successor_heads import files, intervals, models, published, records
+from successor_heads.studies.models_of_today import known
 from successor_heads.studies.models_of_today.found import Found, stored
 from successor_heads.studies.models_of_today.instruments import measure
 from successor_heads.studies.models_of_today.verdicts import key_of
@@ -36,6 +37,8 @@ def record(found: Found) -> dict[str, Any]:
     chosen = found.circuit[found.circuit["circuit"] == "chosen"].iloc[0]
     through = found.paths.set_index("way").loc["through MLPs"]
     low, high = intervals.wilson(right, n)
+    plants, twins = known.stored()
+    called = known.rightly(plants)["all rules together"]
     findings = {
         "layer": finding(top["layer"]),
         "head": finding(top["head"]),
@@ -46,10 +49,20 @@ def record(found: Found) -> dict[str, Any]:
         "through_mlps": finding(through["share"], low=through["low"], high=through["high"], n=found.n_lists[1]),
         "best_at_a_depth": finding(depth.best[2], n=depth.n_searched),
         "held_out_macro": finding(depth.macro),
+        "paper_score": finding(depth.paper[1], low=depth.paper_interval[0], high=depth.paper_interval[1]),
+        "paper_null": finding(depth.paper_null, n=found.n_layers * found.n_heads),
+        "paper_rank_of_the_head": finding(depth.paper_rank, n=found.n_layers * found.n_heads),
         "null_macro": finding(depth.null, n=depth.n_searched),
+        "plants_called_rightly": _counted(int(called.sum()), len(called)),
+        "false_alarms": _counted(int(twins["alarm"].sum()), len(twins)),
         "circuit_size": finding(chosen["size"], n=found.n_layers * (found.n_heads + 1)),
         "circuit_restores": finding(chosen["restored"], low=chosen["restored_low"], high=chosen["restored_high"]),
         "circuit_left": finding(chosen["left"], low=chosen["left_low"], high=chosen["left_high"]),
     }
     tables = {"verdict": pd.DataFrame({"key": [key_of(found)]}), "parts": found.parts, "donors": found.donors}
     return records.chapter_record(found.model, CHAPTER, findings=findings, tables=tables)
+
+
+def _counted(right: int, n: int) -> dict[str, float | int | None]:
+    low, high = intervals.wilson(right, n)
+    return records.finding(right / n, low=low, high=high, n=n)
