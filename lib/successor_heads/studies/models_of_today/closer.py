@@ -350,7 +350,7 @@ def _written_by(
     parts = anatomy.of(setting.parts.module)
     block = parts.block(layer)
     with torch.no_grad():
-        written = attrgetter(parts.mlp_out_path)(block)(mixed.to(setting.parts.module.device))
+        written = attrgetter(parts.mlp_out_path)(block)(mixed.to(setting.model._module.device))
         if parts.mlp_post_norm_path is not None:
             written = attrgetter(parts.mlp_post_norm_path)(block)(written)
     return written.float().cpu()
