@@ -238,6 +238,7 @@ def fetching():
     return planted, instruments.setting_of(model, parts, lists)
 
 
+@pytest.mark.slow
 def test_of_a_planted_circuit_the_last_mlp_alone_carries_an_index(fetching):
     _, setting = fetching
     found = closer.exchange_mlps(setting, seed=0)
@@ -246,6 +247,7 @@ def test_of_a_planted_circuit_the_last_mlp_alone_carries_an_index(fetching):
     assert set(rows["part"]) == {last} and set(rows["donor"]) == {"same class", "another class"}
 
 
+@pytest.mark.slow
 def test_all_neurons_have_all_of_the_effect_and_the_leading_ones_more_than_random_ones(fetching):
     _, setting = fetching
     layer = setting.parts.n_layers - 1
@@ -277,6 +279,7 @@ def test_the_gradient_of_the_lead_is_what_a_small_change_of_a_neuron_makes(pythi
         torch.testing.assert_close((leads[0] - leads[1]) / (2 * step), slope[:, neuron], atol=2e-2, rtol=5e-2)
 
 
+@pytest.mark.slow
 def test_subspaces_of_a_head_are_learned_on_other_classes_and_all_of_it_is_the_total_effect(fetching):
     planted, setting = fetching
     head = planted.place("mover")
