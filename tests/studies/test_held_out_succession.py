@@ -240,12 +240,16 @@ def test_where_numbers_are_counted_after_longer_training_is_told_by_head_and_in_
     table = growing.draw_whereabouts(found)
     assert table.caption.startswith("In 1 of 1 prolonged runs") and "Of the 1, 1 have another head" in table.details
     assert "In 1 runs a head scores higher on the bare embedding" in table.details
+    assert "L1H0 0.90, 0.22" in table._repr_html_()
 
 
 @pytest.mark.slow
 def test_the_verdict_says_whether_a_rule_would_have_been_seen():
     seen = growing.verdict(growing.measure(as_expected())).sentence
-    assert "A rule would have been seen, as positive controls show: a token a digit, in lists, 1.00" in seen
+    assert (
+        "A rule would have been seen, as positive controls show: a token a digit 1.00 in lists (neighbours 1.00)"
+        in seen
+    )
     blind = growing.verdict(
         growing.measure(as_expected(of=["parts", "full", "listed-in-headings"], **{"listed-in-headings": {}}))
     )
@@ -374,6 +378,11 @@ def test_how_often_headings_give_a_pair_is_counted():
             run["text"]["in_order"]["numbers"] = " ".join(["40"] * 129 + ["7"] * 19 + ["40"] * 51)
     said = growing.measure(made).outcomes[6].said
     assert "each pair stands 7 times in order; its neighbours stand there and in lists, 40 times" in said
+    assert "plus 10" not in said
+    for name, run in made.items():
+        if name.startswith("listed-in-headings"):
+            run["succession"]["lists"]["numbers"]["answer"] = " ".join(str(n + 10) for n in range(1, 200))
+    assert "The head gives the number plus 10 in 1.00 of cases" in growing.measure(made).outcomes[6].said
 
 
 def test_a_share_of_one_half_settles_nothing_of_a_dose_that_is_not_whole():
