@@ -23,7 +23,7 @@ PATCHED = {
     "keys, exchanged": "keys exchanged",
     "keys, another list": "another list's keys",
 }
-WHERE = {"before": "a sentence before", "within": "in the sentence"}
+
 Answer = tuple[str, bool]  # what came, and whether it was expected
 
 
@@ -230,9 +230,7 @@ def draw_looks(found: Sequence[Closer]) -> Drawing:
             _dots(ax, own, column, places + shift, color=color, label=f"the {column} place")
         other = each.looks[each.looks["who"] == each.control]
         ax.scatter(other["last"], places, color=PALETTE["grey"], marker="x", s=30, label=f"{each.control}, the last")
-        names = [
-            "own query and keys" if what == "nothing" else what.replace("keys, ", "keys,\n") for what in own["patched"]
-        ]
+        names = [PATCHED.get(what, "its own") for what in own["patched"]]
         ax.set(
             yticks=places,
             yticklabels=names,
@@ -276,7 +274,7 @@ def draw_distractors(found: Sequence[Closer]) -> Drawing:
         _dots(ax, rows, "right", places, color="blue", bounds=("low", "high"), label="right answers")
         ax.scatter(rows["last"], places, color=PALETTE["orange"], marker="D", s=28, label=f"{each.head} to the last")
         ax.scatter(rows["to_word"], places, color=PALETTE["grey"], marker="x", s=30, label=f"{each.head} to the word")
-        names = [f"{row.word},\n{WHERE[row.where]}" for row in rows.itertuples()]
+        names = [f"{row.word}, {row.where}" for row in rows.itertuples()]
         ax.set(yticks=places, yticklabels=names, xlim=(-0.03, 1.03), title=_short(each), xlabel="share")
         _legend_below(ax, len(rows))
     told = "; ".join(f"in {each.model} {_of_distractors(each)[0]}" for each in found)
@@ -287,7 +285,7 @@ def draw_distractors(found: Sequence[Closer]) -> Drawing:
             for each in found
         ],
         caption=told[0].upper() + told[1:] + ".",
-        details=f"Every second list of confirmation, behind “{ASKED['distractors']['before']}” or “{ASKED['distractors']['within']}”; the neutral word is “{ASKED['distractors']['neutral']}”. "
+        details=f"Every second list of confirmation, behind “{ASKED['distractors']['before']}” (before) or “{ASKED['distractors']['within']}” (within); the neutral word is “{ASKED['distractors']['neutral']}”. "
         + " ".join(
             f"{each.model}: the successor of a word of the same list is said on "
             f"{_distracted(each)['distractor'].unstack()['same list'].mean():.0%}; {each.control} attends "
@@ -309,7 +307,8 @@ def draw_mlps(found: Sequence[Closer]) -> Drawing:
             )
             ax.plot(layers, rows["share"], color=PALETTE[color], marker="o", markersize=3, label=donor)
             ax.axhline(rows["null"].iloc[0], color=PALETTE[color], linestyle=":", linewidth=1.2)
-        ax.set(title=_short(each), xlabel="MLP of layer", ylabel="goes on from the donor", ylim=(0, None))
+        ax.set(title=_short(each), xlabel="MLP of layer", ylabel="goes on from the donor")
+        ax.set_ylim(0, 2 * max(each.mlps["null"].max(), each.mlps["high"].max()))  # with room for the legend
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.legend(loc="upper left", title="donor of")
     return Drawing(
@@ -338,6 +337,8 @@ def draw_neurons(found: Sequence[Closer]) -> Drawing:
             ylabel="of the MLP's effect",
             ylim=(-0.1, 1.6),
         )
+        ax.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
+        ax.minorticks_off()
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.legend(loc="upper left")
     return Drawing(
@@ -443,5 +444,5 @@ def _dots(
 
 def _legend_below(ax: Axes, n_rows: int) -> None:
     """A legend in room of its own under rows that stand at 0, -1, ..."""
-    ax.set_ylim(-n_rows - 1.4, 0.5)
+    ax.set_ylim(-1.4 * n_rows - 0.9, 0.5)
     ax.legend(loc="lower left", borderaxespad=0)
