@@ -273,6 +273,22 @@ def test_no_page_is_wider_than_the_screen(visits):
     assert not {visit["where"]: visit["widths"] for visit in visits if visit["widths"][0] > visit["widths"][1]}
 
 
+def test_what_scrolls_on_a_phone_fades_until_its_end_is_reached(chrome):
+    show(chrome, SITE / "notebooks" / "02-ov-circuit.html", WIDTHS["phone"])
+    boxes = "return [...document.querySelectorAll('.bd-article :is(.sh-drawing, .cell_input pre)')].filter(b => b.checkVisibility() && b.scrollWidth > b.clientWidth + 1 === arguments[0])"
+    faded = "return arguments[0].map(box => getComputedStyle(box).maskImage !== 'none')"
+    wide, narrow = (chrome.execute_script(boxes, kind) for kind in (True, False))
+    assert {box.tag_name for box in wide} == {"div", "pre"}, "a map that is wider than a phone, and code"
+    assert all(chrome.execute_script(faded, wide)) and narrow and not any(chrome.execute_script(faded, narrow))
+    to_its_end = (
+        "const [box, done] = arguments; box.addEventListener('scroll', () => requestAnimationFrame(() => done()), {once: true});"
+        "box.scrollLeft = box.scrollWidth"
+    )
+    for box in wide:
+        chrome.execute_async_script(to_its_end, box)
+    assert not any(chrome.execute_script(faded, wide))
+
+
 def test_every_picture_has_its_words(visits):
     assert not found(visits, "no_alt")
     assert not found(visits, "no_label")

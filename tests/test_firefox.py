@@ -146,3 +146,6 @@ def test_play_runs_in_firefox_and_says_what_torch_says(firefox):
     firefox.ask(ALIVE)
     assert firefox.ask(STATE) == altered
     assert firefox.complaints() == [] and firefox.outside_requests() == []
+    # Both would have been seen.
+    firefox.ask("fetch('https://outside.invalid/').catch(error => console.error(error.name))")
+    assert "TypeError" in firefox.complaints() and firefox.outside_requests() == ["https://outside.invalid/"]

@@ -385,7 +385,7 @@ def test_the_engine_and_the_weights_come_when_a_reader_asks_for_them(chrome, fol
     requests(chrome)
     show(chrome, folder / "figures.html", WIDTHS["desktop"])
     names = lambda: {url.rsplit("/", 1)[-1] for kind, url in requests(chrome) if kind == "Script"}  # noqa: E731
-    assert names() == {"parts.js", "play.js", "figures.js"}
+    assert names() == {"parts.js", "play.js", "figures.js", "workbench.js"}
     assert len(chrome.find_elements(By.CSS_SELECTOR, ".sh-live.alive")) == 2, "those that bring their numbers"
     chrome.find_element(By.CSS_SELECTOR, ".sh-live-start").click()
     settled(chrome)

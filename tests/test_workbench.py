@@ -320,6 +320,10 @@ def test_the_workbench_of_the_book_works_from_its_folder(chrome):  # noqa: F811
     assert answer_of(chrome) == "The head answers August, as it should. Without the edit it answers June."
     rows = rows_of(chrome)
     assert all((value < 0) == (sign == "negative") for value, sign, _, _ in rows.values())
+    chrome.find_element(By.CSS_SELECTOR, ".sh-workbench .sh-live-start").send_keys(Keys.ENTER)
+    WebDriverWait(chrome, PATIENCE).until(lambda b: b.find_elements(By.CSS_SELECTOR, ".sh-live-edit tbody tr"))
+    model = chrome.find_element(By.CSS_SELECTOR, ".sh-live-edit .sh-bench-answer").text
+    assert model.startswith("The running model ") and model.endswith("Without the edit it goes on with June.")
     before = chrome.find_elements(By.CSS_SELECTOR, "#can-we-edit-the-number-inside-a-token h2, section h2")
     assert before[1].location["y"] > chrome.find_element(By.CSS_SELECTOR, ".sh-bench").location["y"], (
         "in the first section"

@@ -7,8 +7,15 @@ function reachWhatScrolls() {
     const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
     if (scrolls) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
+    box.classList.toggle("sh-more", scrolls && hasMore(box));
   }
 }
+
+// A finger sees no scroll bar: an edge behind which something is left fades, until it is reached.
+const hasMore = (box) => box.scrollLeft + box.clientWidth < box.scrollWidth - 1;
+document.addEventListener("scroll", ({ target }) => {
+  if (target !== document && target.matches(SIDEWAYS)) target.classList.toggle("sh-more", hasMore(target));
+}, { capture: true, passive: true });
 
 // A button's name is what stands on it. The icons are pictures and no words.
 function nameButtons() {

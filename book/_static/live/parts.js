@@ -197,6 +197,7 @@ Object.assign((window.SuccessorHeads ??= {}), (function () {
       }));
       left.replaceChildren(...names("top"));
       below.replaceChildren(...names("left"));
+      below.style.height = `${1.1 + 0.36 * Math.max(...named.map(([word]) => word.length))}rem`; // they lean
       frame.hidden = row === null;
       if (row !== null) { frame.style.top = `${(100 * row) / n}%`; frame.style.height = `${100 / n}%`; }
       canvas.setAttribute("aria-label", label(name));
