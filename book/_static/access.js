@@ -3,11 +3,15 @@
 // What scrolls sideways can be reached and scrolled with the keyboard. What does depends on the width.
 const SIDEWAYS = ":is(.bd-article, .slide) :is(table, figure, figure > div, pre, .output, .table, .sh-scroll, .pst-scrollable-table-container, .sh-formula), .slide";
 function reachWhatScrolls() {
-  for (const box of document.querySelectorAll(SIDEWAYS)) {
+  // All is read before anything is written, or the page would be laid out anew for each box.
+  const boxes = [...document.querySelectorAll(SIDEWAYS)].map((box) => {
     const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
+    return { box, scrolls, more: scrolls && hasMore(box) };
+  });
+  for (const { box, scrolls, more } of boxes) {
     if (scrolls) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
-    box.classList.toggle("sh-more", scrolls && hasMore(box));
+    box.classList.toggle("sh-more", more);
   }
 }
 
