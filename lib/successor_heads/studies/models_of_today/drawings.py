@@ -543,7 +543,7 @@ def draw_known(plants: pd.DataFrame, twins: pd.DataFrame, grown: pd.DataFrame) -
         "A plant is shown one ordinal among other words, for its head attends to every ordinal in sight. Parts in the circuit: "
         + ", ".join(f"{kind} {row['min']} to {row['max']}" for kind, row in sizes.iterrows())
         + f". Of networks with random weights the search is asked: an alarm is any head above the null on pairs that did not choose its depth (null of {float(twins['null'].mean()):.2f} on average); the best of the search, "
-        f"not held out, is above it in {int(twins['best_above'].sum())}. Grown models are known by chapter 1's score alone, an instrument of the same kind: {', '.join(grown['kind'])}.",
+        f"not held out, is above it in {int(twins['best_above'].sum())}. Grown models are known by chapter 1's score alone, an instrument of the same kind that does not say by what way the head acts: {', '.join(grown['kind'])}.",
     )
 
 

@@ -118,7 +118,7 @@ def rightly(rows: pd.DataFrame) -> pd.DataFrame:
             "search over depths": is_it == steps,
             "largest effect": rows["by_effect"] == rows["planted"],
             "what it writes": rows["writes"] == np.where(steps, "successor", "last"),
-            "by way of MLPs": through != steps,
+            "by way of MLPs": (through != steps).astype(float).where(rows["through_mlps"].notna()),
             "index crosses lists": rows["crosses"].astype(float).where(~steps),
             "circuit has it": rows["in_circuit"] == 1,
         }
@@ -150,11 +150,14 @@ def keep(*, n_plants: int, n_twins: int) -> None:
 
 
 def grown() -> pd.DataFrame:
-    """What the rules and each instrument say of the grown models, whose head is known from the canonical score alone."""
+    """What the rules and each instrument say of the grown models, whose head is known from the canonical score alone.
+
+    By what way it reaches the answer that score does not say, so the instrument for it has nothing to be held against.
+    """
     every = map(of_found.stored, models.grown_models())
     return pd.DataFrame(
         [
-            {"kind": each.model} | calls(each, each.depth.canonical[0], due="successor_head")
+            {"kind": each.model} | calls(each, each.depth.canonical[0], due="successor_head") | {"through_mlps": np.nan}
             for each in every
             if each.counts
         ]
