@@ -867,9 +867,10 @@ def _digit_sentence(found: Found) -> str:
     kept, low, high = _kept(found, whole[-1])
     if not low > DIGIT_LOST:
         return ""
+    ends = "end as the successor or as the number itself"
     said = (
         f"after {ARM_NAMES[whole[-1]][2:]} {kept:.2f} ({low:.2f} to {high:.2f}) of the head's answers to numbers held out "
-        "end as the successor or as the number itself, where a guess has 0.20"
+        f"{ends}, where a guess has 0.20"
     )
     (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("10 ")]
     if outcome.key in ("not_run", "waiting"):
@@ -878,15 +879,14 @@ def _digit_sentence(found: Found) -> str:
         return f" **The digit goes on where the pair does not** (exploratory): {said}{control}."
     again, again_low, again_high = _kept(found, CONFIRMING[0])
     each = found.digits[found.digits["arm"] == CONFIRMING[0]][["successor", "own"]].sum(axis=1)
-    new = (
-        f"Five new seeds have {again:.2f} ({again_low:.2f} to {again_high:.2f}; by seed {each.min():.2f} to {each.max():.2f}), "
-        f"and text without decimals, read for as long, {_kept(found, CONFIRMING[1])[0]:.2f}"
-    )
+    new = f"{again:.2f} ({again_low:.2f} to {again_high:.2f}; by seed {each.min():.2f} to {each.max():.2f})"
+    control = f"text without decimals, read for as long, {_kept(found, CONFIRMING[1])[0]:.2f}"
     if outcome.key == "expected":
-        return f" **The digit goes on where the pair does not** (confirmed on new seeds): {said}. {new}."
+        return f" **The digit goes on where the pair does not** (confirmed on new seeds): {said}; five new seeds have {new}, {control}."
     return (
-        f" **That the digit goes on where the pair does not is not confirmed.** In the seeds that suggested it, {said}. "
-        f"{new}; more than {DIGIT_KEPT:.2f} was announced."
+        f" **That the digit goes on where the pair does not is not confirmed.** After {ARM_NAMES[whole[-1]][2:]} the head's answers to "
+        f"numbers held out {ends} in {kept:.2f} of cases in the seeds that suggested it, and in {new} in five new ones, for which "
+        f"more than {DIGIT_KEPT:.2f} was announced. A guess has 0.20, {control}."
     )
 
 
