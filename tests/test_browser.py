@@ -192,14 +192,18 @@ def show(chrome, page, width, height=900):
 
 
 def set_theme(chrome, theme):
-    # Colours fade from one theme to the other; here they are there at once.
+    # Colours fade from one theme to the other; here they are there at once, but for those that a figure's own style
+    # fades. A style counts once it has been laid out.
     chrome.execute_async_script(
         "const [theme, done] = arguments, root = document.documentElement;"
-        "document.getAnimations().filter(one => one instanceof CSSTransition).forEach(fade => fade.finish());"
         "const still = Object.assign(document.createElement('style'), {textContent: '* { transition: none !important }'});"
         "document.head.append(still);"
         "root.dataset.theme = root.dataset.mode = theme;"
-        "requestAnimationFrame(() => { still.remove(); done(); });",
+        "root.getBoundingClientRect();"
+        "still.remove();"
+        "root.getBoundingClientRect();"
+        "const fades = document.getAnimations().filter(one => one instanceof CSSTransition);"
+        "Promise.allSettled(fades.map(fade => fade.finished)).then(() => requestAnimationFrame(() => done()));",
         theme,
     )
 
