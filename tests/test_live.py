@@ -284,10 +284,10 @@ def answer_of(browser):
 
 
 def settled(browser):
-    """Wait until the maps of heads, if there are any, have their numbers."""
+    """Wait until whatever was asked to start has done so, and the maps of heads, if there are any, have their numbers."""
     WebDriverWait(browser, PATIENCE).until(
         lambda b: b.execute_script(
-            "return [...document.querySelectorAll('.sh-live-map')].every(map => map.textContent.includes('.') && !map.hasAttribute('aria-busy'))"
+            "return !document.querySelector('.sh-live-start:disabled') && [...document.querySelectorAll('.sh-live-map')].every(map => map.textContent.includes('.') && !map.hasAttribute('aria-busy'))"
         )
     )
 
