@@ -420,10 +420,10 @@ def test_a_plant_is_called_what_it_is(kind):
 
 def test_of_the_plants_that_come_with_the_book_all_are_called_rightly_and_untrained_networks_raise_few_alarms():
     plants, twins = known.stored()
-    assert plants.groupby("kind")["seed"].nunique()[list(known.KINDS)].min() >= 8
+    assert plants.groupby("kind")["seed"].nunique()[list(known.KINDS)].min() >= 20
     wrong = plants[(plants["verdict"] != plants["due"]) | (plants["named"] != plants["planted"])]
     assert wrong.empty, wrong
-    assert twins["seed"].nunique() >= 16 and twins["alarm"].mean() <= 0.05
+    assert twins["seed"].nunique() >= 40 and twins["alarm"].mean() <= 0.05
 
 
 def test_what_is_ranked_on_one_class_is_what_hooks_would_find():
