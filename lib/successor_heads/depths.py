@@ -31,7 +31,7 @@ from successor_heads.anatomy import name_of
 from successor_heads.errors import UserError
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import effective_ov_logits
-from successor_heads.scores import score_heads, strict_argmax
+from successor_heads.scores import permuted_targets, score_heads, strict_argmax
 
 CANONICAL = 0  # the depth that stands for MLP0 of the bare embedding
 # (depth, layer, head): the stream after so many blocks, read by that head.
@@ -165,10 +165,7 @@ def null(found: Search, *, n_permutations: int, seed: int) -> Float[Tensor, " pe
     """The highest macro of the whole search when the successors of each class are permuted at random."""
     generator, highest = torch.Generator().manual_seed(seed), torch.zeros(n_permutations)
     for permutation in range(n_permutations):
-        permuted = {
-            task: target[torch.randperm(len(target), generator=generator)] for task, target in found.target.items()
-        }
-        highest[permutation] = _macro(found.predicted, permuted).max()
+        highest[permutation] = _macro(found.predicted, permuted_targets(found.target, generator)).max()
     return highest
 
 

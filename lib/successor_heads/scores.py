@@ -207,12 +207,14 @@ def paper_null(
     """The highest score by the paper of all heads when the successors of each class are permuted at random."""
     generator, highest = torch.Generator().manual_seed(seed), []
     for _ in range(n_permutations):
-        permuted = {
-            task: target[torch.randperm(len(target), generator=generator)] for task, target in scores.target.items()
-        }
-        right = _any_form(scores, forms, permuted)
+        right = _any_form(scores, forms, permuted_targets(scores.target, generator))
         highest.append(torch.cat(list(right.values()), dim=-1).double().mean(-1).max())
     return torch.stack(highest)
+
+
+def permuted_targets(targets: dict[str, Int[Tensor, " _"]], generator: torch.Generator) -> dict[str, Int[Tensor, " _"]]:
+    """The successors of each class, dealt out anew among its pairs."""
+    return {task: target[torch.randperm(len(target), generator=generator)] for task, target in targets.items()}
 
 
 def _any_form(

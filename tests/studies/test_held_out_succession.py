@@ -226,20 +226,20 @@ def test_the_verdict_says_what_becomes_of_the_digit_and_whether_that_was_confirm
 
 
 def test_where_numbers_are_counted_after_longer_training_is_told_by_head_and_in_lists():
-    made = runs(seeds=[0], parts_long={})
+    made = runs(seeds=[0], parts={}, parts_long={})
     run = made["parts-long-seed0"]
     run["succession"]["heads"]["numbers"]["seen"] = [[0.0, 0.6], [0.2, 0.1]]
     run["macro_by_head_embedding"] = [[0.95, 0.3], [0.2, 0.1]]
     lists = run["succession"]["lists"]["numbers"]
     lists["rank"] = " ".join("2" if place >= 40 else rank for place, rank in enumerate(lists["rank"].split()))
     found = growing.measure(made)
-    (row,) = found.whereabouts.to_dict("records")
+    _, row = found.whereabouts.to_dict("records")  # behind a short training
     assert (row["head"], row["macro"], row["lists"]) == ("L1H0", 0.9, 1.0)
     assert row["numbers"] == pytest.approx(40 / 180)  # the 180 that are not held out; 40 are left to the head
     assert (row["other"], row["any"], row["on"], row["embedding"]) == ("L0H1", 0.6, "L0H0", 0.95)
     table = growing.draw_whereabouts(found)
-    assert table.caption.startswith("In 1 of 1 prolonged runs") and "Of the 1, 1 have another head" in table.details
-    assert "In 1 runs a head scores higher on the bare embedding" in table.details
+    assert table.caption.startswith("In 1 of 1 prolonged runs and in 0 of 1 short ones, the head")
+    assert "another head gives half or more: 1." in table.details and "on what MLP0 writes: 1." in table.details
     assert "L1H0 0.90, 0.22" in table._repr_html_()
 
 

@@ -107,7 +107,7 @@ class Found:
     right and of their neighbours, both with intervals widened over the experiment's family, the median rank, and the
     `verdict` of the row: waiting, not_learned, table, rule, in_part or open.
     `last_digit` has one row a measure, `digits` one for each arm and seed of PROLONGED, of CONFIRMING and of the text
-    without decimals, `whereabouts` one for each of them that was trained for longer: where numbers are counted. `dose`
+    without decimals, `whereabouts` one for each of PROLONGED and CONFIRMING: which head counts the numbers. `dose`
     has one row a share of counting text, `seen` one an arm; `along` has a row for each arm, seed, part and point of the
     training, `tens` one for each arm, seed and modulus.
     """
@@ -303,12 +303,12 @@ def _digits(by_arm: ByArm) -> pd.DataFrame:
 
 
 def _whereabouts(by_arm: ByArm) -> pd.DataFrame:
-    """After longer training, which numbers seen the chosen head gives, the best for numbers, and the model in lists.
+    """Of short and of longer training, which numbers seen the chosen head gives, the best for numbers, and the model in lists.
 
     Beside them the best macro of any head, reading MLP0 or the bare embedding, as all there is to read in block 0.
     """
     rows = []
-    for arm in (*PROLONGED[1:], *CONFIRMING):
+    for arm in (*PROLONGED, *CONFIRMING):
         for seed, run in by_arm.get(arm, {}).items():
             pairs = sorted(set(range(len(pairs_of("numbers")))) - set(held_out(run, "numbers")))
             shares = {by: np.divide(*outcomes(run, "numbers", pairs, by=by)) for by in MEASURES}
@@ -509,7 +509,7 @@ def _sharing(by_arm: ByArm) -> pd.DataFrame:
 def _outcomes(its: Mapping[str, Any], by_arm: ByArm, rows: pd.DataFrame) -> list[Outcome]:
     """One outcome an experiment, in the order in which they were announced."""
     n_seeds, judges = len(its["common"]["seeds"]), (
-        _parts, _digit_trace, _digits_control, _long, _doses, _shapes, _headings, _levers, _makers_of_tens, _digit_kept, _diaries,
+        _parts, _digit_trace, _digits_control, _long, _doses, _shapes, _headings, _levers, _makers_of_tens, _digit_by_rule, _diaries,
     )  # fmt: skip
     experiments = [(experiment, None) for experiment in its["experiments"]]
     experiments += [(entry["experiment"], entry["date"].isoformat()) for entry in announced.later()]
@@ -707,13 +707,13 @@ def _makers_of_tens(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     return ("expected" if all(held) else "partly" if any(held) else "otherwise"), said
 
 
-def _digit_kept(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
+def _digit_by_rule(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     """After long training answers end as the successor or the number itself; without decimals they do not."""
     means = {}
-    for arm in ("parts-long-again", "parts-long-no-decimals"):
+    for arm in CONFIRMING:
         its = np.array([digit_kept(run) for run in by_arm.get(arm, {}).values()])
         means[arm] = intervals.mean_over_seeds(its, level=1 - 0.05 / FAMILY[arm]) if len(its) > 1 else (np.nan,) * 3
-    ours = _of(rows, ["parts-long-again"])
+    ours = _of(rows, [CONFIRMING[0]])
     numbers = ours[(ours["part"] == "numbers:130-149") & (ours["by"] == "head")] if len(ours) else ours
     (kept, kept_low, kept_high), (without, without_low, without_high) = means.values()
     if not len(numbers) or np.isnan(without):
@@ -998,7 +998,7 @@ def draw_outcomes(found: Found) -> Table:
     n_added = sum(outcome.added is not None for outcome in found.outcomes)
     return Table(
         pd.DataFrame(rows, columns=["experiment", "expected", "came to", "numbers so far"]),
-        caption=f"What was announced on {date}, before the first run, and what has come of it: {n_settled} of {len(rows)} experiments have all their seeds. Added later, before its own runs: {n_added}.",
+        caption=f"What was announced on {date}, before the first run, and what has come of it: {n_settled} of {len(rows)} experiments have all their seeds. Added later, each before its own runs: {n_added}.",
         details=" ".join(f"{outcome.title}: {outcome.question}" for outcome in found.outcomes),
     )
 
@@ -1215,11 +1215,11 @@ def draw_along(found: Found) -> Drawing | Markdown:
 def draw_whereabouts(found: Found) -> Table | Markdown:
     """After longer training, run by run: which head gives the numbers that were read, and whether the model does."""
     table = found.whereabouts
-    if not len(table):
+    longer, short = table[table["arm"] != PROLONGED[0]], table[table["arm"] == PROLONGED[0]]
+    if not len(longer):
         return _awaited(found, [*PROLONGED[1:], *CONFIRMING], "Longer training")
-    lost = table[table["numbers"] < 0.5]
-    elsewhere = int((lost["any"] >= 0.5).sum())
-    first = int((table["embedding"] > table["macro"]).sum())
+    lost = longer[longer["numbers"] < 0.5]
+    beside = f" and in {(short['numbers'] < 0.5).sum()} of {len(short)} short ones," if len(short) else ""
     rows = [
         (
             f"{ARM_NAMES[row.arm].removeprefix('… ')}, seed {row.seed}", row.lists, f"{row.head} {row.macro:.2f}, {row.numbers:.2f}",
@@ -1237,13 +1237,14 @@ def draw_whereabouts(found: Found) -> Table | Markdown:
     return Table(
         pd.DataFrame(rows, columns=columns),
         caption=(
-            f"In {len(lost)} of {len(table)} prolonged runs the head with the best macro gives fewer than half of the numbers that "
-            f"the text gave in order; the models write {table['lists'].min():.2f} or more of them in lists, all of them."
+            f"In {len(lost)} of {len(longer)} prolonged runs{beside} the head with the best macro gives fewer than half of the numbers "
+            f"that the text gave in order; the prolonged models write {longer['lists'].min():.2f} or more of them in lists."
         ),
         details=(
-            f"Exploratory. Of the {len(lost)}, {elsewhere} have another head that gives half or more. In {first} runs a head scores "
-            "higher on the bare embedding than any head does on what MLP0 writes: in block 0 there is nothing else to read. "
-            "Numbers are those not held out; a macro is that of chapter 1, over all eight classes, held out or not."
+            f"Exploratory. Prolonged runs of these in which another head gives half or more: {(lost['any'] >= 0.5).sum()}. Prolonged runs "
+            "in which a head scores higher on the bare embedding, all there is to read in block 0, than any head does on what MLP0 "
+            f"writes: {(longer['embedding'] > longer['macro']).sum()}. Numbers are those not held out; a macro is that of chapter 1, "
+            "over all eight classes, held out or not."
         ),
     )
 

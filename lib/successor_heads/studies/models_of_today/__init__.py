@@ -27,10 +27,10 @@ from successor_heads.studies.models_of_today.drawings import (
     draw_stream,
     draw_verdicts,
     draw_writes,
-    verdict_of_known,
 )
 from successor_heads.studies.models_of_today.found import Found, stored
 from successor_heads.studies.models_of_today.instruments import effects_on, measure
+from successor_heads.studies.models_of_today.known import verdict_of_known
 from successor_heads.studies.models_of_today.rules import RULES, frames
 from successor_heads.studies.models_of_today.shown import PUBLISHED, of_today, record
 from successor_heads.studies.models_of_today.verdicts import in_short, verdict, verdict_of_all

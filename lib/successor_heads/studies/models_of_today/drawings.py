@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from successor_heads import figures, intervals, reported
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.live import Living
-from successor_heads.studies import Verdict, list_name
+from successor_heads.studies import list_name
 from successor_heads.studies.models_of_today.found import Found
 from successor_heads.studies.models_of_today.instruments import ORDERS
 from successor_heads.studies.models_of_today.known import rightly
@@ -24,7 +24,6 @@ from successor_heads.studies.models_of_today.verdicts import NAMES, key_of
 MOST_PARTS = 8  # bars of a panel
 MOST_WAYS = 5  # arrows of a circuit
 LEAST_WAY = 0.05  # of the head's effect
-FALSE_ALARMS = 0.05  # of networks that learned nothing: more, and the instruments are mistaken
 
 
 def draw_rules() -> Markdown:
@@ -544,21 +543,4 @@ def draw_known(plants: pd.DataFrame, twins: pd.DataFrame, grown: pd.DataFrame) -
         + ", ".join(f"{kind} {row['min']} to {row['max']}" for kind, row in sizes.iterrows())
         + f". Of networks with random weights the search is asked: an alarm is any head above the null on pairs that did not choose its depth (null of {float(twins['null'].mean()):.2f} on average); the best of the search, "
         f"not held out, is above it in {int(twins['best_above'].sum())}. Grown models are known by chapter 1's score alone, an instrument of the same kind that does not say by what way the head acts: {', '.join(grown['kind'])}.",
-    )
-
-
-def verdict_of_known(plants: pd.DataFrame, twins: pd.DataFrame) -> Verdict:
-    """Whether the rules know what was planted: "known", or "mistaken" if they call a plant wrongly or raise too many alarms."""
-    right, alarms = rightly(plants)["all rules together"], int(twins["alarm"].sum())
-    wrong = int((right == 0).sum())
-    key = "known" if not wrong and alarms <= FALSE_ALARMS * len(twins) else "mistaken"
-    of_each = ", ".join(
-        f"{kind} {int(right[rows.index].sum())} of {len(rows)}" for kind, rows in plants.groupby("kind", sort=False)
-    )
-    low, _ = intervals.wilson(int(right.sum()), len(right))
-    lead = "The rules know what was planted" if key == "known" else "The rules are mistaken where the answer is known"
-    return Verdict(
-        key,
-        f"**{lead}:** rightly called are {of_each} (95% interval of all from {low:.2f}), and {alarms} of {len(twins)} networks with random weights "
-        "raise an alarm. Not shown: that they know a head that is faint, shared, or of a kind that nobody planted.",
     )

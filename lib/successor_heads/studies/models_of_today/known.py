@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 from nnsight import TransformersModel
 
-from successor_heads import depths, models, ordinals
+from successor_heads import depths, intervals, models, ordinals
 from successor_heads.anatomy import name_of
 from successor_heads.files import write_json
 from successor_heads.planted import circuits
 from successor_heads.planted.plant import Plan, Planted, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
+from successor_heads.studies import Verdict
 from successor_heads.studies.models_of_today import found as of_found
 from successor_heads.studies.models_of_today.found import STORED, Found, made
 from successor_heads.studies.models_of_today.instruments import measure
@@ -60,6 +61,7 @@ KINDS: dict[str, tuple[str, str, Callable[[int], Planted]]] = {  # kind: role of
 }
 TABLE = STORED / "known.json"
 MOST = 0.5  # of the lists: what a head is said to write
+FALSE_ALARMS = 0.05  # of networks that learned nothing: more, and the instruments are mistaken
 
 
 def study(kind: str, seed: int) -> tuple[Planted, Found]:
@@ -147,6 +149,23 @@ def keep(*, n_plants: int, n_twins: int) -> None:
     plants = [called(kind, seed) for kind in KINDS for seed in range(n_plants)]
     twins = [false_alarm(model, seed) for seed in range(n_twins)]
     write_json(TABLE, made() | {"plants": plants, "twins": twins})
+
+
+def verdict_of_known(plants: pd.DataFrame, twins: pd.DataFrame) -> Verdict:
+    """Whether the rules know what was planted: "known", or "mistaken" if they call a plant wrongly or raise too many alarms."""
+    right, alarms = rightly(plants)["all rules together"], int(twins["alarm"].sum())
+    wrong = int((right == 0).sum())
+    key = "known" if not wrong and alarms <= FALSE_ALARMS * len(twins) else "mistaken"
+    of_each = ", ".join(
+        f"{kind} {int(right[rows.index].sum())} of {len(rows)}" for kind, rows in plants.groupby("kind", sort=False)
+    )
+    low, _ = intervals.wilson(int(right.sum()), len(right))
+    lead = "The rules know what was planted" if key == "known" else "The rules are mistaken where the answer is known"
+    return Verdict(
+        key,
+        f"**{lead}:** rightly called are {of_each} (95% interval of all from {low:.2f}), and {alarms} of {len(twins)} networks with random weights "
+        "raise an alarm. Not shown: that they know a head that is faint, shared, or of a kind that nobody planted.",
+    )
 
 
 def grown() -> pd.DataFrame:
