@@ -297,6 +297,7 @@ EXPECTED = {
     "no-decimals": {"read": {10: 0.05}}, "no-endings": {"read": {10: 0.4}}, "no-compositions": {"read": {10: 0.25}},
     "base8": {"read": {8: 0.6}}, "base12": {"read": {12: 0.6}},
     "parts-long-again": {"digit": 0.95}, "parts-long-no-decimals": {"digit": 0.05}, "listed-in-diaries": RIGHT,
+    "listed-in-numbered": RIGHT, "days-out": {}, "number-words-out": {}, "parts-small": {},
 }  # fmt: skip
 
 
@@ -355,13 +356,16 @@ def test_what_comes_as_announced_is_called_so():
     (10, {"parts-long-again": RIGHT}, "partly"),  # the digit is right, and so is the ten
     (10, {"parts-long-again": {"digit": 0.8}, "parts-long-no-decimals": {"digit": 0.4}}, "open"),
     (11, {"listed-in-diaries": {}}, "otherwise"),
+    (12, {"listed-in-numbered": {}}, "otherwise"),
+    (13, {"parts-small": RIGHT}, "partly"),
+    (13, {"days-out": RIGHT, "number-words-out": RIGHT, "parts-small": RIGHT}, "otherwise"),
 ], ids=str)  # fmt: skip
 def test_what_comes_otherwise_is_noticed(number, changed, key):
     outcome = outcome_of(number, **changed)
     assert outcome.key == key, outcome.said
 
 
-@pytest.mark.parametrize("number", range(1, 12))
+@pytest.mark.parametrize("number", range(1, 14))
 def test_an_experiment_waits_for_its_seeds_and_for_its_arms(number):
     assert outcome_of(number, seeds=range(3)).key == "waiting"
     for missing in EXPERIMENTS[number - 1]["arms"]:
@@ -377,7 +381,10 @@ def test_how_often_headings_give_a_pair_is_counted():
         if name.startswith("listed-in-headings"):
             run["text"]["in_order"]["numbers"] = " ".join(["40"] * 129 + ["7"] * 19 + ["40"] * 51)
     said = growing.measure(made).outcomes[6].said
-    assert "each pair stands 7 times in order; its neighbours stand there and in lists, 40 times" in said
+    assert (
+        "Each pair stands 7 times in order in the documents that are left; its neighbours, in all documents, 40 times"
+        in said
+    )
     assert "plus 10" not in said
     for name, run in made.items():
         if name.startswith("listed-in-headings"):
@@ -523,7 +530,9 @@ def test_the_opening_drawing_shows_both_shares_of_every_part_and_each_seed():
     drawing = growing.draw_generalisation(growing.measure(runs(parts={"held": 0.1})))
     assert len(drawing.panels) == len(growing.MEASURES)
     for fig in drawing.panels:
-        assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == list(growing.PART_NAMES.values())
+        assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == [
+            growing.PART_NAMES[part] for part in ARMS["parts"]["hold_out"]
+        ]
         dots = [its for its in fig.axes[0].collections if len(its.get_offsets()) == 5]
         assert len(dots) == len(growing.PART_NAMES)
 

@@ -45,13 +45,15 @@ FAMILY = {
     "parts": 8, "parts-no-decimals": 8, "parts-digits": 4, "parts-long": 9, "parts-very-long": 9, "scattered": 10,
     "block-4": 10, "block-half": 10, "thirds": 10, "listed-in-headings": 2, "listed-in-diaries": 2, "parts-no-crossrefs": 24,
     "parts-no-interchange": 24, "parts-narrow": 24, "parts-long-again": 2, "parts-long-no-decimals": 2,
+    "listed-in-numbered": 2, "days-out": 12, "number-words-out": 12, "parts-small": 12,
 }  # fmt: skip
 CHANCE_OF_DIGIT, TRACE = 0.10, 0.05
 # Of experiment 10: shares of answers that end as the successor or as the number itself.
 DIGIT_KEPT, DIGIT_LOST = 0.80, 0.40
 DOSES = {"full": 1.0, "dose-0.3": 0.3, "dose-0.1": 0.1, "dose-0.03": 0.03, "dose-0.01": 0.01, "dose-0": 0.0}
 SHAPES = ("parts", "scattered", "block-4", "block-half", "thirds")
-ELSEWHERE = ("listed-in-headings", "listed-in-diaries")  # in order in other documents than lists
+ELSEWHERE = ("listed-in-headings", "listed-in-diaries", "listed-in-numbered")  # in order in other documents alone
+OTHERS = ("days-out", "number-words-out", "parts-small")  # other lists, and a larger network
 RULES_EXPECTED = ("parts-digits", *ELSEWHERE)  # the positive controls
 LEVERS = ("parts-no-crossrefs", "parts-no-interchange", "parts-narrow")
 TENS = ("full", "no-decimals", "no-endings", "no-compositions", "base8", "base12")
@@ -64,13 +66,14 @@ ARM_NAMES = {
     "parts-no-crossrefs": "… without crossrefs", "parts-no-interchange": "… without interchange",
     "parts-narrow": "… heads 8 wide", "scattered": "19 pairs at random", "block-4": "4 pairs in a block",
     "block-half": "99 pairs in a block", "thirds": "every third pair", "listed-in-headings": "in order in headings alone",
-    "listed-in-diaries": "in order in diaries alone",
+    "listed-in-diaries": "in order in diaries alone", "listed-in-numbered": "in numbered lists alone",
+    "days-out": "days held out", "number-words-out": "words of numbers held out", "parts-small": "… a larger network",
     "full": "everything", "no-decimals": "no decimals", "no-endings": "no “ends in”", "no-compositions": "only “ends in”",
     "base8": "base 8", "base12": "base 12",
 }  # fmt: skip
 PART_NAMES = {
     "numbers:130-149": "numbers 130 to 149", "months:7-12": "July to December", "letters": "all letters",
-    "roman": "all Roman numerals",
+    "roman": "all Roman numerals", "days": "days", "number_words": "words of numbers",
 }  # fmt: skip
 # 1,024 sequences of 2,048 tokens a step (Biderman et al., 2023).
 TOKENS_A_STEP_OF_PYTHIA = 1024 * 2048
@@ -510,6 +513,7 @@ def _outcomes(its: Mapping[str, Any], by_arm: ByArm, rows: pd.DataFrame) -> list
     """One outcome an experiment, in the order in which they were announced."""
     n_seeds, judges = len(its["common"]["seeds"]), (
         _parts, _digit_trace, _digits_control, _long, _doses, _shapes, _headings, _levers, _makers_of_tens, _digit_by_rule, _diaries,
+        _numbered, _others,
     )  # fmt: skip
     experiments = [(experiment, None) for experiment in its["experiments"]]
     experiments += [(entry["experiment"], entry["date"].isoformat()) for entry in announced.later()]
@@ -651,17 +655,28 @@ def _headings(by_arm: ByArm, rows: pd.DataFrame, arm: str = "listed-in-headings"
         answers = run["succession"]["lists"]["numbers"]["answer"].split()
         words = [word for word, _ in pairs_of("numbers")]
         ten_more.append(np.mean([answers[pair] == str(int(words[pair]) + 10) for pair in pairs]))
-    said = f" In headings, diaries and calendars each pair stands {np.mean(held):.0f} times in order; its neighbours stand there and in lists, {np.mean(beside):.0f} times."
+    said = f" Each pair stands {np.mean(held):.0f} times in order in the documents that are left; its neighbours, in all documents, {np.mean(beside):.0f} times."
     if np.mean(ten_more) > 0.5:  # a table still, of what follows a number elsewhere: "27 plus 10 is 37"
         said += (
             f" The head gives the number plus 10 in {np.mean(ten_more):.2f} of cases, as sums by ten in the text do."
         )
-    return _compared(ours, "rule"), _range(ours, "what no list gives") + said
+    return _compared(ours, "rule"), _range(ours, "what stands in these documents alone") + said
 
 
 def _diaries(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     """As `_headings`, of numbers that diaries count through often."""
     return _headings(by_arm, rows, "listed-in-diaries")
+
+
+def _numbered(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
+    """As `_headings`, of numbers that stand in numbered lists."""
+    return _headings(by_arm, rows, "listed-in-numbered")
+
+
+def _others(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
+    """Tables all: two more lists, and the four parts in a larger network."""
+    ours = _of(rows, OTHERS)
+    return _compared(ours, "table"), _range(ours)
 
 
 def _levers(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
@@ -1005,7 +1020,8 @@ def draw_outcomes(found: Found) -> Table:
 
 def draw_arms(found: Found, by: str = "head") -> Table | Markdown:
     """The generalisation table: arms that hold out the same four parts, by one measure."""
-    arms = [arm for arm, its in announced.arms().items() if its.get("hold_out") == list(PART_NAMES)]
+    parts = announced.arms()["parts"]["hold_out"]
+    arms = [arm for arm, its in announced.arms().items() if its.get("hold_out") == parts]
     rows = _of(found.generalisation, arms)
     rows = rows[rows["by"] == by]
     if not len(rows):
@@ -1016,7 +1032,7 @@ def draw_arms(found: Found, by: str = "head") -> Table | Markdown:
         }
         for arm, its in rows.groupby("arm", sort=False)
     }
-    frame = pd.DataFrame(cells).T.reindex(columns=list(PART_NAMES.values())).rename_axis("text (seeds)")
+    frame = pd.DataFrame(cells).T.reindex(columns=[PART_NAMES[part] for part in parts]).rename_axis("text (seeds)")
     missing = [ARM_NAMES[arm].removeprefix("… ") for arm in arms if arm not in set(rows["arm"])]
     best = rows.loc[rows["held"].idxmax()]
     return Table(
