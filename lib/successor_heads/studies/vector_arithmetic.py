@@ -701,14 +701,7 @@ def take_apart(vectors: Vectors, sets: Pushes, edited: Edited, *, seed: int) -> 
     x, reads, edits = vectors.x["numbers"], vectors.answers("numbers"), edited.edits("numbers")
     index = vectors.classes["numbers"].index
     tens, mean = index // 10, x.mean(0)
-    of_ten = torch.stack([x[tens == ten].mean(0) for ten in range(int(tens.max()) + 1)]) - mean
-    of_residue = features.class_means(x, index)
-    total = (x - mean).square().sum()
-    made_of = {
-        "ten": float(of_ten[tens].square().sum() / total),
-        "residue": float(of_residue[index % 10].square().sum() / total),
-    }
-    made_of["own"] = 1 - sum(made_of.values())
+    of_ten, of_residue = ten_and_residue(x, index)
 
     pushed = edited.scale[MEANS]["numbers"] * sets[MEANS]["numbers"][0]
     source, ten = x[edits.source], tens[edits.source]
@@ -743,13 +736,30 @@ def take_apart(vectors: Vectors, sets: Pushes, edited: Edited, *, seed: int) -> 
     within = EditOutcome(edits, moved.logits.masked_fill(~rivals, -torch.inf))
     landed = even & moved.right_residue
     return Ten(
-        made_of=made_of,
+        made_of=made_of(x, index),
         ladder={
             step: (_ticks(o.success, edits, even), _ticks(o.right_residue, edits, even)) for step, o in outcomes.items()
         },
         within_ten=_ticks(within.success, edits, even),
         off_by_tens=((index[moved.won] - index[edits.answer])[landed] // 10).numpy(),
     )
+
+
+def ten_and_residue(
+    x: Float[Tensor, "number d_model"], index: Int[Tensor, " number"]
+) -> tuple[Float[Tensor, "ten d_model"], Float[Tensor, "residue d_model"]]:
+    """Means of numbers by ten and by residue, around the mean of all."""
+    tens = index // 10
+    of_ten = torch.stack([x[tens == ten].mean(0) for ten in range(int(tens.max()) + 1)]) - x.mean(0)
+    return of_ten, features.class_means(x, index)
+
+
+def made_of(x: Float[Tensor, "number d_model"], index: Int[Tensor, " number"]) -> dict[str, float]:
+    """Share of the variance of numbers' vectors that the ten and the residue explain, and what is each number's own."""
+    of_ten, of_residue = ten_and_residue(x, index)
+    total = (x - x.mean(0)).square().sum()
+    ten, residue = of_ten[index // 10].square().sum() / total, of_residue[index % 10].square().sum() / total
+    return {"ten": float(ten), "residue": float(residue), "own": 1 - float(ten) - float(residue)}
 
 
 def _ticks(success: Bool[Tensor, " edit"], edits: Edits, chosen: Bool[Tensor, " edit"]) -> Ticks:

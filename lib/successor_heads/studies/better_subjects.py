@@ -1,0 +1,250 @@
+"""Chapter 4 asks models that were grown otherwise whether edits of numbers succeed there.
+
+::
+
+    python -m successor_heads.studies.better_subjects _build/grown/succession/*    # measures them, writes the evidence
+    found = better_subjects.found(better_subjects.stored())
+    better_subjects.verdict(found).key              # "none": nothing that was tried makes a better subject
+
+What was expected, and what counts as better, stands in ``better_subjects.yml``, which was committed before the first edit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+import torch
+import yaml
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+from transformers.models.auto.tokenization_auto import AutoTokenizer
+
+from successor_heads import anatomy, figures, files, intervals, ordinals, reported, scores
+from successor_heads.behaviours import EVIDENCE
+from successor_heads.figures import PALETTE, Drawing, Table
+from successor_heads.growing import announced
+from successor_heads.studies import Verdict, listed
+from successor_heads.studies.vector_arithmetic import (
+    MEANS,
+    RANDOM,
+    SAE,
+    SHUFFLED,
+    Vectors,
+    edit_head,
+    made_of,
+    push_sets,
+    sae_features,
+)
+
+RULES: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf8"))
+FILE = EVIDENCE / "better-subjects.json"
+SCHEMA = 1
+WORDS = ("number_words", "ordinal_words", "days", "day_prefixes", "month_prefixes")  # of which no arm holds a pair out
+EDITED_BELOW = 130  # numbers from here on are held out of some arms
+FEWEST_SEEDS = 4
+MARGIN: float = RULES["margin"]
+ARM_NAMES = {
+    "full": "as chapter 6's", "no-decimals": "no decimals", "no-endings": "decimals that only compose",
+    "no-compositions": "decimals that only end", "base8": "in eights", "base12": "in twelves", "dose-0.3": "0.3 of it generated",
+    "parts-long": "3 times the steps", "parts-very-long": "12 times the steps", "parts-long-again": "3 times, new seeds",
+    "parts-long-no-decimals": "3 times, no decimals",
+}  # fmt: skip  # one name an arm
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Exact upward edits of numbers in one arm, and with random directions: one share a seed, their mean and its t interval."""
+
+    name: str
+    each: dict[int, float]
+    random: dict[int, float]
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms paired by seed: the mean difference, its widened interval, and what that comes to by the announced rule."""
+
+    what: str
+    with_: str
+    without: str
+    expected: str
+    seeds: int
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def key(self) -> str:
+        """ "better", "no_better", "worse", "open"; "waiting" for seeds."""
+        if self.seeds < FEWEST_SEEDS:
+            return "waiting"
+        if self.low > 0 and self.mean >= MARGIN:
+            return "better"
+        if self.high < 0 and self.mean <= -MARGIN:
+            return "worse"
+        return "no_better" if self.high < MARGIN else "open"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Over all models: how the share of edits that succeed goes with what is each number's own."""
+
+    correlation: float
+    p_value: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of models grown otherwise."""
+
+    arms: list[Arm]
+    comparisons: list[Comparison]
+    memory: Memory
+    models: dict[str, dict[str, Any]]
+
+
+# --- what is measured -------------------------------------------------------------------------------
+
+
+def measure(folder: Path, *, seed: int = 0, n_draws: int = RULES["draws"]) -> dict[str, Any]:
+    """The edits of a grown model's best head, and what its numbers are made of: shares as [right, of]."""
+    module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    parts = anatomy.of(module)
+    every = ordinals.resolve(AutoTokenizer.from_pretrained(folder))
+    classes = {task: every[task] for task in (*WORDS, "numbers") if len(every[task].source)}
+    scored = scores.score_heads(parts, classes)
+    vectors = Vectors.of(parts, classes, scored.best)
+    sae, _ = sae_features(vectors, seeds=range(seed, seed + n_draws))
+    edited = edit_head(vectors, push_sets(vectors, sae, seed=seed, n_draws=n_draws))
+    edits, known = edited.edits("numbers"), edited.known["numbers"]
+    low = edits.index[edits.source] < EDITED_BELOW
+    ways = {"up": edits.is_up & low, "down": edits.is_down & low}
+
+    def counted(source: str) -> dict[str, Any]:
+        ticks = {way: edited.count(source, {"numbers": mask}, known=True) for way, mask in ways.items()}
+        ticks["digit"] = edited.count(source, {"numbers": ways["up"]}, known=True, reading="right_residue")
+        words = {task: edited.by_list(source, task, known=True) for task in WORDS}
+        return {name: [each.right, each.n] for name, each in (ticks | words).items()}
+
+    end = json.loads((folder / "curve.json").read_text(encoding="utf8"))["curve"][-1]
+    return {
+        "weights": digest_of(folder),
+        "best": list(scored.best),
+        "macro": float(scored.macro[scored.best]),
+        "known": [int(known[edits.index < EDITED_BELOW].sum()), int((edits.index < EDITED_BELOW).sum())],
+        "edits": {source: counted(source) for source in (MEANS, SAE, RANDOM, SHUFFLED)},
+        "made_of": made_of(vectors.x["numbers"], classes["numbers"].index),
+        "loss": {"successor": end["loss_successor"], "other": end["loss_other"]},
+    }
+
+
+def digest_of(folder: Path) -> str:
+    """Of a model's weights."""
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def stored() -> dict[str, dict[str, Any]]:
+    """The models that were measured, by the name of the run."""
+    return json.loads(FILE.read_text(encoding="utf8"))["models"] if FILE.exists() else {}
+
+
+def main() -> None:
+    """`python -m successor_heads.studies.better_subjects FOLDER…`: measure grown models of the arms that were announced.
+
+    A folder is named after its run. Models whose weights were measured before are passed over, so that it can be stopped.
+    """
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    for folder in sorted(parser.parse_args().folders):
+        measured = stored()
+        if not (folder / "recipe.json").exists() or announced.run_of(folder.name)[0] not in RULES["arms"]:
+            continue
+        if measured.get(folder.name, {}).get("weights") == digest_of(folder):
+            continue
+        models = measured | {folder.name: measure(folder)}
+        files.write_json(FILE, {"schema": SCHEMA, "models": dict(sorted(models.items()))})
+        print(folder.name, flush=True)
+
+
+# --- what it comes to -------------------------------------------------------------------------------
+
+
+def found(models: Mapping[str, dict[str, Any]]) -> Found:
+    """Arms, comparisons and the correlation, of the models that were measured."""
+    by_arm: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in RULES["arms"]}
+    for name, model in models.items():
+        arm, seed = announced.run_of(name)
+        if model["known"][0] >= RULES["least_known"]:
+            by_arm[arm][seed] = model
+    pairs = RULES["comparisons"]
+    return Found(
+        arms=[_arm(name, its) for name, its in by_arm.items() if len(its) > 1],
+        comparisons=[
+            _compared(what, by_arm[pair["with"]], by_arm[pair["without"]], pair, level=1 - 0.05 / len(pairs))
+            for what, pair in pairs.items()
+        ],
+        memory=_memory(by_arm),
+        models=dict(models),
+    )
+
+
+def share(model: Mapping[str, Any], source: str = MEANS, kind: str = "up") -> float:
+    """Of a model, the share of edits that are exact; of numbers upward if no other `kind` is asked for."""
+    right, n = model["edits"][source][kind]
+    return right / n if n else float("nan")
+
+
+def _arm(name: str, its: Mapping[int, dict[str, Any]]) -> Arm:
+    each = {seed: share(model) for seed, model in sorted(its.items())}
+    by_chance = {seed: share(model, RANDOM) for seed, model in sorted(its.items())}
+    return Arm(name, each, by_chance, *intervals.mean_over_seeds(np.array(list(each.values()))))
+
+
+def _compared(
+    what: str,
+    with_it: Mapping[int, dict[str, Any]],
+    without: Mapping[int, dict[str, Any]],
+    pair: Mapping[str, str],
+    *,
+    level: float,
+) -> Comparison:
+    seeds = sorted(with_it.keys() & without.keys())
+    differences = np.array([share(with_it[seed]) - share(without[seed]) for seed in seeds])
+    told = intervals.mean_over_seeds(differences, level=level) if len(seeds) > 1 else (float("nan"),) * 3
+    return Comparison(what, pair["with"], pair["without"], pair["expected"], len(seeds), *told)
+
+
+def _memory(by_arm: Mapping[str, Mapping[int, dict[str, Any]]], *, n_permutations: int = 2000) -> Memory:
+    """Spearman's correlation of success and own part; what chance gives is found by permuting models within their arm."""
+    rows = [(arm, model["made_of"]["own"], share(model)) for arm, its in by_arm.items() for model in its.values()]
+    table = pd.DataFrame(rows, columns=["arm", "own", "share"])
+    if len(table) < 3:
+        return Memory(float("nan"), float("nan"), len(table))
+    rng, groups = np.random.default_rng(0), table.groupby("arm").indices.values()
+    own, success = scipy.stats.rankdata(table["own"]), scipy.stats.rankdata(table["share"])
+    correlation = float(np.corrcoef(own, success)[0, 1])
+    at_least = 0
+    for _ in range(n_permutations):
+        shuffled = own.copy()
+        for places in groups:
+            shuffled[places] = own[rng.permutation(places)]
+        at_least += np.corrcoef(shuffled, success)[0, 1] <= correlation
+    return Memory(correlation, (at_least + 1) / (n_permutations + 1), len(table))
+
+
+def paper_upward() -> tuple[int, int]:
+    """Of the paper's printed table of 20 to 29: upward edits that are ticked, of all."""
+    ticks = reported.read()["figure_7"]["ticks"]["20-29"]
+    return sum(residue > int(word) % 10 for word, residues in ticks.items() for residue in residues), 45
