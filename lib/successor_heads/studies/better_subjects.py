@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ WORDS = ("number_words", "ordinal_words", "days", "day_prefixes", "month_prefixe
 EDITED_BELOW = 130  # numbers from here on are held out of some arms
 FEWEST_SEEDS = 4
 MARGIN: float = RULES["margin"]
+EXPECTED_CORRELATION = -0.5  # or less, as announced under `memory`
 ARM_NAMES = {
     "full": "as chapter 6's", "no-decimals": "no decimals", "no-endings": "decimals that only compose",
     "no-compositions": "decimals that only end", "base8": "in eights", "base12": "in twelves", "dose-0.3": "0.3 of it generated",
@@ -167,7 +168,7 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
-    for folder in sorted(parser.parse_args().folders):
+    for folder in parser.parse_args().folders:
         measured = stored()
         if not (folder / "recipe.json").exists() or announced.run_of(folder.name)[0] not in RULES["arms"]:
             continue
@@ -248,3 +249,117 @@ def paper_upward() -> tuple[int, int]:
     """Of the paper's printed table of 20 to 29: upward edits that are ticked, of all."""
     ticks = reported.read()["figure_7"]["ticks"]["20-29"]
     return sum(residue > int(word) % 10 for word, residues in ticks.items() for residue in residues), 45
+
+
+SAID = {
+    "better": "better",
+    "no_better": "no better",
+    "worse": "worse",
+    "open": "open",
+    "waiting": "seeds awaited",
+}
+
+
+def verdict(found: Found) -> Verdict:
+    """Whether anything that was tried makes a better subject: "waiting" for seeds, "better" or "none"."""
+    by_key: dict[str, list[Comparison]] = {}
+    for comparison in found.comparisons:
+        by_key.setdefault(comparison.key, []).append(comparison)
+    if by_key.get("waiting"):
+        return Verdict(
+            "waiting",
+            f"**Not every model is there that was to be edited:** seeds are missing of {len(by_key['waiting'])} comparisons.",
+        )
+    told = "; ".join(
+        f"{each.what} {each.mean:+.2f} ({each.low:+.2f} to {each.high:+.2f})" for each in found.comparisons
+    )
+    best = max(found.arms, key=lambda arm: arm.mean)
+    right, n = paper_upward()
+    reach = (
+        f"The best arm, “{ARM_NAMES[best.name]}”, has {best.mean:.2f} ({best.low:.2f} to {best.high:.2f}) of upward edits of "
+        f"numbers exact, where the paper's head has {right} of {n} in its table of 20 to 29."
+    )
+    if better := by_key.get("better"):
+        return Verdict(
+            "better",
+            f"**A better subject comes of {listed([each.what for each in better])}.** {reach} Changes: {told}.",
+        )
+    return Verdict("none", f"**Nothing that was tried makes a better subject.** {reach} Changes: {told}.")
+
+
+def about_memory(found: Found) -> Verdict:
+    """Whether edits succeed less where more of a number's vector is its own: "expected", "weaker" or "not_shown"."""
+    memory = found.memory
+    told = f"Spearman {memory.correlation:+.2f} over {memory.n} models, p = {memory.p_value:.3f} within arms"
+    if not memory.p_value < 0.05:
+        return Verdict("not_shown", f"That edits fail where more of a number's vector is its own is not shown: {told}.")
+    if memory.correlation <= EXPECTED_CORRELATION:
+        return Verdict("expected", f"Where more of a number's vector is its own, fewer edits succeed: {told}.")
+    return Verdict(
+        "weaker",
+        f"Where more of a number's vector is its own, fewer edits succeed, but less clearly than expected: {told}.",
+    )
+
+
+# --- what is drawn ----------------------------------------------------------------------------------
+
+
+def draw_arms(found: Found) -> Drawing:
+    """Upward edits of numbers in every arm, a dot a seed, beside random directions."""
+    fig, ax = figures.panel(height=0.29 * len(found.arms) + 0.9)
+    places = np.arange(len(found.arms))[::-1]
+    for place, arm in zip(places, found.arms):
+        first = {"label": "_"} if place != places[0] else {}
+        ax.plot(list(arm.each.values()), [place] * len(arm.each), "o", color=PALETTE["orange"], markersize=3.5, alpha=0.6, **{"label": "a seed", **first})  # fmt: skip  # one mark a line
+        ax.plot([arm.low, arm.high], [place] * 2, color=PALETTE["orange"], linewidth=1.2)
+        ax.plot(arm.mean, place, "D", color=PALETTE["orange"], markersize=6, **{"label": "mean", **first})
+        by_chance = float(np.mean(list(arm.random.values())))
+        ax.plot(by_chance, place, "x", color=PALETTE["grey"], markersize=6, **{"label": "random in the span", **first})
+    right, n = paper_upward()
+    ax.axvline(right / n, color=figures.INK, linewidth=0.8, linestyle=":", label="the paper, 20 to 29")
+    ax.set(
+        yticks=places, yticklabels=[ARM_NAMES[arm.name] for arm in found.arms], xlim=(-0.02, 1.02),
+        ylim=(-0.6, len(places) - 0.4), xlabel="upward edits of numbers that are exact",
+    )  # fmt: skip  # one panel
+    ax.tick_params(axis="y", length=0)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.35, 1), ncol=2)
+    told = "; ".join(
+        f"{ARM_NAMES[arm.name]} {arm.mean:.2f} ({arm.low:.2f} to {arm.high:.2f}), random {np.mean(list(arm.random.values())):.2f}"
+        for arm in found.arms
+    )
+    measured = [model for model in found.models.values() if model["known"][0] >= RULES["least_known"]]
+    sae, digit = (
+        float(np.nanmean([share(model, *how) for model in measured])) for how in ((SAE, "up"), (MEANS, "digit"))
+    )
+    return Drawing(
+        fig,
+        alt=f"For each arm the share of upward edits of numbers that are exact. {told}.",
+        caption=verdict(found).sentence.replace("**", ""),
+        details=f"{len(measured)} of {len(found.models)} models whose head names {RULES['least_known']} numbers' successors or more. Of tokens that the head answers rightly. Lines: 95% t intervals over seeds. {told}. "
+        f"Means over models: with features of autoencoders {sae:.2f}; with class means the right digit wins in {digit:.2f}. {about_memory(found).sentence}",
+    )
+
+
+def draw_comparisons(found: Found) -> Table:
+    """What was tried: the two arms, their difference paired by seed, and what it came to."""
+    means = {arm.name: f"{arm.mean:.2f}" for arm in found.arms}
+    rows = [
+        (
+            each.what,
+            means.get(each.with_, "–"),
+            means.get(each.without, "–"),
+            f"{each.mean:+.2f} ({each.low:+.2f} to {each.high:+.2f})",
+            SAID[each.key] + (", as expected" if each.key == each.expected else f"; expected: {SAID[each.expected]}"),
+        )
+        for each in found.comparisons
+    ]
+    hits = sum(each.key == each.expected for each in found.comparisons)
+    return Table(
+        pd.DataFrame(rows, columns=["what was tried", "with", "without", "difference", "it is"]),
+        caption=f"What was tried, paired by seed: {hits} of {len(rows)} came as expected.",
+        details=f"Differences with t intervals over {min(each.seeds for each in found.comparisons)} seeds or more, widened over {len(rows)} comparisons. “Better” is from {MARGIN:.2f} on, and written down with all else before the first edit, on {RULES['registered']}.",
+    )
+
+
+if __name__ == "__main__":
+    main()
