@@ -56,7 +56,7 @@ ARM_NAMES = {
     "full": "as chapter 6's", "no-decimals": "no decimals", "no-endings": "decimals that only compose",
     "no-compositions": "decimals that only end", "base8": "in eights", "base12": "in twelves", "dose-0.3": "0.3 of it generated",
     "parts-long": "3 times the steps", "parts-very-long": "12 times the steps", "parts-long-again": "3 times, new seeds",
-    "parts-long-no-decimals": "3 times, no decimals",
+    "parts-long-no-decimals": "3 times, no decimals", "parts-small": "a larger network",
 }  # fmt: skip  # one name an arm
 
 
