@@ -20,7 +20,7 @@ from bookkit import places
 from bookkit.site import paper
 from successor_heads import figures, intervals, ordinals, records, reported
 from successor_heads.growing import observe
-from successor_heads.studies import natural_text
+from successor_heads.studies import natural_text, vector_arithmetic
 
 STORED = Path("book/results/records")
 LIST = Path("models.yml")
@@ -198,6 +198,7 @@ def row(model, chapters):
     newest = max(chapters.values(), key=lambda record: record["created"])
     return {
         "model": model if not Path(model).is_absolute() else Path(model).name,
+        "record_of": model,
         "revision": about["revision"],
         "family": about["family"],
         "parameters": None if found["parameters"]["value"] is None else int(found["parameters"]["value"]),
@@ -325,6 +326,33 @@ def study_table(lines):
         body,
         "What the other chapters found on each model",
     )
+
+
+def ticks_table(lines, found):
+    """Edits that succeed as the paper counts them, table by table: the paper's, and those of each model that was edited."""
+    edited = [line for line in lines if FOURTH in found.get(line["record_of"], {})]
+    body = []
+    for title, key in vector_arithmetic.PAPER.items():
+        right, n, _ = reported.read()["arithmetic"]["tables"][key]
+        name = title.replace(" ", "_")
+        findings = [found[line["record_of"]][FOURTH]["findings"] for line in edited]
+        cells = [ticks_cell(its, name.lower()) for its in findings]
+        body.append([f'<th scope="row">{html.escape(title)}</th>', text_cell(f"{right} of {n}", right / n), *cells])
+    return table(["Table", "Paper", *(line["model"] for line in edited)], body, "Edits that succeed, table by table")
+
+
+def ticks_cell(findings, name):
+    """Ticks of one table by class means, and under them those by features of autoencoders; a dash where it has no such table."""
+    means, saes = (findings.get(f"paper_{kind}{name}", NOTHING) for kind in ("", "sae_"))
+    if means["value"] is None:
+        return "<td>–</td>"
+    below = "" if saes["value"] is None else f"<small>SAE {counted(saes)}</small>"
+    return f'<td data-sort="{means["value"]:.6f}">{counted(means)}{below}</td>'
+
+
+def counted(finding):
+    """A share as the count that it is."""
+    return f"{finding['value'] * finding['n']:.0f} of {finding['n']}"
 
 
 def missing(found):
@@ -594,6 +622,7 @@ def write(site, folders, *, subject):
     for name, text in {
         "scores": score_table(lines),
         "study": study_table(lines),
+        "ticks": ticks_table(lines, found),
         "missing": missing_table(missing(found)),
         "size": size_figure(lines, others),
         "growth": growth_figure(benchmark),
