@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from successor_heads.growing import announced
+from successor_heads.studies import better_subjects
 
 SUCCESSOR_HEADS = str(Path(sys.executable).with_name("successor-heads"))
 SEEDS = (0, 1, 2)
@@ -78,3 +79,12 @@ rule record_of_grown:
     threads: 1
     shell:
         "{sys.executable:q} -m successor_heads.growing.observe {input:q} {output:q}"
+
+
+# Chapter 4's edits of these models. What was measured before is passed over, so that there is no output to begin anew.
+rule edits:
+    input:
+        [f"_build/grown/succession/{name}" for name in announced.runs() if announced.run_of(name)[0] in better_subjects.RULES["arms"]],
+    threads: 1
+    shell:
+        "{sys.executable:q} -m successor_heads.studies.better_subjects {input:q}"

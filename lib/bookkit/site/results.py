@@ -330,15 +330,14 @@ def study_table(lines):
 
 def ticks_table(lines, found):
     """Edits that succeed as the paper counts them, table by table: the paper's, and those of each model that was edited."""
-    edited = [line for line in lines if FOURTH in found.get(line["record_of"], {})]
+    findings = {line["model"]: found[line["record_of"]].get(FOURTH, {}).get("findings", {}) for line in lines}
+    edited = {model: its for model, its in findings.items() if any(name.startswith("paper_") for name in its)}
     body = []
     for title, key in vector_arithmetic.PAPER.items():
         right, n, _ = reported.read()["arithmetic"]["tables"][key]
-        name = title.replace(" ", "_")
-        findings = [found[line["record_of"]][FOURTH]["findings"] for line in edited]
-        cells = [ticks_cell(its, name.lower()) for its in findings]
+        cells = [ticks_cell(its, title.lower().replace(" ", "_")) for its in edited.values()]
         body.append([f'<th scope="row">{html.escape(title)}</th>', text_cell(f"{right} of {n}", right / n), *cells])
-    return table(["Table", "Paper", *(line["model"] for line in edited)], body, "Edits that succeed, table by table")
+    return table(["Table", "Paper", *edited], body, "Edits that succeed, table by table")
 
 
 def ticks_cell(findings, name):

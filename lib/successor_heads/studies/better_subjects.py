@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,10 @@ EDITED_BELOW = 130  # numbers from here on are held out of some arms
 FEWEST_SEEDS = 4
 MARGIN: float = RULES["margin"]
 EXPECTED_CORRELATION = -0.5  # or less, as announced under `memory`
+# Arms that were looked at together after the fact: three times the steps, in the seeds of two experiments; without decimals; usual.
+LONGER, LONGER_WITHOUT, USUAL = ("parts-long", "parts-long-again"), "parts-long-no-decimals", "full"
 ARM_NAMES = {
-    "full": "as chapter 6's", "no-decimals": "no decimals", "no-endings": "decimals that only compose",
+    "full": "everything", "no-decimals": "no decimals", "no-endings": "decimals that only compose",
     "no-compositions": "decimals that only end", "base8": "in eights", "base12": "in twelves", "dose-0.3": "0.3 of it generated",
     "parts-long": "3 times the steps", "parts-very-long": "12 times the steps", "parts-long-again": "3 times, new seeds",
     "parts-long-no-decimals": "3 times, no decimals", "parts-small": "a larger network",
@@ -87,9 +89,9 @@ class Comparison:
 
     @property
     def key(self) -> str:
-        """ "better", "no_better", "worse", "open"; "waiting" for seeds."""
+        """ "better", "no_better", "worse", "open"; "too_few" seeds whose head counts numbers."""
         if self.seeds < FEWEST_SEEDS:
-            return "waiting"
+            return "too_few"
         if self.low > 0 and self.mean >= MARGIN:
             return "better"
         if self.high < 0 and self.mean <= -MARGIN:
@@ -210,7 +212,8 @@ def share(model: Mapping[str, Any], source: str = MEANS, kind: str = "up") -> fl
 def _arm(name: str, its: Mapping[int, dict[str, Any]]) -> Arm:
     each = {seed: share(model) for seed, model in sorted(its.items())}
     by_chance = {seed: share(model, RANDOM) for seed, model in sorted(its.items())}
-    return Arm(name, each, by_chance, *intervals.mean_over_seeds(np.array(list(each.values()))))
+    mean, low, high = intervals.mean_over_seeds(np.array(list(each.values())))
+    return Arm(name, each, by_chance, mean, max(0.0, low), min(1.0, high))
 
 
 def _compared(
@@ -256,49 +259,82 @@ SAID = {
     "no_better": "no better",
     "worse": "worse",
     "open": "open",
-    "waiting": "seeds awaited",
+    "too_few": "not judged",
 }
 
 
 def verdict(found: Found) -> Verdict:
-    """Whether anything that was tried makes a better subject: "waiting" for seeds, "better" or "none"."""
-    by_key: dict[str, list[Comparison]] = {}
-    for comparison in found.comparisons:
-        by_key.setdefault(comparison.key, []).append(comparison)
-    if by_key.get("waiting"):
-        return Verdict(
-            "waiting",
-            f"**Not every model is there that was to be edited:** seeds are missing of {len(by_key['waiting'])} comparisons.",
-        )
-    told = "; ".join(
-        f"{each.what} {each.mean:+.2f} ({each.low:+.2f} to {each.high:+.2f})" for each in found.comparisons
-    )
-    best = max(found.arms, key=lambda arm: arm.mean)
+    """Whether anything that was tried makes a better subject: "better", "none" if all of it was judged, or "open"."""
+    judged = [each for each in found.comparisons if each.key != "too_few"]
+    better = [each.what for each in judged if each.key == "better"]
+    settled = len(judged) == len(found.comparisons) and not any(each.key == "open" for each in judged)
     right, n = paper_upward()
-    reach = (
-        f"The best arm, “{ARM_NAMES[best.name]}”, has {best.mean:.2f} ({best.low:.2f} to {best.high:.2f}) of upward edits of "
-        f"numbers exact, where the paper's head has {right} of {n} in its table of 20 to 29."
-    )
-    if better := by_key.get("better"):
-        return Verdict(
-            "better",
-            f"**A better subject comes of {listed([each.what for each in better])}.** {reach} Changes: {told}.",
+    told = "No model has been measured."
+    if found.arms:
+        best = max(found.arms, key=lambda arm: arm.mean)
+        told = (
+            f"Upward edits of numbers succeed most often in the arm “{ARM_NAMES[best.name]}”, in {best.mean:.2f} "
+            f"({len(best.each)} seeds), and in {_mean(found, USUAL)} in “{ARM_NAMES[USUAL]}”; in the paper's table of 20 to 29 in {right} of {n}."
         )
-    return Verdict("none", f"**Nothing that was tried makes a better subject.** {reach} Changes: {told}.")
+    if better:
+        return Verdict("better", f"**A better subject comes of {listed(better)}.** {told}")
+    if settled:
+        return Verdict("none", f"**Nothing that was tried makes a better subject.** {told}")
+    return Verdict(
+        "open",
+        f"**Not settled:** of {len(found.comparisons)} comparisons {len(judged)} can be judged, with {FEWEST_SEEDS} seeds in which the head "
+        f"counts numbers, and none as better. {told}",
+    )
+
+
+def _mean(found: Found, name: str) -> str:
+    return next((f"{arm.mean:.2f}" for arm in found.arms if arm.name == name), "–")
 
 
 def about_memory(found: Found) -> Verdict:
     """Whether edits succeed less where more of a number's vector is its own: "expected", "weaker" or "not_shown"."""
     memory = found.memory
-    told = f"Spearman {memory.correlation:+.2f} over {memory.n} models, p = {memory.p_value:.3f} within arms"
+    told = f"Spearman {memory.correlation:+.2f} over {memory.n} models; p = {memory.p_value:.2f} when models change places within their arm"
     if not memory.p_value < 0.05:
-        return Verdict("not_shown", f"That edits fail where more of a number's vector is its own is not shown: {told}.")
+        return Verdict(
+            "not_shown",
+            f"Whether edits fail because more of a number's vector is its own is not shown, for arms differ in both and models of one arm do not: {told}.",
+        )
     if memory.correlation <= EXPECTED_CORRELATION:
         return Verdict("expected", f"Where more of a number's vector is its own, fewer edits succeed: {told}.")
     return Verdict(
         "weaker",
         f"Where more of a number's vector is its own, fewer edits succeed, but less clearly than expected: {told}.",
     )
+
+
+def about_training(found: Found) -> Verdict:
+    """What training longer comes to, looked for after the fact: "with_decimals" where it helps, and more than without them; "helps"; "not_shown"."""
+    each = {arm.name: list(arm.each.values()) for arm in found.arms}
+    longer = [share for name in LONGER for share in each.get(name, [])]
+    usual, without = each.get(USUAL, []), each.get(LONGER_WITHOUT, [])
+    if min(map(len, (longer, usual, without))) < 2:
+        return Verdict("not_shown", "Exploratory: not enough models to say what training longer does.")
+    by_training, by_decimals = _apart(longer, usual), _apart(longer, without)
+    told = (
+        f"three times the steps with ten times the weight decay have {np.mean(longer):.2f} over {len(longer)} seeds, against {np.mean(usual):.2f} "
+        f"({_signed(by_training)}), and against {np.mean(without):.2f} where the text has no decimals ({_signed(by_decimals)})"
+    )
+    if by_training[1] <= 0:
+        return Verdict("not_shown", f"Exploratory, and not beyond chance: {told}.")
+    if by_decimals[1] > 0:
+        return Verdict("with_decimals", f"Exploratory: longer training helps where the text has decimals; {told}.")
+    return Verdict("helps", f"Exploratory: longer training helps; {told}.")
+
+
+def _apart(some: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
+    """Difference of two means with Welch's 95% interval: of seeds that are not paired."""
+    interval = scipy.stats.ttest_ind(some, others, equal_var=False).confidence_interval()
+    return float(np.mean(some) - np.mean(others)), float(interval.low), float(interval.high)
+
+
+def _signed(difference: tuple[float, float, float]) -> str:
+    return "{:+.2f}, {:+.2f} to {:+.2f}".format(*difference)
 
 
 # --- what is drawn ----------------------------------------------------------------------------------
@@ -309,12 +345,14 @@ def draw_arms(found: Found) -> Drawing:
     fig, ax = figures.panel(height=0.29 * len(found.arms) + 0.9)
     places = np.arange(len(found.arms))[::-1]
     for place, arm in zip(places, found.arms):
-        first = {"label": "_"} if place != places[0] else {}
-        ax.plot(list(arm.each.values()), [place] * len(arm.each), "o", color=PALETTE["orange"], markersize=3.5, alpha=0.6, **{"label": "a seed", **first})  # fmt: skip  # one mark a line
+        seed, mean, control = (
+            ("a seed", "mean", RANDOM) if place == places[0] else ("_", "_", "_")
+        )  # the legend needs one
+        each, by_chance = list(arm.each.values()), float(np.mean(list(arm.random.values())))
+        ax.plot(each, [place] * len(each), "o", color=PALETTE["orange"], markersize=3.5, alpha=0.6, label=seed)
         ax.plot([arm.low, arm.high], [place] * 2, color=PALETTE["orange"], linewidth=1.2)
-        ax.plot(arm.mean, place, "D", color=PALETTE["orange"], markersize=6, **{"label": "mean", **first})
-        by_chance = float(np.mean(list(arm.random.values())))
-        ax.plot(by_chance, place, "x", color=PALETTE["grey"], markersize=6, **{"label": "random in the span", **first})
+        ax.plot(arm.mean, place, "D", color=PALETTE["orange"], markersize=6, label=mean)
+        ax.plot(by_chance, place, "x", color=PALETTE["grey"], markersize=6, label=control)
     right, n = paper_upward()
     ax.axvline(right / n, color=figures.INK, linewidth=0.8, linestyle=":", label="the paper, 20 to 29")
     ax.set(
@@ -334,10 +372,21 @@ def draw_arms(found: Found) -> Drawing:
     return Drawing(
         fig,
         alt=f"For each arm the share of upward edits of numbers that are exact. {told}.",
-        caption=verdict(found).sentence.replace("**", ""),
-        details=f"{len(measured)} of {len(found.models)} models whose head names {RULES['least_known']} numbers' successors or more. Of tokens that the head answers rightly. Lines: 95% t intervals over seeds. {told}. "
-        f"Means over models: with features of autoencoders {sae:.2f}; with class means the right digit wins in {digit:.2f}. {about_memory(found).sentence}",
+        caption=about_training(found).sentence,
+        details=f"{len(measured)} of {len(found.models)} models, those whose head names {RULES['least_known']} numbers' successors or more. Of tokens that the head answers rightly. Lines: 95% t intervals over seeds. {told}. "
+        f"Means over models: with features of autoencoders {sae:.2f}; with class means the right digit wins in {digit:.2f}. "
+        f"Arms with more steps have ten times the weight decay as well, and some lists left out that are not edited here. {_left_out(found)} "
+        f"The lower bounds of {sum(arm.low > 0.5 for arm in found.arms)} arms lie above one half; none was expected to.",
     )
+
+
+def _left_out(found: Found) -> str:
+    """How many models of which arms have no head that counts numbers."""
+    arms = [
+        announced.run_of(name)[0] for name, model in found.models.items() if model["known"][0] < RULES["least_known"]
+    ]
+    told = ", ".join(f"{ARM_NAMES[arm]} {arms.count(arm)}" for arm in dict.fromkeys(arms))
+    return f"Left out for want of such a head: {told}." if told else "None is left out."
 
 
 def draw_comparisons(found: Found) -> Table:
@@ -348,7 +397,7 @@ def draw_comparisons(found: Found) -> Table:
             each.what,
             means.get(each.with_, "–"),
             means.get(each.without, "–"),
-            f"{each.mean:+.2f} ({each.low:+.2f} to {each.high:+.2f})",
+            f"{each.mean:+.2f} ({each.low:+.2f} to {each.high:+.2f})" if each.seeds > 1 else "–",
             SAID[each.key] + (", as expected" if each.key == each.expected else f"; expected: {SAID[each.expected]}"),
         )
         for each in found.comparisons
@@ -357,7 +406,8 @@ def draw_comparisons(found: Found) -> Table:
     return Table(
         pd.DataFrame(rows, columns=["what was tried", "with", "without", "difference", "it is"]),
         caption=f"What was tried, paired by seed: {hits} of {len(rows)} came as expected.",
-        details=f"Differences with t intervals over {min(each.seeds for each in found.comparisons)} seeds or more, widened over {len(rows)} comparisons. “Better” is from {MARGIN:.2f} on, and written down with all else before the first edit, on {RULES['registered']}.",
+        details=f"Upward edits of numbers, differences with t intervals over seeds, widened over {len(rows)} comparisons. Not judged: fewer than {FEWEST_SEEDS} seeds in which both heads name {RULES['least_known']} numbers' successors. “Better” is from {MARGIN:.2f} on. "
+        f"All this was written down on {RULES['registered']}, before the first edit.",
     )
 
 
