@@ -14,6 +14,7 @@ other folder. One that lies whole in the hub's cache is taken from there, and th
 """
 
 import copy
+import hashlib
 import io
 import json
 import logging
@@ -237,6 +238,19 @@ def revision_of(model: "nnsight.TransformersModel") -> str | None:
     """The hub's commit that a model was loaded from, None for a model that is not from the hub."""
     folder = Path(model._module.config.name_or_path)
     return folder.name if folder.parent.name == "snapshots" else None
+
+
+def digest_of(model: "nnsight.TransformersModel") -> str:
+    """Digest of some numbers of each of a model's tensors: another checkpoint has another, whatever it is called.
+
+    The tensors' names do not count, for versions of transformers differ in them.
+    """
+    some = []
+    for tensor in model._module.parameters():
+        flat = tensor.detach().flatten()
+        numbers = flat[:: max(1, len(flat) // 4096)].float().cpu().numpy()
+        some.append(hashlib.sha256(f"{tuple(tensor.shape)}".encode() + numbers.tobytes()).digest())
+    return hashlib.sha256(b"".join(sorted(some))).hexdigest()[:32]
 
 
 def _wrap(module: nn.Module, tokenizer, *, remote: bool | Literal["local"] = False) -> "nnsight.TransformersModel":

@@ -9,10 +9,17 @@ The paper's own protocols (version 1, sections 3.1 to 3.3), one after the other:
 other moduli, sparse autoencoders, what their features do in the head, one linear map that parts a place from its list,
 the neurons of MLP0; then whether the head needs the ten. Each has its control. Where a tokenizer has fewer than
 `LEAST_NUMBERS` numbers that are single tokens, what needs numbers is left out and said to be.
+
+Three rows of the paper's were first measured on 26 November 2026. Written down before: the head names the successor of
+more than .8 of the pairs held out of grown/pythia, and of shuffled lists too; of Roman numerals put into lists it names
+less than .3, on every model; by seven the probe names less than half of the days, by twelve less than half of the months.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +51,7 @@ from successor_heads import (
     scores,
 )
 from successor_heads.anatomy import Anatomy
+from successor_heads.errors import UserError
 from successor_heads.features import class_means
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.growing import observe
@@ -52,7 +60,8 @@ from successor_heads.ordinals import OrdinalClass, ResolvedClass
 from successor_heads.planted import words
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
-from successor_heads.studies import Place, Verdict, list_name
+from successor_heads.studies import Place, Verdict, autoencoder_runs, list_name
+from successor_heads.studies.autoencoder_runs import Runs, Stored, spread
 
 CHAPTER = "03-mod-10-features"
 MODULI = tuple(range(2, 26))  # of Figure 27
@@ -136,20 +145,15 @@ class Probes:
 
 @dataclass(frozen=True, eq=False)
 class Autoencoders:
-    """Sparse autoencoders on MLP0's outputs: one value a run, its control beside it.
+    """Sparse autoencoders on MLP0's outputs: those that the chapter trains, and as many as the paper's, from store.
 
-    `share` is how much of a residue class its modal feature covers, `null` the same for permuted numbers; `cosine` that
-    of modal features and probe rows, `cosine_null` that for permuted numbers. `average` are the modal features averaged
-    over runs. The bands are of the first run, over the numbers 0 to 99: how strongly the most important feature of each
-    fires on each, and what it writes through the head on each.
+    `stored` is None where none of these weights are stored; `runs` are those that count, the stored ones if there are
+    any. The bands are of the first run trained here, over the numbers 0 to 99: how strongly the most important feature
+    of each fires on each, and what it writes through the head on each.
     """
 
-    share: Float[np.ndarray, " run"]
-    null: Float[np.ndarray, " run"]
-    distinct: Int[np.ndarray, " run"]
-    cosine: Float[np.ndarray, " run"]
-    cosine_null: Float[np.ndarray, " run"]
-    average: Float[Tensor, "10 d_model"]
+    here: Runs
+    stored: Stored | None
     fires: Float[np.ndarray, "number number"]
     writes: Float[np.ndarray, "number number"]
     explained: float
@@ -157,6 +161,11 @@ class Autoencoders:
     active: float
     dead: float
     choices: pd.DataFrame
+
+    @property
+    def runs(self) -> Runs:
+        """The stored runs, or those trained here."""
+        return self.here if self.stored is None else self.stored.runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -448,19 +457,17 @@ def measure(
     """The paper's protocols of section 3 on one model, with their controls; `n_runs` autoencoders in one batch."""
     tokenizer = model.tokenizer
     classes = {task: resolved for task, resolved in classes.items() if len(resolved.source)}
-    result = scores.score_heads(parts, dict(classes))
     last = last or last_number(name)
     number_tokens, unseen = numbers(tokenizer, last=last), unseen_lists(tokenizer)
-    asked = asked_tokens(tokenizer, classes, number_tokens, unseen)
-    head = Reader.of(parts, result.best, asked, seed=seed)
+    result, head = _best_reader(parts, tokenizer, classes, number_tokens, unseen, seed=seed)
     enough = number_tokens["index"].nunique() >= LEAST_NUMBERS and "numbers" in classes
     every_digit = (number_tokens["index"] % 10).nunique() == 10  # or there is a residue that nothing teaches
     probes = probe(head, tokenizer, number_tokens, unseen, last=last, seed=seed) if every_digit else None
-    saes = (
-        autoencode(head, tokenizer, number_tokens, classes, probes, n_runs=n_runs, seed=seed)
-        if enough and probes
-        else None
-    )
+    saes = None
+    if enough and probes:
+        trial = Trial.of(head, tokenizer, number_tokens, classes, probes, seed=seed)
+        stored = autoencoder_runs.stored(models.digest_of(model), last=last)
+        saes = autoencode(trial, n_runs=n_runs, seed=seed, stored=stored)
     roman = ordinals.resolve_class(
         tokenizer, OrdinalClass("roman", ordinals.ROMAN_NUMERALS), prefix=classes[next(iter(classes))].prefix
     )
@@ -475,12 +482,53 @@ def measure(
         sources=observe.residues_by_source(parts, classes["numbers"]) if enough else pd.DataFrame(),
         circles=lay_in_circles(head, classes["numbers"], seed=seed) if enough else None,
         saes=saes,
-        carried=carry(head, classes["numbers"], saes.average) if saes else None,
+        carried=carry(head, classes["numbers"], saes.runs.average) if saes else None,
         subspace=part_places(head, model, classes, roman, seed=seed),
         neurons=rank_neurons(head, classes["numbers"], seed=seed) if enough else None,
         needed=need(head, model, classes["numbers"], seed=seed) if enough else None,
         grown=without_decimals(),
         roman_score=_roman_score(head, roman),
+    )
+
+
+def _best_reader(
+    parts: Anatomy,
+    tokenizer: PreTrainedTokenizerBase,
+    classes: Mapping[str, ResolvedClass],
+    number_tokens: pd.DataFrame,
+    unseen: pd.DataFrame,
+    *,
+    seed: int,
+) -> tuple[scores.HeadScores, Reader]:
+    result = scores.score_heads(parts, dict(classes))
+    asked = asked_tokens(tokenizer, classes, number_tokens, unseen)
+    return result, Reader.of(parts, result.best, asked, seed=seed)
+
+
+def measure_runs(model: TransformersModel, *, name: str, n_runs: int, seed: int = 0) -> Stored:
+    """The paper's autoencoders alone, `n_runs` of them, to be stored. Raises UserError where numbers are too few."""
+    start, tokenizer, parts = time.process_time(), model.tokenizer, anatomy.of(model)
+    classes = {task: resolved for task, resolved in ordinals.resolve(tokenizer).items() if len(resolved.source)}
+    last = last_number(name)
+    number_tokens, unseen = numbers(tokenizer, last=last), unseen_lists(tokenizer)
+    if number_tokens["index"].nunique() < LEAST_NUMBERS or "numbers" not in classes:
+        raise UserError(
+            f"{name} writes {len(number_tokens)} numbers as single tokens, and residue classes need {LEAST_NUMBERS}: name a model with more."
+        )
+    _, head = _best_reader(parts, tokenizer, classes, number_tokens, unseen, seed=seed)
+    probes = probe(head, tokenizer, number_tokens, unseen, last=last, seed=seed)
+    trial = Trial.of(head, tokenizer, number_tokens, classes, probes, seed=seed)
+    saes = trial.trained(range(seed, seed + n_runs))
+    made = records.made()
+    return Stored(
+        model=name,
+        digest=models.digest_of(model),
+        last=last,
+        date=made["created"][:10],
+        seconds=round(time.process_time() - start, 1),
+        peak_rss_bytes=records.peak_rss_bytes(),
+        versions=made["versions"],
+        runs=trial.runs(saes, trial.most_important(saes)),
     )
 
 
@@ -596,53 +644,104 @@ def lay_in_circles(head: Reader, resolved: ResolvedClass, *, seed: int) -> Circl
     )
 
 
-def autoencode(
-    head: Reader,
-    tokenizer: PreTrainedTokenizerBase,
-    number_tokens: pd.DataFrame,
-    classes: Mapping[str, ResolvedClass],
-    probes: Probes,
-    *,
-    n_runs: int,
-    seed: int,
-) -> Autoencoders:
-    """The paper's autoencoders, `n_runs` of them in one batch, and how their width and penalty compare with others."""
-    others = [form.token_ids for task, form in ordinals.surface_forms(tokenizer).items() if task != "numbers"]
-    ids = torch.cat([torch.tensor(number_tokens["token"].to_numpy()), *others]).unique()
-    order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))
-    test, train = order.tensor_split([len(ids) // 10])
-    x = head.x(ids)
-    index, tokens, right = successions(tokenizer, classes["numbers"].prefix)
-    x_numbers, place = head.x(tokens), head.place(right)
-    shuffles = [shuffled_numbers(99, seed=seed + draw)[index] for draw in range(N_SHUFFLES)]
-    shuffled_rows = features.train_probes(
-        head.x(number_tokens["token"].to_numpy()),
-        (shuffled_numbers(probes.last, seed=seed)[torch.tensor(number_tokens["index"].to_numpy())] % 10)[None],
-        [10],
-        seed=seed,
-    )[0]
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What autoencoders are trained on, and what they are asked: the tokens in training and held out, and the numbers 0 to 99.
 
-    def train_some(count: int, **settings) -> features.SparseAutoencoders:
-        steps = features.steps_of(len(train), n_epochs=EPOCHS, batch_size=BATCH)
-        return features.train_saes(x[train], seeds=range(seed, seed + count), steps=steps, batch_size=BATCH, **settings)
+    `right` is the successor's place among the head's candidates. `labels` are the numbers, and `shuffled` permutations of
+    them; `rows` and `shuffled_rows` those of the probe at ten, and of one trained on the first permutation.
+    """
 
-    def most_important(saes: features.SparseAutoencoders) -> Tensor:
-        return features.most_important(saes, x_numbers, head.says, place)
+    head: Reader
+    train: Float[Tensor, "token d_model"]
+    test: Float[Tensor, "token d_model"]
+    tokens: Int[Tensor, " number"]
+    x: Float[Tensor, "number d_model"]
+    right: Int[Tensor, " number"]
+    labels: Int[Tensor, " number"]
+    shuffled: list[Int[Tensor, " number"]]
+    rows: Float[Tensor, "10 d_model"]
+    shuffled_rows: Float[Tensor, "10 d_model"]
 
-    def modal_share(best: Tensor, labels: Sequence[Tensor]) -> Float[np.ndarray, " run"]:
-        """Of each run the mean over residues, and over the labellings given."""
+    @classmethod
+    def of(
+        cls,
+        head: Reader,
+        tokenizer: PreTrainedTokenizerBase,
+        number_tokens: pd.DataFrame,
+        classes: Mapping[str, ResolvedClass],
+        probes: Probes,
+        *,
+        seed: int,
+    ) -> Trial:
+        """The numbers with and without a space and all other lists, a tenth of them held out (paper, section 3.2)."""
+        others = [form.token_ids for task, form in ordinals.surface_forms(tokenizer).items() if task != "numbers"]
+        ids = torch.cat([torch.tensor(number_tokens["token"].to_numpy()), *others]).unique()
+        order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed))
+        test, train = order.tensor_split([len(ids) // 10])
+        x = head.x(ids)
+        labels, tokens, right = successions(tokenizer, classes["numbers"].prefix)
+        index = torch.tensor(number_tokens["index"].to_numpy())
+        shuffled_rows = features.train_probes(
+            head.x(number_tokens["token"].to_numpy()),
+            (shuffled_numbers(probes.last, seed=seed)[index] % 10)[None],
+            [10],
+            seed=seed,
+        )[0]
+        return cls(
+            head=head,
+            train=x[train],
+            test=x[test],
+            tokens=tokens,
+            x=head.x(tokens),
+            right=head.place(right),
+            labels=labels,
+            shuffled=[shuffled_numbers(99, seed=seed + draw)[labels] for draw in range(N_SHUFFLES)],
+            rows=probes.rows,
+            shuffled_rows=shuffled_rows,
+        )
+
+    def trained(self, seeds: Sequence[int], **settings: Any) -> features.SparseAutoencoders:
+        """Autoencoders in one batch, by default of the paper's width and penalty."""
+        return features.train_saes(
+            self.train,
+            seeds=seeds,
+            steps=features.steps_of(len(self.train), n_epochs=EPOCHS, batch_size=BATCH),
+            batch_size=BATCH,
+            **settings or {"width": WIDTH, "sparsity": PENALTY},
+        )
+
+    def most_important(self, saes: features.SparseAutoencoders) -> Int[Tensor, "run number"]:
+        """Of each run, the most important feature of each number."""
+        return features.most_important(saes, self.x, self.head.says, self.right)
+
+    def share(self, best: Int[Tensor, "run number"], labels: Sequence[Tensor]) -> Float[np.ndarray, " run"]:
+        """Of each run the modal share, its mean over residues and over the labellings given."""
         return np.mean([features.modal_features(best, own, 10)[1].nanmean(1).numpy() for own in labels], axis=0)
 
-    saes = train_some(n_runs, width=WIDTH, sparsity=PENALTY)
-    best = most_important(saes)
-    chosen = features.modal_features(best, index, 10)[0]
-    null_chosen = features.modal_features(best, shuffles[0], 10)[0]
-    runs = torch.arange(n_runs)[:, None]
-    picked, null_picked = saes.features[runs, chosen], saes.features[runs, null_chosen]
+    def runs(self, saes: features.SparseAutoencoders, best: Int[Tensor, "run number"]) -> Runs:
+        """What the modal features of each run come to."""
+        each = torch.arange(len(best))[:, None]
+        chosen, null_chosen = (features.modal_features(best, own, 10)[0] for own in (self.labels, self.shuffled[0]))
+        picked = saes.features[each, chosen]
 
-    def cosine(directions: Tensor, rows: Tensor) -> np.ndarray:
-        return torch.cosine_similarity(directions, rows, dim=-1).mean(-1).numpy()
+        def cosine(directions: Tensor, rows: Tensor) -> np.ndarray:
+            return torch.cosine_similarity(directions, rows, dim=-1).mean(-1).numpy()
 
+        return Runs(
+            share=self.share(best, [self.labels]),
+            null=self.share(best, self.shuffled),
+            distinct=np.array([len(set(row)) for row in chosen.tolist()]),
+            cosine=cosine(picked, self.rows),
+            cosine_null=cosine(saes.features[each, null_chosen], self.shuffled_rows),
+            average=torch.nn.functional.normalize(picked.mean(0), dim=-1),
+        )
+
+
+def autoencode(trial: Trial, *, n_runs: int, seed: int, stored: Stored | None) -> Autoencoders:
+    """The paper's autoencoders, `n_runs` of them in one batch, and how their width and penalty compare with others."""
+    saes = trial.trained(range(seed, seed + n_runs))
+    best = trial.most_important(saes)
     firsts = saes.features[0, best[0]]
     choices = []
     for settings in (
@@ -652,8 +751,9 @@ def autoencode(
         {"width": WIDTH // 4, "sparsity": PENALTY / 3},
         {"width": WIDTH // 4, "top_k": 8},
     ):
-        two = saes if settings == {"width": WIDTH, "sparsity": PENALTY} else train_some(2, **settings)
-        its_best = best if two is saes else most_important(two)
+        is_papers = settings == {"width": WIDTH, "sparsity": PENALTY}
+        two = saes if is_papers else trial.trained(range(seed, seed + 2), **settings)
+        its_best = best if is_papers else trial.most_important(two)
         choices.append(
             {
                 "width": settings["width"],
@@ -661,21 +761,18 @@ def autoencode(
                 if "sparsity" in settings
                 else f"TopK, K = {settings['top_k']}",
                 "max cosine": features.max_cosine(two.features[0], two.features[min(1, len(two.seeds) - 1)]),
-                "modal share": modal_share(its_best, [index]).mean(),
-                "shuffled": modal_share(its_best, shuffles).mean(),
+                "modal share": trial.share(its_best, [trial.labels]).mean(),
+                "shuffled": trial.share(its_best, trial.shuffled).mean(),
             }
         )
+    writes = firsts @ trial.head.w_ov @ trial.head.parts.unembed(trial.tokens).detach().cpu().float()
     return Autoencoders(
-        share=modal_share(best, [index]),
-        null=modal_share(best, shuffles),
-        distinct=np.array([len(set(row)) for row in chosen.tolist()]),
-        cosine=cosine(picked, probes.rows),
-        cosine_null=cosine(null_picked, shuffled_rows),
-        average=torch.nn.functional.normalize(picked.mean(0), dim=-1),
-        fires=saes.encode(x_numbers)[0][:, best[0]].T.numpy(),
-        writes=_row_centred(firsts @ head.w_ov @ head.parts.unembed(tokens).detach().cpu().float()).numpy(),
+        here=trial.runs(saes, best),
+        stored=stored,
+        fires=saes.encode(trial.x)[0][:, best[0]].T.numpy(),
+        writes=_row_centred(writes).numpy(),
         explained=saes.explained.mean().item(),
-        held_out=saes.explained_on(x[test]).mean().item(),
+        held_out=saes.explained_on(trial.test).mean().item(),
         active=saes.active.mean().item(),
         dead=saes.dead.mean().item(),
         choices=pd.DataFrame(choices),
@@ -1143,11 +1240,15 @@ def about_saes(found: Found) -> Verdict:
     saes = found.saes
     if saes is None:
         return Verdict("not_asked", "With so few numbers a residue class has one number, which any feature covers.")
-    told = f"the modal feature covers {saes.share.mean():.2f} of its residue class, and {saes.null.mean():.2f} of a class of permuted numbers"
-    low, _ = intervals.middle(saes.share - saes.null)  # run by run
+    runs = saes.runs
+    told = (
+        f"in {len(runs.share)} runs the modal feature covers {runs.share.mean():.2f} of its residue class (95% of runs {spread(runs.share)}), "
+        f"and {runs.null.mean():.2f} of a class of permuted numbers"
+    )
+    low, _ = intervals.middle(runs.share - runs.null)  # run by run
     if low <= 0:
         return Verdict("not_shown", f"Autoencoders with the paper's settings do not find the ten: {told}.")
-    if saes.share.mean() > 0.5:
+    if runs.share.mean() > 0.5:
         return Verdict("found", f"Autoencoders find the ten: {told}.")
     return Verdict("hardly", f"Autoencoders with the paper's settings hardly find the ten: {told}.")
 
@@ -1808,3 +1909,22 @@ def record(found: Found) -> dict[str, Any]:
         "verdict": pd.DataFrame([{"question": question, "key": say(found).key} for question, say in ABOUT.items()]),
     }
     return records.chapter_record(found.model, CHAPTER, findings=findings, tables=tables)
+
+
+def main() -> None:
+    """Train as many autoencoders on one model as the paper did, and put them into the store that comes with the book."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("model", help="grown/NAME, a hub id, or a folder, whose tokenizer has numbers")
+    parser.add_argument("--runs", type=int, default=reported.read()["sae"]["runs"])
+    arguments = parser.parse_args()
+    try:
+        run = measure_runs(models.load(arguments.model), name=arguments.model, n_runs=arguments.runs)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    autoencoder_runs.put(run)
+    print(f"{arguments.model}: modal share {run.runs.share.mean():.3f}, permuted {run.runs.null.mean():.3f}; {run.seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
