@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: accept address check colab contribute help setup book sweep test editions package pdf lab lint serve clean lock benchmark grown
+.PHONY: accept address autoencoders check colab contribute help setup book sweep test editions package pdf lab lint serve clean lock benchmark grown
 
 PYTHON ?= python3
 # The model under study: grown/NAME, a hub id such as openai-community/gpt2, or a local folder. Left empty, the book's own.
@@ -14,7 +14,8 @@ DEVICE ?=
 CORES ?= 2
 # Seconds that one notebook cell may take.
 CELL_TIMEOUT ?= 900
-# For make sweep: some models or chapters instead of all, and a Snakemake profile instead of this machine.
+# For make sweep: some models or chapters instead of all, and a Snakemake profile instead of this machine. For make
+# contribute: some chapters.
 MODELS ?=
 CHAPTERS ?=
 PROFILE ?=
@@ -48,6 +49,7 @@ help:
 	@echo "make test     run all tests"
 	@echo "make accept   accept what the chapters find now, and show it before and after"
 	@echo "make contribute MODEL=…  measure a model for the page of results  (SCORE_ONLY=1 for its scores alone)"
+	@echo "make autoencoders MODEL=…  train and store as many autoencoders for chapter 3 as the paper has, minutes"
 	@echo "make editions write the student's and the teacher's notebooks to _build/editions"
 	@echo "make pdf      print the built book as one PDF, with Chromium or Chrome"
 	@echo "make lab      open the notebooks in JupyterLab"
@@ -89,7 +91,11 @@ accept: $(STAMP)
 	$(BIN)/python -m bookkit.build.accept --model="$$MODEL"
 
 contribute: $(STAMP)
-	$(BIN)/python -m bookkit.night.contribute "$$MODEL" $(if $(REVISION),--revision="$$REVISION") --cores="$$CORES" --cell-timeout="$$CELL_TIMEOUT" --device="$$DEVICE" $(if $(SCORE_ONLY),--score-only)
+	$(BIN)/python -m bookkit.night.contribute "$$MODEL" $(if $(REVISION),--revision="$$REVISION") --cores="$$CORES" --cell-timeout="$$CELL_TIMEOUT" --device="$$DEVICE" $(if $(CHAPTERS),--chapters $(CHAPTERS)) $(if $(SCORE_ONLY),--score-only)
+
+# As many of chapter 3's autoencoders as the paper has, which the chapter then shows beside its own: minutes a model.
+autoencoders: $(STAMP)
+	$(BIN)/python -m successor_heads.studies.mod10_features "$$MODEL"
 
 address: $(STAMP)
 	$(BIN)/python -m bookkit.editions.colab --repository="$$REPOSITORY" --branch="$$BRANCH" --release="$$RELEASE"

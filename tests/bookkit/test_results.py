@@ -256,7 +256,7 @@ def test_only_what_the_page_shows_is_run_and_what_left_no_record_is_named(tmp_pa
         *contribute.SHOWN,
     ]
     said = capsys.readouterr().out
-    assert "No record of 03-mod-10-features, 04-vector-arithmetic, 05-natural-language" in said
+    assert "No record of 02-ov-circuit, 03-mod-10-features, 04-vector-arithmetic, 05-natural-language" in said
     assert (results.STORED / "grown__llama" / "01-find-heads.json").exists()
     status = 2  # nothing was tried: what lies there is no measurement of now
     with pytest.raises(UserError, match="grown/llama was not measured"):

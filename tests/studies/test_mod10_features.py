@@ -1,5 +1,6 @@
 """Chapter 3's study: every verdict from made-up findings, drawings without faults, and its protocols on plants of known make-up."""
 
+import json
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -8,13 +9,21 @@ import pandas as pd
 import pytest
 import torch
 
-from successor_heads import anatomy, features, figures, models, ordinals, reported
+from successor_heads import anatomy, features, figures, files, models, ordinals, reported
+from successor_heads.errors import UserError
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
+from successor_heads.studies import NOT_ASKED, autoencoder_runs
 from successor_heads.studies import mod10_features as study
+from successor_heads.studies.autoencoder_runs import Runs, Stored
 from successor_heads.studies.mod10_features import (
+    NEAREST,
+    PAIRS,
+    PAIRS_HEAD,
     TESTS,
+    TOKENS,
+    TOKENS_HEAD,
     WHOLE,
     Autoencoders,
     Carried,
@@ -49,17 +58,33 @@ def probes(*, right=30, tens=95, coprime=0.1, n_numbers=100) -> Probes:
     moduli["validation_by_ten"] = moduli["unseen_by_ten"] = 0.1
     moduli["n_validation"] = n_numbers // 10
     return Probes(
-        by_modulus=moduli, words=words, tens=(tens, 100, tens / 100 - 0.05, min(1.0, tens / 100 + 0.05)), beyond=(20, 200),
+        by_modulus=moduli, words=words,
+        in_circles=pd.DataFrame([("months", 10, 20, 24), ("months", 12, 3, 24), ("days", 7, 1, 14)], columns=["list", "modulus", "right", "n"]),
+        tens=(tens, 100, tens / 100 - 0.05, min(1.0, tens / 100 + 0.05)), beyond=(20, 200),
         shuffled=np.full(5, 0.12), dealt=np.linspace(0.05, 0.15, 50), rows=torch.eye(10), n_numbers=n_numbers, last=200,
     )  # fmt: skip  # what is made up, by field
 
 
-def saes(*, share=0.6, null=0.2) -> Autoencoders:
-    runs = np.linspace(-0.02, 0.02, 5)
+def runs(*, share=0.6, null=0.2, n=5) -> Runs:
+    spread = np.linspace(-0.02, 0.02, n)
+    return Runs(
+        share=share + spread, null=null - spread, distinct=np.full(n, 9), cosine=0.7 + spread, cosine_null=0.1 + spread,
+        average=torch.eye(10),
+    )  # fmt: skip
+
+
+def stored(**changed) -> Stored:
+    """A hundred runs, as they are stored."""
+    return Stored(
+        model="made/up", digest="0123456789", last=200, date="2026-11-26", seconds=240.0, peak_rss_bytes=10**9, versions={"torch": "2"},
+        runs=runs(n=100, **changed),
+    )  # fmt: skip
+
+
+def saes(*, of=None, **changed) -> Autoencoders:
     noise = np.random.default_rng(0).random((100, 100))
     return Autoencoders(
-        share=share + runs, null=null - runs, distinct=np.full(5, 9), cosine=0.7 + runs, cosine_null=0.1 + runs,
-        average=torch.eye(10), fires=noise, writes=noise - 0.5, explained=0.9, held_out=0.8, active=5.0, dead=0.3,
+        here=runs(**changed), stored=of, note="What is stored.", fires=noise, writes=noise - 0.5, explained=0.9, held_out=0.8, active=5.0, dead=0.3,
         choices=pd.DataFrame({"width": [512, 128], "penalty": ["λ = 0.3", "λ = 0.1"], "max cosine": [0.7, 0.6], "modal share": [0.5, 0.4], "shuffled": [0.2, 0.2]}),
     )  # fmt: skip
 
@@ -84,16 +109,20 @@ def carried(n_on: int) -> Carried:
 def subspace(*, own=0.9, shuffled=0.1, decoded=None) -> Subspace:
     shares = pd.DataFrame(
         {
-            "model": [0.95, own if decoded is None else decoded, own, own],
-            "shuffled": [0.8, *[shuffled] * 3],
-            "untrained": [0.7, 0, 0, 0],
+            "model": [0.95, 0.9, own if decoded is None else decoded, own, own],
+            "shuffled": [0.8, 0.5, *[shuffled] * 3],
+            "untrained": [0.7, 0.4, 0, 0, 0],
             "planted": 1.0,
         },
         index=pd.Index(TESTS),
     )
     roman = pd.DataFrame(
-        [("I", "days", "Monday", True), ("II", "days", "$x$", False), ("I", "months", "January", True)],
-        columns=["numeral", "list", "read", "right"],
+        [
+            ("I", "days", "Monday", True, True),
+            ("II", "days", "$x$", False, False),
+            ("I", "months", "January", True, None),
+        ],
+        columns=["numeral", "list", "read", "right", "head"],
     )
     informal = pd.DataFrame({"word": ["week", "pair"], "expected": [7, 2], "read": [7, 3]})
     return Subspace(shares, shares * 0 + 200, pd.Series(dict.fromkeys(TESTS, 1.0)), 0.5, roman, informal)
@@ -163,6 +192,7 @@ FEW = {"circles": None, "saes": None, "carried": None, "neurons": None, "needed"
         ("saes", "found", {}),
         ("saes", "hardly", {"saes": saes(share=0.3)}),
         ("saes", "not_shown", {"saes": saes(share=0.2)}),
+        ("saes", "hardly", {"saes": saes(share=0.6, of=stored(share=0.3))}),
         ("carried", "not_asked", {"carried": None}),
         ("carried", "carried", {}),
         ("carried", "in_part", {"carried": carried(5)}),
@@ -282,6 +312,100 @@ def test_reported_cells_come_from_the_data_file():
     assert table["as reported"].str.contains(r"\d|not reported").all()
 
 
+def test_the_comparison_is_read_from_a_record_in_memory_and_from_its_json(tmp_path):
+    """The page of all models reads stored records: a row says there what the chapter's own table says."""
+    for changed in ({}, {"saes": saes(of=stored(share=0.3))}, {"probes": None} | FEW):
+        record = study.record(made(**changed))
+        files.write_json(tmp_path / "record.json", record)
+        kept = json.loads((tmp_path / "record.json").read_text())["findings"]
+        assert study.compared(kept) == study.compared(record["findings"])
+    rows = {
+        row: measured
+        for row, _, measured in study.compared(study.record(made(saes=saes(of=stored(share=0.3))))["findings"])
+    }
+    assert rows["share of a modal feature"] == "0.30 (0.28 to 0.32); permuted 0.20"
+    assert (
+        rows["months by ten, by twelve"] == "20 of 24, 3 of 24"
+        and rows["days by ten, by seven"] == f"{NOT_ASKED}, 1 of 14"
+    )
+    assert rows["the same, by the head"] == "1 of 2: 0.50 (0.09 to 0.91)" and rows["the number in “week”"] == "7"
+    few = {row: measured for row, _, measured in study.compared(study.record(made(probes=None, **FEW))["findings"])}
+    assert few["share of a modal feature"] == few["words of unseen lists, mod 10"] == NOT_ASKED
+
+
+def test_stored_runs_come_back_and_belong_to_their_weights(tmp_path):
+    path, other = tmp_path / "runs.json", replace(stored(share=0.4), model="other", digest="9876543210")
+    autoencoder_runs.put(stored(), path)
+    autoencoder_runs.put(other, path)
+    autoencoder_runs.put(replace(stored(share=0.3), date="2026-12-01"), path)
+    again = autoencoder_runs.stored("0123456789", last=200, path=path)
+    assert again.date == "2026-12-01" and len(autoencoder_runs.read(path)) == 2
+    for name in ("share", "null", "distinct", "cosine", "cosine_null", "average"):
+        assert np.allclose(getattr(again.runs, name), getattr(stored(share=0.3).runs, name), atol=1e-4), name
+    assert autoencoder_runs.stored("0123456789", last=500, path=path) is None
+    assert autoencoder_runs.stored("5555555555", last=200, path=path) is None
+    said = [
+        autoencoder_runs.note(run, runs(share=0.3), name=name, path=path)
+        for run, name in ((again, "made/up"), (None, "made/up"), (None, "new"))
+    ]
+    assert (
+        "of the 5 trained here, 5 lie between" in said[0]
+        and "other weights" in said[1]
+        and "make autoencoders" in said[2]
+    )
+
+
+def test_runs_outside_the_stored_ones_are_counted():
+    assert runs(share=0.3).within(runs(share=0.3, n=100)) == 5
+    assert runs(share=0.32).within(runs(share=0.3, n=100)) == 3
+    assert runs(share=0.4).within(runs(share=0.3, n=100)) == 0
+
+
+def test_what_a_hundred_runs_say_goes_before_what_ten_do():
+    figures.use_style()
+    whole, here = made(saes=saes(share=0.6, of=stored(share=0.3))), made(saes=saes(share=0.6))
+    assert "in 100 runs" in study.about_saes(whole).sentence and "in 5 runs" in study.about_saes(here).sentence
+    ticks = [
+        [label.get_text() for label in study.draw_shares(found).panels[0].axes[0].get_yticklabels()]
+        for found in (whole, here)
+    ]
+    assert ticks == [["100 stored", "5 trained here", "permuted"], ["5 trained here", "permuted"]]
+    findings = study.record(whole)["findings"]
+    assert findings["sae_share"]["value"] == pytest.approx(0.6) and findings["sae_share_stored"][
+        "value"
+    ] == pytest.approx(0.3)
+    assert findings["sae_within_stored"]["value"] == 0 and "sae_share_stored" not in study.record(here)["findings"]
+    plt.close("all")
+
+
+@pytest.mark.parametrize("run", autoencoder_runs.read(), ids=lambda run: run.model)
+def test_stored_runs_are_of_the_weights_that_come_with_the_book(run):
+    assert run.digest == models.digest_of(models.load(run.model)) and run.last == study.last_number(run.model)
+    assert len(run.runs.share) == reported.read()["sae"]["runs"] and run.runs.average.norm(dim=1) == pytest.approx(
+        torch.ones(10), abs=1e-3
+    )
+    assert (
+        autoencoder_runs.stored(models.digest_of(models.untrained_twin(models.load(run.model))), last=run.last) is None
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", autoencoder_runs.read(), ids=lambda run: run.model)
+def test_the_first_stored_runs_come_out_again(run):
+    again = study.measure_runs(models.load(run.model), name=run.model, n_runs=2)
+    assert again.runs.share == pytest.approx(run.runs.share[:2], abs=0.03)
+    assert again.runs.cosine == pytest.approx(run.runs.cosine[:2], abs=0.05)
+    assert again.runs.within(run.runs) == 2
+
+
+def test_a_model_whose_numbers_are_digits_has_no_runs_to_store():
+    model = models.load("grown/pythia")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "LEAST_NUMBERS", 10**6)
+        with pytest.raises(UserError, match="single tokens"):
+            study.measure_runs(model, name="grown/pythia", n_runs=1)
+
+
 def test_numbers_and_unseen_lists_are_those_of_the_tokenizer():
     tokenizer = word_tokenizer()
     numbers, unseen = study.numbers(tokenizer, last=500), study.unseen_lists(tokenizer)
@@ -389,9 +513,9 @@ def test_places_are_parted_on_a_plant_and_not_where_lists_are_shuffled(subject):
     own, shuffled = (
         study.fit_places(head, classes, seed=0, shuffled=mixed, most=1500).shares for mixed in (False, True)
     )
-    assert own[TESTS[2]][0] >= 0.95 and own[TESTS[3]][0] >= 0.95
-    assert shuffled[TESTS[2]][0] < 0.1 and shuffled[TESTS[1]][0] < 0.1
-    assert shuffled[TESTS[0]][0] > 0.3  # pairs of known tokens are learned by heart
+    assert own[NEAREST][0] >= 0.95 and own[TOKENS_HEAD][0] >= 0.95 and own[PAIRS_HEAD][0] >= 0.95
+    assert shuffled[NEAREST][0] < 0.1 and shuffled[TOKENS][0] < 0.1
+    assert shuffled[PAIRS][0] > 0.3  # pairs of known tokens are learned by heart
 
 
 def test_numbers_lie_in_circles_of_the_planted_modulus_and_of_no_other(subject):
@@ -440,7 +564,10 @@ def test_an_untrained_model_shows_none_of_it():
         and study.about_lists(made(probes=found)).key == "not_shown"
     )
     assert Carried.counts_on(study.carry(head, classes["numbers"], torch.eye(parts.d_model)[:10]).means) <= 4
-    assert study.about_neurons(made(neurons=study.rank_neurons(head, classes["numbers"], seed=0))).key == "not_shown"
+    assert (
+        study.about_neurons(made(neurons=study.rank_neurons(head, tokenizer, classes["numbers"].prefix, seed=0))).key
+        == "not_shown"
+    )
 
 
 def test_where_numbers_are_few_all_lists_are_sampled_around_their_own_means():

@@ -21,12 +21,13 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from bookkit import places
-from bookkit.site import results
+from bookkit.site import paper, protocols, results
 from successor_heads import models, ordinals, records, streaming
 from successor_heads.errors import UserError
 
-# What the page shows of a model: its score, and the findings of its columns.
-SHOWN = sorted({"01-find-heads", *(column.chapter for column in results.COLUMNS)})
+# What the pages show of a model: its score, the findings of the columns, and the rows beside the paper's.
+SHOWN = sorted({"01-find-heads", *protocols.CHAPTERS, *(column.chapter for column in results.COLUMNS)})
+KEPT = {paper.THIRD: ("probes",)}  # tables of other chapters than the first that a page draws
 PAIRS = {task: len(ordinals.CLASSES[task].words) - (not ordinals.CLASSES[task].cyclic) for task in ordinals.TASKS}
 # Of the settings of a build those that change no number.
 HOW = ("cores", "cell-timeout", "device")
@@ -164,8 +165,8 @@ def score_holds(heads, pairs, n_heads):
     yield order == sorted(order), "its heads are not in the order of their scores"
 
 
-def measure(model, *, revision, score_only, how=()):
-    """Run the chapters that the page shows on a model, or its score alone; returns their records.
+def measure(model, *, revision, score_only, chapters=SHOWN, how=()):
+    """Run the chapters that the pages show on a model, or some of them, or its score alone; returns their records.
 
     `how` are options of `bookkit.build` that say how the machine is used.
     """
@@ -182,9 +183,9 @@ def measure(model, *, revision, score_only, how=()):
         return [path]
     command = [sys.executable, "-m", "bookkit.build", "notebooks", "--model", model, "--revision", revision or "", *how]
     # What fails is told by the build, and what ran well is worth a record all the same; 2 says that nothing was tried.
-    if subprocess.run([*command, "--chapters", *SHOWN], check=False).returncode == 2:
+    if subprocess.run([*command, "--chapters", *chapters], check=False).returncode == 2:
         raise UserError(f"{model} was not measured: see above.")
-    return [path for path in (folder / f"{chapter}.json" for chapter in SHOWN) if path.exists()]
+    return [path for path in (folder / f"{chapter}.json" for chapter in chapters) if path.exists()]
 
 
 def score(model, revision, path, *options):
@@ -215,13 +216,13 @@ def count_parameters(model, revision):
         return sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
 
 
-def contribute(model, *, revision, score_only, how=()):
+def contribute(model, *, revision, score_only, chapters=SHOWN, how=()):
     """Measure a model, check its records, copy them to where the page finds them, and say what to do next."""
     if not HUB_ID.fullmatch(model):
         raise UserError(
             f"{model} is no name on the hub, no grown/NAME and no published/NAME: put the model on the hub first, so that others can run it."
         )
-    made = measure(model, revision=revision, score_only=score_only, how=how)
+    made = measure(model, revision=revision, score_only=score_only, chapters=chapters, how=how)
     if not made:
         raise UserError(f"No chapter ran on {model}: see above, or add SCORE_ONLY=1 for the scores alone.")
     target = results.STORED / places.slug(model)
@@ -229,7 +230,7 @@ def contribute(model, *, revision, score_only, how=()):
     for name, record in checked.items():
         records.write_json(target / name, for_the_page(record))
     stems = {path.stem for path in made}
-    lacking = [chapter for chapter in SHOWN if chapter not in stems and places.SCORE not in stems]
+    lacking = [chapter for chapter in chapters if chapter not in stems and places.SCORE not in stems]
     if lacking:
         print(f"\nNo record of {', '.join(lacking)}: see above. The same command tries again what failed.")
     print(
@@ -241,8 +242,10 @@ def contribute(model, *, revision, score_only, how=()):
 
 
 def for_the_page(record):
-    """The record without the tables that the page has no use for: those of chapter 4 alone hold thousands of edits."""
-    return record if record.get("chapter", "01-find-heads") == "01-find-heads" else record | {"tables": {}}
+    """The record without the tables that no page has a use for: those of chapter 4 alone hold thousands of edits."""
+    if record.get("chapter", "01-find-heads") == "01-find-heads":
+        return record
+    return record | {"tables": {name: record["tables"][name] for name in KEPT.get(record["chapter"], ())}}
 
 
 def recompute(paths):
@@ -283,6 +286,9 @@ def main():
         "--score-only", action="store_true", help="the scores alone, streamed, even where the model would fit"
     )
     parser.add_argument(
+        "--chapters", nargs="*", choices=SHOWN, metavar="CHAPTER", help="these alone, as in 02-ov-circuit"
+    )
+    parser.add_argument(
         "--check", nargs="*", type=Path, metavar="FILE", help="check these records, or all that are stored"
     )
     parser.add_argument(
@@ -300,7 +306,13 @@ def main():
                 sys.exit(1)
         elif arguments.model:
             how = [f"--{name}={value}" for name in HOW if (value := getattr(arguments, name.replace("-", "_")))]
-            contribute(arguments.model, revision=arguments.revision, score_only=arguments.score_only, how=how)
+            contribute(
+                arguments.model,
+                revision=arguments.revision,
+                score_only=arguments.score_only,
+                chapters=arguments.chapters or SHOWN,
+                how=how,
+            )
         else:
             parser.error("name a model, as in openai-community/gpt2, or say --check or --recompute")
     except UserError as error:

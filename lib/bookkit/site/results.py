@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from bookkit import places
-from bookkit.site import paper
+from bookkit.site import paper, protocols
 from successor_heads import figures, intervals, ordinals, records, reported
 from successor_heads.growing import observe
 from successor_heads.studies import natural_text, vector_arithmetic
@@ -62,18 +62,14 @@ COLUMNS = (
         )
     ),
 )  # fmt: skip
-# What the paper reports, of which model as far as we know, and the finding of ours that stands beside it.
+# What the paper reports, of which model as far as we know, and the finding of ours that stands beside it. Its sections on
+# maps and on the ten have a page of their own: see protocols.py.
 INFERRED = "Pythia-1.4B, inferred"  # the only head that the paper names, and the model of its section 4
-THIRD, FOURTH = "03-mod-10-features", "04-vector-arithmetic"
+FOURTH = "04-vector-arithmetic"
 PAPER = (
     *(
         (what, reported.cell(entry, text), INFERRED, chapter, finding)
         for what, entry, text, chapter, finding in (
-            ("Place and list recombined, pairs held out", "subspace", "{output_decoding_heldout_pairs:.2f}", THIRD, "subspace_pairs"),
-            ("Words of lists never seen, index mod 10", "probe", "{right} of {of}", THIRD, "lists_unseen"),
-            ("Modal feature's share of its residue class", "sae", "{modal_share}", THIRD, "sae_share"),
-            ("Cosine of modal features and probe", "sae", "{probe_cosine:.3f}", THIRD, "sae_cosine_probe"),
-            ("Roman numerals in the tokens of every list", "table_2", "all but {n_wrong} of {numerals} numerals", THIRD, "subspace_roman"),
             ("Edits with SAE features that succeed: numbers 20 to 29", "arithmetic", "{text_rates[20-29]}", FOURTH, "paper_sae_20_to_29"),
             ("Edits with SAE features that succeed: months", "arithmetic", "{text_rates[months]}", FOURTH, "paper_sae_january_to_september"),
             *(
@@ -628,6 +624,7 @@ def write(site, folders, *, subject):
     }.items():
         (parts / f"{name}.html").write_text(text, encoding="utf8")
     paper.write(site, found)
+    protocols.write(site, found)
     (site / "book/_static/results.csv").write_text(as_csv(lines), encoding="utf8")
     return {
         "summary": summary(lines),

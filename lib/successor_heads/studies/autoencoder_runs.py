@@ -97,6 +97,18 @@ def put(run: Stored, path: Path = STORED) -> None:
     files.write_json(path, {"schema": SCHEMA, "models": plain})
 
 
+def note(run: Stored | None, here: Runs, *, name: str, path: Path = STORED) -> str:
+    """What the stored runs are, and how those trained here lie in them; or why there are none."""
+    if run is not None:
+        return (
+            f"{len(run.runs.share)} runs were trained on these weights (digest {run.digest[:8]}) on {run.date}, in {run.seconds / 60:.0f} minutes of processor time "
+            f"and {run.peak_rss_bytes / 1e9:.1f} GB, and stored; of the {len(here.share)} trained here, {here.within(run.runs)} lie between the lowest and the highest of these."
+        )
+    if any(each.model == name for each in read(path)):
+        return f"The stored runs of {name} are of other weights or other numbers, so that only those trained here are shown."
+    return f"As many runs as the paper’s are not stored of {name}, so that only those trained here are shown: make autoencoders MODEL={name} stores them."
+
+
 def spread(values: np.ndarray) -> str:
     """Between which values 95% of the runs lie, as text."""
     return "{:.2f} to {:.2f}".format(*intervals.middle(values))

@@ -51,7 +51,7 @@ from successor_heads.ordinals import ResolvedClass
 from successor_heads.planted import words
 from successor_heads.planted.plant import Plan, Planted, plant
 from successor_heads.scores import HeadScores
-from successor_heads.studies import OfBestHead, Place, Verdict, list_name
+from successor_heads.studies import Findings, OfBestHead, Place, Verdict, list_name, share_cell
 
 CHAPTER = "02-ov-circuit"
 SOURCES: dict[str, ov_circuit.Source] = {
@@ -1210,29 +1210,29 @@ def _rank(values: Float[np.ndarray, "layer head"], place: Place) -> int:
 # --- tables and the record --------------------------------------------------------------------------
 
 
+NEWEST = "copier"  # a finding that every record of the present protocol has
+
+
+def compared(findings: Findings) -> list[tuple[str, str, str]]:
+    """What the paper and later work report of a head's map, row by row: what, as reported, and what a record's findings say to it."""
+    cell = reported.cell
+    return [
+        ("what the head reads, macro", "MLP0's output (section 2)", share_cell(findings, "macro", beside="without_mlp0", name="from the bare embedding")),
+        ("past the head, all words", cell("lens", "a lens behind MLP0 finds under {right_percent_below}% of successors"), share_cell(findings, "lens_all_words")),
+        ("past the head, within a list", "not reported", share_cell(findings, "lens_macro", beside="macro", name="the head")),
+        ("larger members win", cell("figure_8", "the head {head}, the features {features}"), share_cell(findings, "larger_wins")),
+        ("all ordinals compete, macro", cell("later", "{heads_that_matter} heads matter"), share_cell(findings, "joint_macro")),
+        ("across lists", "a shared part of MLP0's output (section 3)", share_cell(findings, "cross_class", beside="cross_class_null_high", name="by chance up to")),
+        ("the best copying score", cell("gpt2_small", "GPT-2 small: {copying_head}, beside {head}"), share_cell(findings, "copier", beside="unique_copying", name="in the head copying explains")),
+    ]  # fmt: skip  # one row a line
+
+
 def draw_compared(found: Found) -> Table:
     """What the paper and later work report, and what was measured here."""
-    means, (wins, low, high) = found.split.means, (found.larger.wins if found.larger else (float("nan"),) * 3)
-    across_low, across_high = found.across.null_range
-    copier, copies = found.copier
-    joint, (joint_low, joint_high) = float(found.joint.macro[found.best]), found.joint_interval
-    cell = reported.cell
-    past = (
-        "not measured"
-        if found.past is None
-        else f"{found.past.mean('lens, all words'):.1%}; within its list {found.past.macro[0]:.0%}"
-    )
-    rows = [
-        ("what the head reads", "MLP0's output (section 2)", f"macro {found.macro:.2f}; {found.without_mlp0:.2f} from the bare embedding"),
-        ("past the head", cell("lens", "a lens behind MLP0 finds under {right_percent_below}% of successors"), past),
-        ("larger members", cell("figure_8", "the head {head}, the features {features}"), f"win {wins:.2f} ({low:.2f} to {high:.2f})"),
-        ("all ordinals compete", cell("later", "{heads_that_matter} heads matter"), f"macro {joint:.2f} ({joint_low:.2f} to {joint_high:.2f})"),
-        ("across lists", "a shared part of MLP0's output (section 3)", f"{found.across.mean:.2f} (chance {across_low:.2f} to {across_high:.2f})"),
-        ("a copying head beside it", cell("gpt2_small", "GPT-2 small: {copying_head}, beside {head}"), f"{anatomy.name_of(copier)}, copying score {copies:.2f}; in {found.name} copying explains {means['copying']:.2f}"),
-    ]  # fmt: skip  # one row a line
     return Table(
-        pd.DataFrame(rows, columns=["", "as reported", found.model]),
+        pd.DataFrame(compared(record(found)["findings"]), columns=["", "as reported", found.model]),
         caption=f"What is reported of successor heads' maps, and {found.model}.",
+        details=f"The head that copies best is {anatomy.name_of(found.copier[0])}.",
     )
 
 
@@ -1258,6 +1258,7 @@ def record(found: Found) -> dict[str, Any]:
         "lens_macro": finding(lens_macro, low=lens_low, high=lens_high, n=n_pairs),
         "lens_all_words": finding(past.mean("lens, all words") if past else float("nan"), n=n_pairs),
         "rank": finding(found.rank),
+        "copier": finding(found.copier[1]),
         "joint_macro": finding(
             found.joint.macro[found.best], low=found.joint_interval[0], high=found.joint_interval[1], n=n_pairs
         ),

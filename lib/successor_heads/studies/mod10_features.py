@@ -41,6 +41,7 @@ from successor_heads import (
     anatomy,
     features,
     figures,
+    files,
     intervals,
     models,
     ordinals,
@@ -60,7 +61,17 @@ from successor_heads.ordinals import OrdinalClass, ResolvedClass
 from successor_heads.planted import words
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
-from successor_heads.studies import Place, Verdict, autoencoder_runs, list_name
+from successor_heads.studies import (
+    NOT_ASKED,
+    Findings,
+    Place,
+    Verdict,
+    autoencoder_runs,
+    count_cell,
+    list_name,
+    number_cell,
+    share_cell,
+)
 from successor_heads.studies.autoencoder_runs import Runs, Stored, spread
 
 CHAPTER = "03-mod-10-features"
@@ -68,6 +79,7 @@ MODULI = tuple(range(2, 26))  # of Figure 27
 PERIODS = MODULI[1:]  # of circles: two places make a line
 PERIODS_DRAWN = (10, 7)  # of circles: the ten, and a control
 NEIGHBOURS = (7, 8, 9, 11, 12, 13)  # of ten
+ROUND = {"months": 12, "days": 7}  # lists that go round, and how many members they have
 LEAST_NUMBERS = 40  # to look for a ten among
 LAST_READ = 200  # the text of the book's own models has no larger number but in runs
 WIDTH, PENALTY, BATCH, EPOCHS = 512, 0.3, 64, 100  # of the paper's autoencoders
@@ -75,6 +87,12 @@ LEAST_SHARE = 0.1  # of tokens held out, below which no map is said to part anyt
 MOST_CANDIDATES = 4096  # of the vocabulary, where it is larger
 N_SHUFFLES = 20
 WHOLE = "removed, whole model"
+# From the paper's protocols, as far as it states them.
+DIFFERS = (
+    "the paper does not say the rate, the scale and the biases of its autoencoders, nor the optimiser of its maps; ours stand under the figures. "
+    "In the book's own models numbers go up to 200 and not 500. Forms with and without a space, and capitalised, count as words of their own, as far as they are single tokens. "
+    "Its studies of section 3 are of Pythia-1.4B, as far as can be inferred."
+)
 # What some words have to do with a number. Written down before any was asked; the first two are the paper's.
 INFORMAL = {
     "triangle": 3, "week": 7, "pair": 2, "twice": 2, "both": 2, "double": 2, "couple": 2, "once": 1, "single": 1, "trio": 3,
@@ -90,7 +108,8 @@ class Probes:
     """Linear probes for the index at each modulus, trained on numbers; and at ten, what they read from words.
 
     `by_modulus` has for each the accuracy on numbers held out and on lists never seen, and what the ten explains of
-    either. `words` has a row for each word of those lists. `tens` are right and asked when whole tens are held out, with
+    either. `words` has a row for each word of those lists. `in_circles` has months and days by ten, by twelve and by seven:
+    list, modulus, right and n. `tens` are right and asked when whole tens are held out, with
     the interval over numbers; `beyond` right and asked on numbers past those of the text. `shuffled` are accuracies on
     unseen lists of probes that were trained on permuted numbers, `dealt` those of the real one if the words' places are
     dealt out anew. `rows` are the ten's.
@@ -98,6 +117,7 @@ class Probes:
 
     by_modulus: pd.DataFrame
     words: pd.DataFrame
+    in_circles: pd.DataFrame
     tens: tuple[int, int, float, float]
     beyond: tuple[int, int] | None
     shuffled: Float[np.ndarray, " shuffle"]
@@ -147,13 +167,14 @@ class Probes:
 class Autoencoders:
     """Sparse autoencoders on MLP0's outputs: those that the chapter trains, and as many as the paper's, from store.
 
-    `stored` is None where none of these weights are stored; `runs` are those that count, the stored ones if there are
-    any. The bands are of the first run trained here, over the numbers 0 to 99: how strongly the most important feature
+    `stored` is None where none of these weights are stored, and `note` says what there is; `runs` are those that count,
+    the stored ones if there are any. The bands are of the first run trained here, over the numbers 0 to 99: how strongly the most important feature
     of each fires on each, and what it writes through the head on each.
     """
 
     here: Runs
     stored: Stored | None
+    note: str
     fires: Float[np.ndarray, "number number"]
     writes: Float[np.ndarray, "number number"]
     explained: float
@@ -211,6 +232,19 @@ class Subspace:
     def roman_right(self) -> tuple[int, int]:
         """Cells of the table of Roman numerals that are right, of all."""
         return int(self.roman["right"].sum()), len(self.roman)
+
+    @property
+    def roman_answered(self) -> tuple[int, int]:
+        """In how many cells the head names the successor, of those that have one."""
+        asked = self.roman["head"].dropna()
+        return int(asked.sum()), len(asked)
+
+    @property
+    def informal_right(self) -> tuple[int, int, float]:
+        """How many words without a list decode to what was expected, of how many; and how many on average if expectations are dealt out anew."""
+        said, due = (np.bincount(self.informal[column], minlength=1000) for column in ("read", "expected"))
+        n = len(self.informal)
+        return int((self.informal["read"] == self.informal["expected"]).sum()), n, float(said @ due / max(1, n))
 
 
 @dataclass(frozen=True, eq=False)
@@ -467,7 +501,7 @@ def measure(
     if enough and probes:
         trial = Trial.of(head, tokenizer, number_tokens, classes, probes, seed=seed)
         stored = autoencoder_runs.stored(models.digest_of(model), last=last)
-        saes = autoencode(trial, n_runs=n_runs, seed=seed, stored=stored)
+        saes = autoencode(trial, name=name, n_runs=n_runs, seed=seed, stored=stored)
     roman = ordinals.resolve_class(
         tokenizer, OrdinalClass("roman", ordinals.ROMAN_NUMERALS), prefix=classes[next(iter(classes))].prefix
     )
@@ -484,7 +518,7 @@ def measure(
         saes=saes,
         carried=carry(head, classes["numbers"], saes.runs.average) if saes else None,
         subspace=part_places(head, model, classes, roman, seed=seed),
-        neurons=rank_neurons(head, classes["numbers"], seed=seed) if enough else None,
+        neurons=rank_neurons(head, tokenizer, classes["numbers"].prefix, seed=seed) if enough else None,
         needed=need(head, model, classes["numbers"], seed=seed) if enough else None,
         grown=without_decimals(),
         roman_score=_roman_score(head, roman),
@@ -563,6 +597,12 @@ def probe(
             columns[column] = (read[place] == truth % m).double().mean().item()
             columns[f"{column}_by_ten"] = (read[ten] % g == truth % g).double().mean().item() * g / m
         table.append(columns | {"n_validation": len(test)})
+    circles = []
+    for task, m in ((task, m) for task, own in ROUND.items() for m in (10, own)):
+        own = torch.tensor((unseen["list"] == task).to_numpy())
+        if m in moduli and own.any():
+            right = read_unseen[moduli.index(m)][own] == unseen_index[own] % m
+            circles.append((task, m, int(right.sum()), len(right)))
     rng, read_at_ten = np.random.default_rng(seed), read_unseen[ten].numpy()
     places = {task: np.flatnonzero(unseen["list"] == task) for task in unseen["list"].unique()}
     dealt = []
@@ -574,6 +614,7 @@ def probe(
     return Probes(
         by_modulus=pd.DataFrame(table),
         words=unseen[["list", "word", "index"]].assign(read=read_at_ten),
+        in_circles=pd.DataFrame(circles, columns=["list", "modulus", "right", "n"]),
         tens=_tens_held_out(x, index, seed=seed),
         beyond=_beyond(head, tokenizer, rows[ten], last),
         shuffled=(read_unseen[len(moduli) :] == unseen_index % 10).double().mean(1).numpy(),
@@ -738,7 +779,7 @@ class Trial:
         )
 
 
-def autoencode(trial: Trial, *, n_runs: int, seed: int, stored: Stored | None) -> Autoencoders:
+def autoencode(trial: Trial, *, name: str, n_runs: int, seed: int, stored: Stored | None) -> Autoencoders:
     """The paper's autoencoders, `n_runs` of them in one batch, and how their width and penalty compare with others."""
     saes = trial.trained(range(seed, seed + n_runs))
     best = trial.most_important(saes)
@@ -766,9 +807,11 @@ def autoencode(trial: Trial, *, n_runs: int, seed: int, stored: Stored | None) -
             }
         )
     writes = firsts @ trial.head.w_ov @ trial.head.parts.unembed(trial.tokens).detach().cpu().float()
+    here = trial.runs(saes, best)
     return Autoencoders(
-        here=trial.runs(saes, best),
+        here=here,
         stored=stored,
+        note=autoencoder_runs.note(stored, here, name=name),
         fires=saes.encode(trial.x)[0][:, best[0]].T.numpy(),
         writes=_row_centred(writes).numpy(),
         explained=saes.explained.mean().item(),
@@ -806,7 +849,9 @@ def carry(head: Reader, resolved: ResolvedClass, average: Float[Tensor, "10 d_mo
 
 # --- place and list ---------------------------------------------------------------------------------
 
-TESTS = ("pairs held out", "tokens held out", "tokens held out, nearest", "tokens held out, the head")
+PAIRS, PAIRS_HEAD = "pairs held out", "pairs held out, the head"
+TOKENS, NEAREST, TOKENS_HEAD = "tokens held out", "tokens held out, nearest", "tokens held out, the head"
+TESTS = (PAIRS, PAIRS_HEAD, TOKENS, NEAREST, TOKENS_HEAD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -823,10 +868,13 @@ class NumericPart:
     output_map: Float[Tensor, "d_model d_model"]
     output_share: float
 
-    def decoded(self, of: Int[Tensor, " token"], into: Int[Tensor, " token"]) -> Int[Tensor, " token"]:
-        """The token that the place of one token in the list of another decodes to."""
+    def mixed(self, of: Int[Tensor, " token"], into: Int[Tensor, " token"]) -> Float[Tensor, "token d_model"]:
+        """The place of one token in the list of another, as a vector of mean squared length 1."""
         x = self.head.x(torch.cat([of, into])) / self.scale
-        mixed = features.recombined(x, self.numeric, torch.arange(len(of)), torch.arange(len(of), len(x)))
+        return features.recombined(x, self.numeric, torch.arange(len(of)), torch.arange(len(of), len(x)))
+
+    def decoded(self, mixed: Float[Tensor, "token d_model"]) -> Int[Tensor, " token"]:
+        """The tokens that vectors decode to."""
         return self.head.candidates[(mixed @ self.decodes).argmax(-1)]
 
 
@@ -915,18 +963,21 @@ def fit_places(
         return (torch.cdist(vectors, x).argmin(1) == wanted).double().mean().item() if len(wanted) else float("nan")
 
     pairs = known[:n_held]
+    seen = features.recombined(x, numeric, pairs[:, 0], pairs[:, 1])
     mixed = features.recombined(x, numeric, unseen[:, 0], unseen[:, 1])
     shares = {
-        TESTS[0]: (decoded(features.recombined(x, numeric, pairs[:, 0], pairs[:, 1]), pairs[:, 2]), len(pairs)),
-        TESTS[1]: (decoded(mixed, unseen[:, 2]), len(unseen)),
-        TESTS[2]: (nearest(mixed, unseen[:, 2]), len(unseen)),
-        TESTS[3]: answered(mixed, unseen[:, 2]),
+        PAIRS: (decoded(seen, pairs[:, 2]), len(pairs)),
+        PAIRS_HEAD: answered(seen, pairs[:, 2]),
+        TOKENS: (decoded(mixed, unseen[:, 2]), len(unseen)),
+        NEAREST: (nearest(mixed, unseen[:, 2]), len(unseen)),
+        TOKENS_HEAD: answered(mixed, unseen[:, 2]),
     }
     ceiling = {
-        TESTS[0]: decoded(x[pairs[:, 2]], pairs[:, 2]),
-        TESTS[1]: decoded(x[unseen[:, 2]], unseen[:, 2]),
-        TESTS[2]: 1.0,
-        TESTS[3]: answered(x[unseen[:, 2]], unseen[:, 2])[0],
+        PAIRS: decoded(x[pairs[:, 2]], pairs[:, 2]),
+        PAIRS_HEAD: answered(x[pairs[:, 2]], pairs[:, 2])[0],
+        TOKENS: decoded(x[unseen[:, 2]], unseen[:, 2]),
+        NEAREST: 1.0,
+        TOKENS_HEAD: answered(x[unseen[:, 2]], unseen[:, 2])[0],
     }
     kept = ((x_all[aside] @ decodes).argmax(-1) == aside).double().mean().item() if len(aside) else float("nan")
     return NumericPart(head, classes, scale, decodes, numeric, shares, ceiling, output_map, kept)
@@ -963,19 +1014,29 @@ def trios_of(task: Sequence[str], index: Sequence[int]) -> Int[Tensor, "trio 3"]
 
 
 def _romans(own: NumericPart, classes: Mapping[str, ResolvedClass], roman: ResolvedClass, tokenizer) -> pd.DataFrame:
-    """What I to XII decode to in each list, whose first member lends the list: numeral, list, read, right."""
+    """What I to XII come to in each list, whose first member lends the list: numeral, list, read, right, head.
+
+    `read` is what the sum decodes to, and `right` whether it is the wanted member; `head` whether the head that reads the
+    sum puts that member's successor first in the list, None where it has none.
+    """
     rows = []
     firsts = {task: resolved for task, resolved in classes.items() if 1 in resolved.index}
     for place, index in enumerate(roman.index.tolist()):
         if index > reported.read()["table_2"]["numerals"] or not firsts:
             continue
         into = torch.stack([resolved.token_ids[resolved.index == 1][0] for resolved in firsts.values()])
-        read = own.decoded(roman.token_ids[place].expand(len(into)), into)
-        for (task, resolved), token in zip(firsts.items(), read.tolist()):
-            wanted = resolved.token_ids[resolved.index == index]
-            if len(wanted):
-                rows.append((roman.words[place], task, tokenizer.decode([token]).strip(), token == int(wanted[0])))
-    return pd.DataFrame(rows, columns=["numeral", "list", "read", "right"])
+        mixed = own.mixed(roman.token_ids[place].expand(len(into)), into)
+        for (task, resolved), vector, token in zip(firsts.items(), mixed, own.decoded(mixed).tolist()):
+            wanted = (resolved.index == index).nonzero()[:, 0]
+            if not len(wanted):
+                continue
+            follows = dict(zip(resolved.source.tolist(), resolved.target.tolist()))
+            said = (vector @ own.head.says[:, own.head.place(resolved.token_ids)]).argmax()
+            after = follows.get(int(wanted[0]))
+            is_right = token == int(resolved.token_ids[wanted[0]])
+            answered = None if after is None else int(said) == after
+            rows.append((roman.words[place], task, tokenizer.decode([token]).strip(), is_right, answered))
+    return pd.DataFrame(rows, columns=["numeral", "list", "read", "right", "head"])
 
 
 def informal_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
@@ -992,8 +1053,7 @@ def _informal(own: NumericPart, classes: Mapping[str, ResolvedClass], tokenizer)
     first = resolved.token_ids[resolved.index.argmin()]
     rows = []
     for word, token in informal_tokens(tokenizer).items():
-        x = own.head.x(torch.stack([torch.tensor(token), first])) / own.scale
-        mixed = features.recombined(x, own.numeric, torch.tensor([0]), torch.tensor([1]))
+        mixed = own.mixed(torch.tensor([token]), first[None])
         logits = mixed @ own.decodes[:, own.head.place(resolved.token_ids)]
         rows.append((word, INFORMAL[word], int(resolved.index[logits.argmax()])))
     return pd.DataFrame(rows, columns=["word", "expected", "read"])
@@ -1011,13 +1071,11 @@ def _roman_score(head: Reader, roman: ResolvedClass) -> tuple[int, int]:
 
 
 def rank_neurons(
-    head: Reader, resolved: ResolvedClass, *, seed: int, n_first: int = 16, n_draws: int = 1000
+    head: Reader, tokenizer: PreTrainedTokenizerBase, prefix: str, *, seed: int, n_first: int = 16, n_draws: int = 1000
 ) -> Neurons:
-    """Neurons of MLP0 by how low the successor's probability falls without them, on the numbers up to 100."""
-    few = [member for member in resolved.source.tolist() if resolved.index[member] <= 100]
-    follows = dict(zip(resolved.source.tolist(), resolved.target.tolist()))
-    tokens, index = resolved.token_ids[few], resolved.index[few]
-    right = head.place(resolved.token_ids[[follows[member] for member in few]])
+    """Neurons of MLP0 by how low the successor's probability falls without them, on the numbers 0 to 99."""
+    index, tokens, successors = successions(tokenizer, prefix)
+    right = head.place(successors)
     fires = head.parts.mlp0_neurons(head.parts.embed(tokens)).detach().cpu().float()
     writes = head.parts.mlp0_writes().detach().cpu().float()
     x = head.x(tokens)
@@ -1275,15 +1333,15 @@ def about_subspace(found: Found) -> Verdict:
     The nearest of the lists' own vectors decides. Where it is hardly ever the right one, what the sum decodes to may
     still be right beyond the controls: then the map parts them in part.
     """
-    shares, own = found.subspace.shares, found.subspace.shares.loc[TESTS[2], "model"]
-    seen = shares.loc[TESTS[0]]
-    (beyond, control), (decodes, by_chance) = (found.subspace.beyond_controls(test) for test in (TESTS[2], TESTS[1]))
+    shares, own = found.subspace.shares, found.subspace.shares.loc[NEAREST, "model"]
+    seen = shares.loc[PAIRS]
+    (beyond, control), (decodes, by_chance) = (found.subspace.beyond_controls(test) for test in (NEAREST, TOKENS))
     told = f"of tokens held out {own:.2f} come out nearest the right one, with shuffled lists or an untrained network at most {control:.2f}"
     trap = f"of pairs held out, whose tokens are known, {seen['model']:.2f} decode rightly, shuffled {seen['shuffled']:.2f}"
     if not beyond and decodes:
         return Verdict(
             "in_part",
-            f"One map parts place and list, in part: of tokens held out {shares.loc[TESTS[1], 'model']:.2f} decode rightly, with shuffled lists or an untrained network "
+            f"One map parts place and list, in part: of tokens held out {shares.loc[TOKENS, 'model']:.2f} decode rightly, with shuffled lists or an untrained network "
             f"at most {by_chance:.2f}, but {own:.2f} come out nearest the right one; {trap}.",
         )
     if not beyond:
@@ -1430,7 +1488,15 @@ def draw_words(found: Found) -> Table | Markdown:
         caption=f"The paper's probe is wrong on {len(entry['wrong'])} of {entry['of']} words, ours on {int((~probes.right).sum())} of {len(probes.words)}.",
         details=f"Reported as wrong: {', '.join(word.strip() for word in entry['wrong'])}; by name, {months[0]} of {months[1]} months and {days[0]} of {days[1]} days right "
         f"({entry['where']}). Forms with and without a space, and capitalised, count as words of their own. "
-        f"By seven the paper's probe names {by_seven[0]} of {by_seven[1]} days, by twelve {by_twelve[0]} of {by_twelve[1]} months.",
+        f"By seven the paper's probe names {by_seven[0]} of {by_seven[1]} days, by twelve {by_twelve[0]} of {by_twelve[1]} months. Ours: {_in_circles(probes)}.",
+    )
+
+
+def _in_circles(probes: Probes) -> str:
+    """Months and days by each modulus, as text: how many of their forms are right."""
+    return ", ".join(
+        f"{row['right']} of {row['n']} forms of {row['list']} by {row['modulus']}"
+        for _, row in probes.in_circles.iterrows()
     )
 
 
@@ -1546,35 +1612,39 @@ def draw_shares(found: Found) -> Drawing | Markdown:
     saes = found.saes
     if saes is None:
         return Markdown("So no feature can be modal.")
-    entry = reported.read()["sae"]
-    figs, axes = figures.panels(2, height=1.9)
+    entry, runs, here = reported.read()["sae"], saes.runs, saes.here
+    lines = [(f"{len(runs.share)} stored", runs.share, runs.cosine, "orange")] if saes.stored else []
+    lines += [(f"{len(here.share)} trained here", here.share, here.cosine, "blue")]
+    lines += [("permuted", runs.null, runs.cosine_null, "grey")]
+    figs, axes = figures.panels(2, height=0.5 * len(lines) + 0.9)
     rng = np.random.default_rng(0)
-    for ax, own, null, theirs, label in (
-        (axes[0], saes.share, saes.null, entry["modal_share"], "share of its class"),
-        (axes[1], saes.cosine, saes.cosine_null, entry["probe_cosine"], "cosine with the probe"),
+    for ax, panel, theirs, label in (
+        (axes[0], 1, entry["modal_share"], "share of its class"),
+        (axes[1], 2, entry["probe_cosine"], "cosine with the probe"),
     ):
-        for place, (values, color) in enumerate(((own, "orange"), (null, "grey"))):
-            ax.scatter(
-                values,
-                -place + rng.uniform(-0.16, 0.16, len(values)),
-                color=PALETTE[color],
-                s=24,
-                alpha=0.8,
-                linewidths=0,
-            )
+        for place, line in enumerate(lines):
+            values = line[panel]
+            height = -place + rng.uniform(-0.16, 0.16, len(values))
+            ax.scatter(values, height, color=PALETTE[line[3]], s=20, alpha=0.6, linewidths=0)
         ax.axvline(theirs, color=figures.INK, linewidth=1, linestyle=":")
-        ax.set(yticks=[0, -1], yticklabels=[found.model, "permuted"], ylim=(-1.5, 0.6), xlim=(-0.05, 1), xlabel=label)
+        ax.set(
+            yticks=-np.arange(len(lines)),
+            yticklabels=[line[0] for line in lines],
+            ylim=(0.5 - len(lines), 0.6),
+            xlim=(-0.05, 1),
+            xlabel=label,
+        )
         ax.tick_params(axis="y", length=0)
     return Drawing(
         figs,
         alt=[
-            f"Dots, one a run: the modal feature's share of its residue class, {saes.share.mean():.2f}, permuted numbers {saes.null.mean():.2f}; dotted line at the paper's {entry['modal_share']}.",
-            f"Dots, one a run: cosine with the probe's rows, {saes.cosine.mean():.2f}, permuted {saes.cosine_null.mean():.2f}; dotted line at the paper's {entry['probe_cosine']:.3f}.",
+            f"Dots, one a run: the modal feature's share of its residue class, {runs.share.mean():.2f}, permuted numbers {runs.null.mean():.2f}; dotted line at the paper's {entry['modal_share']}.",
+            f"Dots, one a run: cosine with the probe's rows, {runs.cosine.mean():.2f}, permuted {runs.cosine_null.mean():.2f}; dotted line at the paper's {entry['probe_cosine']:.3f}.",
         ],
         caption=about_saes(found).sentence,
-        details=f"Dotted: the paper ({entry['where']}). {len(saes.share)} runs of width {WIDTH}, λ = {PENALTY:g}, batches of {BATCH}, {EPOCHS} passes; tokens scaled to a mean squared length of 1, Adam at .003, "
-        f"of which the paper says nothing. Of ten modal features {saes.distinct.mean():.1f} differ; {saes.active:.1f} features are on for a token and {saes.dead:.0%} for none; {saes.explained:.2f} of the variance "
-        f"is kept, {saes.held_out:.2f} of that of tokens held out. Cosine with the rows of the probe {saes.cosine.mean():.2f}, of permuted numbers {saes.cosine_null.mean():.2f}.",
+        details=f"Dotted: the paper ({entry['where']}). {saes.note} Width {WIDTH}, λ = {PENALTY:g}, batches of {BATCH}, {EPOCHS} passes; tokens scaled to a mean squared length of 1, Adam at .003, "
+        f"of which the paper says nothing. Of ten modal features {runs.distinct.mean():.1f} differ. Of those trained here {saes.active:.1f} features are on for a token and {saes.dead:.0%} for none; {saes.explained:.2f} of the variance "
+        f"is kept, {saes.held_out:.2f} of that of tokens held out. Cosine with the rows of the probe {runs.cosine.mean():.2f} (95% of runs {spread(runs.cosine)}), of permuted numbers {runs.cosine_null.mean():.2f}.",
     )
 
 
@@ -1678,13 +1748,11 @@ def draw_informal(found: Found) -> Table | Markdown:
     table = found.subspace.informal
     if not len(table):
         return Markdown("This tokenizer has none of these words in one token.")
-    right = int((table["read"] == table["expected"]).sum())
-    rng = np.random.default_rng(0)
-    dealt = [(table["read"].to_numpy() == rng.permutation(table["expected"])).sum() for _ in range(1000)]
+    right, _, dealt = found.subspace.informal_right
     entry = reported.read()["informal"]["decodes"]
     return Table(
         table,
-        caption=f"{right} of {len(table)} words decode to the number that they stand for; with the expectations dealt out anew {np.mean(dealt):.1f} on average.",
+        caption=f"{right} of {len(table)} words decode to the number that they stand for; with the expectations dealt out anew {dealt:.1f} on average.",
         details="As reported: "
         + ", ".join(f"{word.strip()} to {number}" for word, number in entry.items())
         + ". The place of the word, with the list of “1”, decoded among the numbers.",
@@ -1730,7 +1798,7 @@ def draw_neurons(found: Found) -> Drawing | Markdown:
             f"Bars: periods of the first {len(neurons.periods)} neurons; {neurons.of_ten} have ten.",
         ],
         caption=said,
-        details=f"Of {neurons.n} neurons, ranked by the successor's mean probability when each is ablated on the numbers up to 100. Curves are each on a scale of its own. The period is the modulus of 2 to 25 "
+        details=f"Of {neurons.n} neurons, ranked by the successor's mean probability when each is ablated on the numbers 0 to 99. Curves are each on a scale of its own. The period is the modulus of 2 to 25 "
         f"whose residues explain most of its firing (adjusted R²; of multiples the smallest). As reported: of the first {entry['top']}, {entry['commonest_period']} is the commonest ({entry['where']}).",
     )
 
@@ -1798,29 +1866,57 @@ def draw_grown(found: Found) -> Drawing:
 # --- tables and the record --------------------------------------------------------------------------
 
 
+NEWEST = "output_map"  # a finding that every record of the present protocol has
+
+
+def compared(findings: Findings) -> list[tuple[str, str, str]]:
+    """Sections 3.1 to 3.3 of the paper, row by row: what, as reported, and what a record's findings say to it."""
+    cell, roman = reported.cell, reported.roman_numerals()["score"]
+    moduli = reported.probe_by_modulus().set_index("modulus")
+    near, best = moduli.loc[list(NEIGHBOURS), "unseen"].max(), int(moduli["unseen"].idxmax())
+    figure_27, figure_16 = (f" ({reported.read()[key]['where']}, measured)" for key in ("figure_27", "figure_16"))
+    stored = "_stored" if "sae_share_stored" in findings else ""
+    by_name = "{lists[mod_10][%s][0]} of {lists[mod_10][%s][1]}, {lists[mod_%d][%s][0]} of {lists[mod_%d][%s][1]}"
+    return [
+        ("words of unseen lists, mod 10", cell("probe", "{right} of {of}"), _with_interval(findings, "lists_unseen")),
+        ("the best neighbour of ten on them", f"{near:.2f}{figure_27}", share_cell(findings, "lists_unseen_neighbour")),
+        ("the modulus read best on them", f"{best}{figure_27}", number_cell(findings, "lists_unseen_best_modulus")),
+        ("numbers held out, mod 10", f"{moduli.loc[10, 'validation']:.2f}{figure_27}", share_cell(findings, "probe_ten")),
+        *(
+            (f"{task} by ten, by {word}", cell("probe", by_name % (task, task, m, task, m, task)),
+             ", ".join(count_cell(findings, f"{task}_mod_{modulus}") for modulus in (10, m)))
+            for (task, m), word in zip(ROUND.items(), ("twelve", "seven"))
+        ),
+        ("share of a modal feature", cell("sae", "{modal_share}"),
+         share_cell(findings, f"sae_share{stored}", beside=f"sae_share_shuffled{stored}", name="permuted")),
+        ("modal features and probe, cosine", cell("sae", "{probe_cosine:.3f}"),
+         share_cell(findings, f"sae_cosine_probe{stored}", beside=f"sae_cosine_probe_shuffled{stored}", name="permuted")),
+        ("tokens that π_O decodes", cell("subspace", "{output_decoding_all_tokens:.3f}"), share_cell(findings, "output_map")),
+        ("index and list, pairs held out", cell("subspace", "{output_decoding_heldout_pairs:.2f}"), share_cell(findings, "subspace_pairs", beside="subspace_pairs_shuffled")),
+        ("the same, by the head", cell("subspace", "{successor_decoding_heldout_pairs:.2f}"), share_cell(findings, "subspace_pairs_head", beside="subspace_pairs_head_shuffled")),
+        ("the same, tokens held out", "not reported", share_cell(findings, "subspace_tokens", beside="subspace_tokens_shuffled")),
+        ("Roman numerals put into lists", cell("table_2", "all but {n_wrong} of {numerals} numerals"), count_cell(findings, "subspace_roman")),
+        ("the same, by the head", cell("subspace", "{successor_decoding_roman}"), _with_interval(findings, "subspace_roman_head")),
+        ("Roman numerals that the head continues", f"{roman.min():.2f} to {roman.max():.2f}{figure_16}", count_cell(findings, "roman_score")),
+        *((f"the number in “{word.strip()}”", f"{number} ({reported.read()['informal']['where']})", number_cell(findings, f"informal_{word.strip()}"))
+          for word, number in reported.read()["informal"]["decodes"].items()),
+        ("commonest period of 16 neurons", cell("neurons", "{commonest_period}"), number_cell(findings, "neurons_commonest")),
+    ]  # fmt: skip  # one row a line
+
+
+def _with_interval(findings: Findings, key: str) -> str:
+    """A count, and the share that it is."""
+    count = count_cell(findings, key)
+    return count if count == NOT_ASKED else f"{count}: {share_cell(findings, key)}"
+
+
 def draw_compared(found: Found) -> Table:
     """What the paper reports in its section 3, and what was measured here by the same protocol."""
-    cell, probes, saes, shares = reported.cell, found.probes, found.saes, found.subspace.shares
-    dash = "not to be asked here"
-    n_right, n_cells = found.subspace.roman_right
-    rows = [
-        ("words of unseen lists, mod 10", cell("probe", "{right} of {of}"), found.words_read if probes else dash),
-        ("numbers held out, mod 10", f"{reported.probe_by_modulus().set_index('modulus').loc[10, 'validation']:.2f} (Figure 27, measured)",
-         f"{probes.at(10, 'validation'):.2f}" if probes and probes.n_numbers >= LEAST_NUMBERS else dash),
-        ("share of a modal feature", cell("sae", "{modal_share}"), f"{saes.share.mean():.2f}; permuted {saes.null.mean():.2f}" if saes else dash),
-        ("modal features and probe, cosine", cell("sae", "{probe_cosine:.3f}"), f"{saes.cosine.mean():.2f}; permuted {saes.cosine_null.mean():.2f}" if saes else dash),
-        ("index and list, pairs held out", cell("subspace", "{output_decoding_heldout_pairs:.2f}"),
-         f"{shares.loc[TESTS[0], 'model']:.2f}; shuffled {shares.loc[TESTS[0], 'shuffled']:.2f}"),
-        ("the same, tokens held out", "not reported", f"{shares.loc[TESTS[1], 'model']:.2f}; shuffled {shares.loc[TESTS[1], 'shuffled']:.2f}"),
-        ("decoded by the head", cell("subspace", "{successor_decoding_heldout_pairs:.2f}, pairs"), f"{shares.loc[TESTS[3], 'model']:.2f}, tokens"),
-        ("Roman numerals, cells right", cell("table_2", "all but {wrong}").replace("{", "").replace("}", "").replace("'", ""), f"{n_right} of {n_cells}"),
-        ("commonest period of 16 neurons", cell("neurons", "{commonest_period}"), f"{found.neurons.commonest}" if found.neurons else dash),
-    ]  # fmt: skip  # one row a line
+    rows = compared(record(found)["findings"])
     return Table(
         pd.DataFrame(rows, columns=["", "as reported", found.model]),
         caption=f"Section 3 of the paper, and {found.model}, by the same protocols.",
-        details=f"What differs: the paper does not say the rate, the scale and the biases of its autoencoders, nor the optimiser of its maps; ours stand under the figures. Numbers go up to {found.last} here. "
-        "Its studies of section 3 are of Pythia-1.4B, as far as can be inferred.",
+        details=f"What differs: {DIFFERS} Numbers go up to {found.last} here.",
     )
 
 
@@ -1839,10 +1935,15 @@ def record(found: Found) -> dict[str, Any]:
         findings |= {
             "lists_unseen": finding(probes.right.mean(), low=low, high=high, n=len(probes.right)),
             "lists_unseen_neighbour": finding(probes.neighbour[1], n=len(NEIGHBOURS)),
+            "lists_unseen_best_modulus": finding(
+                probes.by_modulus.loc[probes.by_modulus["unseen"].idxmax(), "modulus"]
+            ),
             "lists_unseen_shuffled": finding(
                 probes.shuffled.mean(), high=probes.shuffled.max(), n=len(probes.shuffled)
             ),
         }
+        for _, row in probes.in_circles.iterrows():
+            findings[f"{row['list']}_mod_{row['modulus']}"] = finding(row["right"] / row["n"], n=row["n"])
         if probes.n_numbers >= LEAST_NUMBERS:
             right, n, low, high = probes.tens
             findings |= {
@@ -1859,14 +1960,24 @@ def record(found: Found) -> dict[str, Any]:
         )
     if saes is not None and found.carried is not None:
         findings |= {
-            "sae_share": of_runs(saes.share),
-            "sae_share_shuffled": of_runs(saes.null),
-            "sae_cosine_probe": of_runs(saes.cosine),
-            "sae_cosine_probe_shuffled": of_runs(saes.cosine_null),
+            "sae_share": of_runs(saes.here.share),
+            "sae_share_shuffled": of_runs(saes.here.null),
+            "sae_cosine_probe": of_runs(saes.here.cosine),
+            "sae_cosine_probe_shuffled": of_runs(saes.here.cosine_null),
             "features_carried": finding(found.carried.counts_on(found.carried.features), n=10),
             "means_carried": finding(found.carried.counts_on(found.carried.means), n=10),
         }
-    for key, test in zip(("pairs", "tokens", "nearest", "head"), TESTS):
+        if saes.stored is not None:
+            runs = saes.stored.runs
+            findings |= {
+                "sae_share_stored": of_runs(runs.share),
+                "sae_share_shuffled_stored": of_runs(runs.null),
+                "sae_cosine_probe_stored": of_runs(runs.cosine),
+                "sae_cosine_probe_shuffled_stored": of_runs(runs.cosine_null),
+                "sae_within_stored": finding(saes.here.within(runs) / len(saes.here.share), n=len(saes.here.share)),
+            }
+    findings["output_map"] = finding(found.subspace.output_map)
+    for key, test in zip(("pairs", "pairs_head", "tokens", "nearest", "head"), TESTS):
         for subject in shares.columns:
             value, n = shares.loc[test, subject], asked.loc[test, subject]
             low, high = intervals.wilson(value * n, n) if n else (float("nan"),) * 2
@@ -1876,8 +1987,21 @@ def record(found: Found) -> dict[str, Any]:
     findings["subspace_roman"] = finding(
         found.subspace.roman["right"].mean() if len(found.subspace.roman) else float("nan"), n=len(found.subspace.roman)
     )
+    answered, asked_of_head = found.subspace.roman_answered
+    if asked_of_head:
+        low, high = intervals.wilson(answered, asked_of_head)
+        findings["subspace_roman_head"] = finding(answered / asked_of_head, low=low, high=high, n=asked_of_head)
+    informal, (right, n_words, by_chance) = found.subspace.informal, found.subspace.informal_right
+    if n_words:
+        findings["informal_right"] = finding(right / n_words, n=n_words)
+        findings["informal_chance"] = finding(by_chance / n_words, n=n_words)
+    for word in reported.read()["informal"]["decodes"]:
+        read = informal.loc[informal["word"] == word.strip(), "read"]
+        if len(read):
+            findings[f"informal_{word.strip()}"] = finding(read.iloc[0])
     if neurons is not None:
         findings |= {
+            "neurons_commonest": finding(neurons.commonest, n=len(neurons.periods)),
             "neurons_of_ten": finding(neurons.of_ten, n=len(neurons.periods)),
             "neurons_of_ten_random": finding(
                 neurons.random.mean(), high=np.quantile(neurons.random, 0.975), n=len(neurons.random)
@@ -1914,16 +2038,17 @@ def record(found: Found) -> dict[str, Any]:
 def main() -> None:
     """Train as many autoencoders on one model as the paper did, and put them into the store that comes with the book."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("model", help="grown/NAME, a hub id, or a folder, whose tokenizer has numbers")
+    parser.add_argument("model", nargs="?", help="grown/NAME, a hub id, or a folder, whose tokenizer has numbers")
     parser.add_argument("--runs", type=int, default=reported.read()["sae"]["runs"])
     arguments = parser.parse_args()
+    name = arguments.model or files.DEFAULT_MODEL
     try:
-        run = measure_runs(models.load(arguments.model), name=arguments.model, n_runs=arguments.runs)
+        run = measure_runs(models.load(name), name=name, n_runs=arguments.runs)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     autoencoder_runs.put(run)
-    print(f"{arguments.model}: modal share {run.runs.share.mean():.3f}, permuted {run.runs.null.mean():.3f}; {run.seconds:.0f} s")
+    print(f"{name}: modal share {run.runs.share.mean():.3f}, permuted {run.runs.null.mean():.3f}; {run.seconds:.0f} s")
 
 
 if __name__ == "__main__":

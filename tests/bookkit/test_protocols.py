@@ -1,0 +1,54 @@
+"""The page "The paper, row by row": one column a model that has a record by the present protocol, and no other."""
+
+from bs4 import BeautifulSoup
+
+from bookkit.night import contribute
+from bookkit.site import paper, protocols
+from successor_heads import records
+from successor_heads.studies import NOT_ASKED, map_of_head, mod10_features
+
+
+def record(study, **findings):
+    """A stored record, as JSON holds it."""
+    whole = {study.NEWEST: records.finding(0.5)} | findings
+    return {"created": "2026-11-26T12:00:00+00:00", "chapter": study.CHAPTER, "findings": whole}
+
+
+def found(*names, **findings):
+    chapters = {study.CHAPTER: record(study, **findings) for study in (map_of_head, mod10_features)}
+    return dict.fromkeys(names, chapters)
+
+
+READ = {"lists_unseen": records.finding(0.5, low=0.4, high=0.6, n=136), "subspace_pairs": records.finding(0.95)}
+ALL = list(paper.WITHOUT_EMBEDDINGS)
+
+
+def test_each_model_has_a_column_and_the_words_that_its_chapter_says(tmp_path):
+    (tmp_path / "book").mkdir()
+    protocols.write(tmp_path, found(*ALL, "org/model", **READ))
+    page = BeautifulSoup((tmp_path / "book/row-by-row/tens.html").read_text(), "html.parser")
+    heads = [[cell.text for cell in table.select("thead th")] for table in page.select("table")]
+    assert [name for row in heads for name in row[2:]] == [*ALL, "org/model"] and all(len(row) <= 5 for row in heads)
+    first = {row.th.text: [cell.text for cell in row.select("td")] for row in page.table.select("tbody tr")}
+    assert first["words of unseen lists, mod 10"][1:] == ["68 of 136: 0.50 (0.40 to 0.60)"] * 3
+    assert first["commonest period of 16 neurons"][1] == NOT_ASKED
+    assert list(first) == [row for row, _, _ in mod10_features.compared({})]
+    assert "68 of 136" in page.caption.text and "2026-11-26" in page.text and "make contribute" not in page.text
+
+
+def test_a_record_by_an_older_protocol_is_no_measurement(tmp_path):
+    """The two records of November 23 had other findings: their rows would all have said that nothing can be asked."""
+    old = found("grown/gpt2", **READ)
+    del old["grown/gpt2"][mod10_features.CHAPTER]["findings"][mod10_features.NEWEST]
+    (tmp_path / "book").mkdir()
+    protocols.write(tmp_path, old)
+    tens, maps = ((tmp_path / f"book/row-by-row/{name}.html").read_text() for name in ("tens", "map"))
+    assert "<table" not in tens and "make contribute MODEL=grown/gpt2<" in tens
+    assert "<table" in maps and "MODEL=grown/gpt2<" not in maps and "MODEL=grown/pythia<" in maps
+
+
+def test_what_is_contributed_keeps_the_table_that_figure_27_draws():
+    whole = {"chapter": paper.THIRD, "tables": {"probes": [{"modulus": 10, "unseen": 0.5}], "words": [1, 2]}}
+    assert contribute.for_the_page(whole)["tables"] == {"probes": whole["tables"]["probes"]}
+    assert contribute.for_the_page(whole | {"chapter": "04-vector-arithmetic"})["tables"] == {}
+    assert set(protocols.CHAPTERS) < set(contribute.SHOWN)
