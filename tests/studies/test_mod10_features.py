@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from successor_heads import anatomy, features, figures, files, models, ordinals, reported
+from successor_heads import anatomy, features, figures, files, intervals, models, ordinals, reported
 from successor_heads.errors import UserError
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
@@ -25,6 +25,7 @@ from successor_heads.studies.mod10_features import (
     TOKENS,
     TOKENS_HEAD,
     WHOLE,
+    Asked,
     Autoencoders,
     Carried,
     Circles,
@@ -125,7 +126,11 @@ def subspace(*, own=0.9, shuffled=0.1, decoded=None) -> Subspace:
         columns=["numeral", "list", "read", "right", "head"],
     )
     informal = pd.DataFrame({"word": ["week", "pair"], "expected": [7, 2], "read": [7, 3]})
-    return Subspace(shares, shares * 0 + 200, pd.Series(dict.fromkeys(TESTS, 1.0)), 0.5, roman, informal)
+    outcomes = {
+        who: {test: Asked(own[test], 200, *intervals.wilson(own[test] * 200, 200)) for test in TESTS}
+        for who, own in shares.items()
+    }
+    return Subspace(outcomes, pd.Series(dict.fromkeys(TESTS, 1.0)), 0.5, roman, 1, informal)
 
 
 def neurons(*, of_ten=10, random=2, commonest=10) -> Neurons:
@@ -328,9 +333,20 @@ def test_the_comparison_is_read_from_a_record_in_memory_and_from_its_json(tmp_pa
         rows["months by ten, by twelve"] == "20 of 24, 3 of 24"
         and rows["days by ten, by seven"] == f"{NOT_ASKED}, 1 of 14"
     )
-    assert rows["the same, by the head"] == "1 of 2: 0.50 (0.09 to 0.91)" and rows["the number in “week”"] == "7"
+    assert rows["Roman numerals in lists, by the head"] == "1 of 2: 0.50 (0.09 to 0.91)" and rows["the number in “week”"] == "7"
     few = {row: measured for row, _, measured in study.compared(study.record(made(probes=None, **FEW))["findings"])}
     assert few["share of a modal feature"] == few["words of unseen lists, mod 10"] == NOT_ASKED
+
+
+def test_sums_that_ask_for_one_token_are_one_case():
+    """Ten tokens, asked 50 times each: the interval is that of ten cases, not of 500."""
+    right, token = np.repeat(np.arange(10) < 5, 50), np.repeat(np.arange(10), 50)
+    asked = Asked.of(right, token)
+    assert (asked.share, asked.n) == (0.5, 500) and (asked.low, asked.high) == pytest.approx(
+        intervals.wilson(5, 10), abs=0.03
+    )
+    assert asked.high - asked.low > 4 * np.diff(intervals.wilson(250, 500))[0]
+    assert Asked.of([], []).n == 0 and np.isnan(Asked.of([], []).share)
 
 
 def test_stored_runs_come_back_and_belong_to_their_weights(tmp_path):
@@ -511,7 +527,7 @@ def test_autoencoders_find_the_planted_residues_and_no_ten_in_the_twin_of_seven(
 def test_places_are_parted_on_a_plant_and_not_where_lists_are_shuffled(subject):
     _, _, head, classes = subject
     own, shuffled = (
-        study.fit_places(head, classes, seed=0, shuffled=mixed, most=1500).shares for mixed in (False, True)
+        study.fit_places(head, classes, seed=0, shuffled=mixed, most=1500).outcomes for mixed in (False, True)
     )
     assert own[NEAREST][0] >= 0.95 and own[TOKENS_HEAD][0] >= 0.95 and own[PAIRS_HEAD][0] >= 0.95
     assert shuffled[NEAREST][0] < 0.1 and shuffled[TOKENS][0] < 0.1

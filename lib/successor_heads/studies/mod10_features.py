@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -206,27 +206,49 @@ class Carried:
         return int((matrix.argmax(1) == (np.arange(10) + 1) % 10).sum())
 
 
+class Asked(NamedTuple):
+    """How often something came out right: the share, of how many, and its 95% interval, in which cases of one token count as one."""
+
+    share: float
+    n: int
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, right: Sequence[bool] | np.ndarray, token: Sequence[int] | np.ndarray) -> Asked:
+        """From what was right and the token that each case asked for; NaN where nothing was asked."""
+        right = np.asarray(right, dtype=bool)
+        if not len(right):
+            return cls(float("nan"), 0, float("nan"), float("nan"))
+        return cls(float(right.mean()), len(right), *intervals.clustered_wilson(right, np.asarray(token)))
+
+
 @dataclass(frozen=True, eq=False)
 class Subspace:
     """One linear map that parts the place from the list, on pairs and on tokens held out, beside its controls.
 
-    `shares` has a row a test and a column a subject (model, shuffled, untrained, planted): share and how many were
-    asked, NaN where a subject cannot be asked. `ceiling` is the same test of the real vectors, without any mixing.
-    `roman` is what Roman numerals decode to in each list, `informal` what words decode to among the numbers.
+    `outcomes` has of each subject (model, shuffled, untrained, planted) what came out in each of `TESTS`. `ceiling` is the
+    same test of the real vectors, without any mixing. `roman` is what Roman numerals decode to in each list, and
+    `roman_shuffled` in how many of its cells the map of shuffled lists is right; `informal` what words decode to among the
+    numbers.
     """
 
-    shares: pd.DataFrame
-    asked: pd.DataFrame
+    outcomes: dict[str, dict[str, Asked]]
     ceiling: pd.Series
     output_map: float
     roman: pd.DataFrame
+    roman_shuffled: int
     informal: pd.DataFrame
+
+    @property
+    def shares(self) -> pd.DataFrame:
+        """The shares: a row a test, a column a subject."""
+        return pd.DataFrame({who: {test: own[test].share for test in TESTS} for who, own in self.outcomes.items()})
 
     def beyond_controls(self, test: str) -> tuple[bool, float]:
         """Whether the model's share in a test is clear of its controls and worth a name; and the higher control."""
-        share, n = self.shares.loc[test, "model"], self.asked.loc[test, "model"]
         control = float(self.shares.loc[test, ["shuffled", "untrained"]].max())
-        return bool(intervals.wilson(share * n, n)[0] > max(control, LEAST_SHARE)), control
+        return bool(self.outcomes["model"][test].low > max(control, LEAST_SHARE)), control
 
     @property
     def roman_right(self) -> tuple[int, int]:
@@ -863,7 +885,7 @@ class NumericPart:
     scale: Tensor
     decodes: Float[Tensor, "d_model candidate"]
     numeric: Float[Tensor, "d_model d_model"]
-    shares: dict[str, tuple[float, int]]
+    outcomes: dict[str, Asked]
     ceiling: dict[str, float]
     output_map: Float[Tensor, "d_model d_model"]
     output_share: float
@@ -893,12 +915,13 @@ def part_places(
     its_classes = ordinals.resolve(tokenizer)
     on_plant = Reader.of(anatomy.of(planted.module), planted.place("successor"), torch.tensor([0]), seed=seed)
     subjects["planted"] = fit_places(on_plant, its_classes, seed=seed)
+    roman_shuffled = _romans(shuffled, classes, roman, model.tokenizer)
     return Subspace(
-        shares=pd.DataFrame({who: {test: mixed.shares[test][0] for test in TESTS} for who, mixed in subjects.items()}),
-        asked=pd.DataFrame({who: {test: mixed.shares[test][1] for test in TESTS} for who, mixed in subjects.items()}),
+        outcomes={who: mixed.outcomes for who, mixed in subjects.items()},
         ceiling=pd.Series(own.ceiling),
         output_map=own.output_share,
         roman=_romans(own, classes, roman, model.tokenizer),
+        roman_shuffled=int(roman_shuffled["right"].sum()),
         informal=_informal(own, classes, model.tokenizer),
     )
 
@@ -946,41 +969,37 @@ def fit_places(
         x, known[n_held : n_held + most], decodes=decodes, own=own, says=says, seed=seed
     )
 
-    def decoded(vectors: Tensor, wanted: Tensor) -> float:
-        return ((vectors @ decodes).argmax(-1) == own[wanted]).double().mean().item() if len(wanted) else float("nan")
+    def decoded(vectors: Tensor, wanted: Tensor) -> Asked:
+        return Asked.of((vectors @ decodes).argmax(-1) == own[wanted], wanted)
 
-    def answered(vectors: Tensor, wanted: Tensor) -> tuple[float, int]:
+    def answered(vectors: Tensor, wanted: Tensor) -> Asked:
         """Of those that have a successor: whether the head puts it first in its list."""
-        right = []
+        right, of = [], []
         for vector, t in zip(vectors, wanted.tolist()):
             if after[t] >= 0:
                 rivals = torch.tensor([member for member, name in enumerate(task) if name == task[t]])
                 right.append(int(rivals[(vector @ says[:, own[rivals]]).argmax()]) == after[t])
-        return (float(np.mean(right)) if right else float("nan")), len(right)
+                of.append(t)
+        return Asked.of(right, of)
 
-    def nearest(vectors: Tensor, wanted: Tensor) -> float:
+    def nearest(vectors: Tensor, wanted: Tensor) -> Asked:
         """Of the lists' own vectors: whether the right one lies closest, whatever it is unembedded to."""
-        return (torch.cdist(vectors, x).argmin(1) == wanted).double().mean().item() if len(wanted) else float("nan")
+        return Asked.of(torch.cdist(vectors, x).argmin(1) == wanted, wanted)
 
     pairs = known[:n_held]
     seen = features.recombined(x, numeric, pairs[:, 0], pairs[:, 1])
     mixed = features.recombined(x, numeric, unseen[:, 0], unseen[:, 1])
-    shares = {
-        PAIRS: (decoded(seen, pairs[:, 2]), len(pairs)),
-        PAIRS_HEAD: answered(seen, pairs[:, 2]),
-        TOKENS: (decoded(mixed, unseen[:, 2]), len(unseen)),
-        NEAREST: (nearest(mixed, unseen[:, 2]), len(unseen)),
-        TOKENS_HEAD: answered(mixed, unseen[:, 2]),
-    }
-    ceiling = {
-        PAIRS: decoded(x[pairs[:, 2]], pairs[:, 2]),
-        PAIRS_HEAD: answered(x[pairs[:, 2]], pairs[:, 2])[0],
-        TOKENS: decoded(x[unseen[:, 2]], unseen[:, 2]),
-        NEAREST: 1.0,
-        TOKENS_HEAD: answered(x[unseen[:, 2]], unseen[:, 2])[0],
-    }
+    tests = (
+        (PAIRS, decoded, seen, pairs[:, 2]),
+        (PAIRS_HEAD, answered, seen, pairs[:, 2]),
+        (TOKENS, decoded, mixed, unseen[:, 2]),
+        (NEAREST, nearest, mixed, unseen[:, 2]),
+        (TOKENS_HEAD, answered, mixed, unseen[:, 2]),
+    )
+    outcomes = {test: come_out(vectors, wanted) for test, come_out, vectors, wanted in tests}
+    ceiling = {test: come_out(x[wanted], wanted).share for test, come_out, _, wanted in tests}
     kept = ((x_all[aside] @ decodes).argmax(-1) == aside).double().mean().item() if len(aside) else float("nan")
-    return NumericPart(head, classes, scale, decodes, numeric, shares, ceiling, output_map, kept)
+    return NumericPart(head, classes, scale, decodes, numeric, outcomes, ceiling, output_map, kept)
 
 
 def _members(
@@ -1691,13 +1710,18 @@ def draw_carried(found: Found) -> Drawing | Markdown:
 def draw_subspace(found: Found) -> Table:
     """Place and list parted: the shares that are right, beside the controls."""
     own = found.subspace
-    shown = own.shares.rename(columns={"model": found.model})
+    shown = own.shares
+    shown["model"] = [
+        f"{share:.2f} ({low:.2f} to {high:.2f})" if n else NOT_ASKED
+        for share, n, low, high in own.outcomes["model"].values()
+    ]
+    shown = shown.rename(columns={"model": found.model})
     entry = reported.read()["subspace"]
     ceiling = "; ".join(f"{test} {value:.2f}" for test, value in own.ceiling.items())
     return Table(
         shown,
         caption=about_subspace(found).sentence,
-        details=f"Share of mixed vectors that decode to the right token, of {int(own.asked['model'].max())} at most. The unmixed vectors themselves give: {ceiling}. π_O decodes {own.output_map:.2f} of the tokens "
+        details=f"Share of mixed vectors that decode to the right token, of {max(each.n for each in own.outcomes['model'].values())} at most; in the interval, all sums that ask for one token count as one case. The unmixed vectors themselves give: {ceiling}. π_O decodes {own.output_map:.2f} of the tokens "
         f"of the vocabulary that it was not trained on (reported: {entry['output_decoding_all_tokens']:.3f}), so that the lists' own tokens are always in its training. The plant's unembeddings are random: no linear map can decode "
         "them from parts, and its nearest token and its head are what to look at.",
     )
@@ -1732,7 +1756,7 @@ def draw_roman(found: Found) -> Drawing | Markdown:
         fig,
         alt=f"Table of Roman numerals by lists with the word that each decodes to: {n_right} of {n} are right.",
         caption=f"With Roman numerals, which no trio had, {n_right} of {n} cells are right.",
-        details=f"A shaded cell is right. As reported: all are right but {', '.join(entry['wrong'])}, which decode as the letters numbered {', '.join(map(str, entry['wrong'].values()))} ({entry['where']}). "
+        details=f"A shaded cell is right. With the map of shuffled lists {found.subspace.roman_shuffled} of {n} are. As reported: all are right but {', '.join(entry['wrong'])}, which decode as the letters numbered {', '.join(map(str, entry['wrong'].values()))} ({entry['where']}). "
         f"{found.name} itself continues {found.roman_score[0]} of {found.roman_score[1]} Roman numerals.",
     )
 
@@ -1853,13 +1877,15 @@ def draw_grown(found: Found) -> Drawing:
     ax.axvline(0.1, color=figures.INK, linewidth=1, linestyle=":")
     ax.set(xlim=(0, 1), ylim=(0, 1.05), xlabel="last digits that a probe reads", ylabel="macro of the best head")
     ax.legend(loc="lower right")
-    means = found.grown.groupby("text")[["probe", "macro"]].mean()
-    with_them, without = means.loc["with decimals"], means.loc["without decimals"]
+    said = {}
+    for text, own in found.grown.groupby("text"):
+        said[text] = [f"{own[column].min():.2f} to {own[column].max():.2f}" for column in ("probe", "macro")]
+    (read, counts), (read_without, count_without) = said["with decimals"], said["without decimals"]
     return Drawing(
         fig,
-        alt=f"Scatter of grown models: with decimals the probe reads {with_them['probe']:.2f} on average, without {without['probe']:.2f}; macro {with_them['macro']:.2f} and {without['macro']:.2f}.",
-        caption=f"Models grown without decimals have no ten to read ({without['probe']:.2f}, with decimals {with_them['probe']:.2f}) and count as well (macro {without['macro']:.2f} and {with_them['macro']:.2f}).",
-        details="Stored runs of chapter 6, of a smaller size than the models that come with the book; the dotted line is a guess. The probe is the ridge probe of chapter 6, on numbers held out.",
+        alt=f"Scatter of grown models: with decimals the probe reads {read}, without {read_without}; macro {counts} and {count_without}.",
+        caption=f"Models grown without decimals have no ten to read ({read_without}; with decimals {read}) and count all the same (macro {count_without}; {counts}).",
+        details="From the lowest to the highest model of each kind. Stored runs of chapter 6, of a smaller size than the models that come with the book; the dotted line is a guess. The probe is the ridge probe of chapter 6, on numbers held out.",
     )
 
 
@@ -1893,15 +1919,21 @@ def compared(findings: Findings) -> list[tuple[str, str, str]]:
          share_cell(findings, f"sae_cosine_probe{stored}", beside=f"sae_cosine_probe_shuffled{stored}", name="permuted")),
         ("tokens that π_O decodes", cell("subspace", "{output_decoding_all_tokens:.3f}"), share_cell(findings, "output_map")),
         ("index and list, pairs held out", cell("subspace", "{output_decoding_heldout_pairs:.2f}"), share_cell(findings, "subspace_pairs", beside="subspace_pairs_shuffled")),
-        ("the same, by the head", cell("subspace", "{successor_decoding_heldout_pairs:.2f}"), share_cell(findings, "subspace_pairs_head", beside="subspace_pairs_head_shuffled")),
-        ("the same, tokens held out", "not reported", share_cell(findings, "subspace_tokens", beside="subspace_tokens_shuffled")),
-        ("Roman numerals put into lists", cell("table_2", "all but {n_wrong} of {numerals} numerals"), count_cell(findings, "subspace_roman")),
-        ("the same, by the head", cell("subspace", "{successor_decoding_roman}"), _with_interval(findings, "subspace_roman_head")),
+        ("pairs held out, by the head", cell("subspace", "{successor_decoding_heldout_pairs:.2f}"), share_cell(findings, "subspace_pairs_head", beside="subspace_pairs_head_shuffled")),
+        ("index and list, tokens held out", "not reported", share_cell(findings, "subspace_tokens", beside="subspace_tokens_shuffled")),
+        ("Roman numerals put into lists", cell("table_2", "all but {n_wrong} of {numerals} numerals"), _beside(findings, "subspace_roman", "subspace_roman_shuffled")),
+        ("Roman numerals in lists, by the head", cell("subspace", "{successor_decoding_roman}"), _with_interval(findings, "subspace_roman_head")),
         ("Roman numerals that the head continues", f"{roman.min():.2f} to {roman.max():.2f}{figure_16}", count_cell(findings, "roman_score")),
         *((f"the number in “{word.strip()}”", f"{number} ({reported.read()['informal']['where']})", number_cell(findings, f"informal_{word.strip()}"))
           for word, number in reported.read()["informal"]["decodes"].items()),
         ("commonest period of 16 neurons", cell("neurons", "{commonest_period}"), number_cell(findings, "neurons_commonest")),
     ]  # fmt: skip  # one row a line
+
+
+def _beside(findings: Findings, key: str, control: str) -> str:
+    """A count, and that of shuffled lists."""
+    count = count_cell(findings, key)
+    return count if count == NOT_ASKED else f"{count}; shuffled {count_cell(findings, control)}"
 
 
 def _with_interval(findings: Findings, key: str) -> str:
@@ -1923,7 +1955,6 @@ def draw_compared(found: Found) -> Table:
 def record(found: Found) -> dict[str, Any]:
     """The chapter's record: findings that other pages and the tests read, and its tables."""
     finding, probes, saes, needed, neurons = records.finding, found.probes, found.saes, found.needed, found.neurons
-    shares, asked = found.subspace.shares, found.subspace.asked
     findings: dict[str, dict] = {}
 
     def of_runs(values: np.ndarray) -> dict[str, Any]:
@@ -1978,15 +2009,17 @@ def record(found: Found) -> dict[str, Any]:
             }
     findings["output_map"] = finding(found.subspace.output_map)
     for key, test in zip(("pairs", "pairs_head", "tokens", "nearest", "head"), TESTS):
-        for subject in shares.columns:
-            value, n = shares.loc[test, subject], asked.loc[test, subject]
-            low, high = intervals.wilson(value * n, n) if n else (float("nan"),) * 2
+        for subject, own in found.subspace.outcomes.items():
+            share, n, low, high = own[test]
             findings[f"subspace_{key}" if subject == "model" else f"subspace_{key}_{subject}"] = finding(
-                value, low=low, high=high, n=n
+                share, low=low, high=high, n=n
             )
     findings["subspace_roman"] = finding(
         found.subspace.roman["right"].mean() if len(found.subspace.roman) else float("nan"), n=len(found.subspace.roman)
     )
+    n_cells = len(found.subspace.roman)
+    if n_cells:
+        findings["subspace_roman_shuffled"] = finding(found.subspace.roman_shuffled / n_cells, n=n_cells)
     answered, asked_of_head = found.subspace.roman_answered
     if asked_of_head:
         low, high = intervals.wilson(answered, asked_of_head)
