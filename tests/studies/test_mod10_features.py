@@ -333,7 +333,10 @@ def test_the_comparison_is_read_from_a_record_in_memory_and_from_its_json(tmp_pa
         rows["months by ten, by twelve"] == "20 of 24, 3 of 24"
         and rows["days by ten, by seven"] == f"{NOT_ASKED}, 1 of 14"
     )
-    assert rows["Roman numerals in lists, by the head"] == "1 of 2: 0.50 (0.09 to 0.91)" and rows["the number in “week”"] == "7"
+    assert (
+        rows["Roman numerals in lists, by the head"] == "1 of 2: 0.50 (0.09 to 0.91)"
+        and rows["the number in “week”"] == "7"
+    )
     few = {row: measured for row, _, measured in study.compared(study.record(made(probes=None, **FEW))["findings"])}
     assert few["share of a modal feature"] == few["words of unseen lists, mod 10"] == NOT_ASKED
 
@@ -369,6 +372,14 @@ def test_stored_runs_come_back_and_belong_to_their_weights(tmp_path):
         and "other weights" in said[1]
         and "make autoencoders" in said[2]
     )
+
+
+def test_bands_are_what_a_number_has_more_with_its_own_digit_than_with_others():
+    digit = np.arange(100) % 10
+    bands = 0.5 * (digit[:, None] == digit) + 0.2
+    assert study._excess(bands, 0) == pytest.approx(np.full(100, 0.5)) and abs(study._excess(bands, 1)).max() < 0.07
+    flat = np.random.default_rng(0).random((100, 100))
+    assert abs(study._excess(flat, 0).mean()) < 0.05
 
 
 def test_runs_outside_the_stored_ones_are_counted():

@@ -1605,25 +1605,24 @@ def draw_bands(found: Found) -> Drawing | Markdown:
         spoken.append(
             f"Heat map of {len(values)} by {len(values)} numbers: what the most important feature of each {title}; rows and columns ten apart alike would be lines of a ten."
         )
-    same, other = _along(saes.fires, 0), _off(saes.fires, 0)
-    steps, others = _along(saes.writes, 1), _off(saes.writes, 1)
+    more, raised = (
+        "{:z.2f} ({:z.2f} to {:z.2f})".format(*intervals.mean_interval(_excess(values, step), seed=0))
+        for values, step in ((saes.fires, 0), (saes.writes, 1))
+    )
     return Drawing(
         figs,
         alt=spoken,
-        caption=f"The most important feature of a number fires {same:.2f} on numbers with its last digit and {other:.2f} on others, and raises those with the next digit by {steps:z.2f}, others by {others:z.2f}.",
-        details="One run. On the left without the number itself; on the right logits around the mean of a row. Diagonal lines ten apart are what the paper shows.",
+        caption=f"The most important feature of a number fires {more} more on numbers with its last digit than on others, and raises those with the next digit {raised} more.",
+        details="One run; 95% bootstrap intervals over the numbers whose features these are. On the left without the number itself, on the right without its successor; logits are around the mean of a row. Diagonal lines ten apart are what the paper shows.",
     )
 
 
-def _along(values: np.ndarray, step: int) -> float:
-    """Mean over pairs of numbers whose last digits differ by `step`, without a number with itself or its successor."""
+def _excess(values: Float[np.ndarray, "number number"], step: int) -> Float[np.ndarray, " number"]:
+    """Of each row the mean over numbers whose last digit is `step` further, less that over others; without the number that far."""
     i, j = np.indices(values.shape)
-    return float(values[((j - i) % 10 == step) & (j != i + step)].mean())
-
-
-def _off(values: np.ndarray, step: int) -> float:
-    i, j = np.indices(values.shape)
-    return float(values[(j - i) % 10 != step].mean())
+    along, off = (j - i) % 10 == step, (j - i) % 10 != step
+    along &= j != i + step
+    return (values * along).sum(1) / along.sum(1) - (values * off).sum(1) / off.sum(1)
 
 
 def draw_shares(found: Found) -> Drawing | Markdown:
@@ -1853,8 +1852,11 @@ def draw_needed(found: Found) -> Drawing | Markdown:
     kept, others = needed.row("kept alone", "of the ten"), needed.row("kept alone", "at random")
     whole = ""
     if needed.in_the_model:
-        own = [needed.row(WHOLE, which)["digit"] for which in ("nothing", "of the ten", "at random")]
-        whole = f" In the running model, on lists of numbers: intact {own[0]:.2f}, without the ten's {own[1]:.2f}, without nine others {own[2]:.2f} (all draws)."
+        own = [
+            "{digit:.2f} ({low:.2f} to {high:.2f})".format(**needed.row(WHOLE, which))
+            for which in ("nothing", "of the ten", "at random")
+        ]
+        whole = f" In the running model, on lists of numbers: intact {own[0]}, without the ten's {own[1]}, without nine others {own[2]}, from the lowest draw to the highest."
     return Drawing(
         fig,
         alt=f"Dots: {said} Kept alone, the ten's give {kept['digit']:.2f}, nine others {others['digit']:.2f}.",
