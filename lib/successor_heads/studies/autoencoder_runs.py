@@ -54,7 +54,7 @@ class Runs:
     @classmethod
     def of_json(cls, stored: Mapping[str, Any]) -> Runs:
         """From what `as_json` made."""
-        arrays = {each.name: np.array(stored[each.name]) for each in fields(cls)}
+        arrays: dict[str, Any] = {each.name: np.array(stored[each.name]) for each in fields(cls)}
         return cls(**arrays | {"average": torch.tensor(stored["average"], dtype=torch.float32)})
 
     def within(self, others: Runs) -> int:

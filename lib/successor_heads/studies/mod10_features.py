@@ -970,7 +970,7 @@ def fit_places(
     )
 
     def decoded(vectors: Tensor, wanted: Tensor) -> Asked:
-        return Asked.of((vectors @ decodes).argmax(-1) == own[wanted], wanted)
+        return Asked.of(((vectors @ decodes).argmax(-1) == own[wanted]).numpy(), wanted.numpy())
 
     def answered(vectors: Tensor, wanted: Tensor) -> Asked:
         """Of those that have a successor: whether the head puts it first in its list."""
@@ -984,7 +984,7 @@ def fit_places(
 
     def nearest(vectors: Tensor, wanted: Tensor) -> Asked:
         """Of the lists' own vectors: whether the right one lies closest, whatever it is unembedded to."""
-        return Asked.of(torch.cdist(vectors, x).argmin(1) == wanted, wanted)
+        return Asked.of((torch.cdist(vectors, x).argmin(1) == wanted).numpy(), wanted.numpy())
 
     pairs = known[:n_held]
     seen = features.recombined(x, numeric, pairs[:, 0], pairs[:, 1])
