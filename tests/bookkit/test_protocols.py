@@ -5,7 +5,8 @@ from bs4 import BeautifulSoup
 from bookkit.night import contribute
 from bookkit.site import paper, protocols
 from successor_heads import records
-from successor_heads.studies import NOT_ASKED, map_of_head, mod10_features
+from successor_heads.studies import map_of_head, mod10_features
+from successor_heads.studies.cells import NOT_ASKED
 
 
 def record(study, **findings):

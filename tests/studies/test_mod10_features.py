@@ -14,9 +14,10 @@ from successor_heads.errors import UserError
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
-from successor_heads.studies import NOT_ASKED, autoencoder_runs
+from successor_heads.studies import autoencoder_runs
 from successor_heads.studies import mod10_features as study
 from successor_heads.studies.autoencoder_runs import Runs, Stored
+from successor_heads.studies.cells import NOT_ASKED
 from successor_heads.studies.mod10_features import (
     NEAREST,
     PAIRS,

@@ -6,7 +6,8 @@ import pandas as pd
 
 from bookkit.site import paper
 from successor_heads import figures
-from successor_heads.studies import count_cell, map_of_head, mod10_features, share_cell
+from successor_heads.studies import map_of_head, mod10_features
+from successor_heads.studies.cells import count_cell, share_cell
 
 STUDIES = {"map": map_of_head, "tens": mod10_features}
 CHAPTERS = tuple(study.CHAPTER for study in STUDIES.values())

@@ -51,7 +51,8 @@ from successor_heads.ordinals import ResolvedClass
 from successor_heads.planted import words
 from successor_heads.planted.plant import Plan, Planted, plant
 from successor_heads.scores import HeadScores
-from successor_heads.studies import Findings, OfBestHead, Place, Verdict, list_name, share_cell
+from successor_heads.studies import OfBestHead, Place, Verdict, list_name
+from successor_heads.studies.cells import Findings, share_cell
 
 CHAPTER = "02-ov-circuit"
 SOURCES: dict[str, ov_circuit.Source] = {

@@ -61,18 +61,9 @@ from successor_heads.ordinals import OrdinalClass, ResolvedClass
 from successor_heads.planted import words
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
-from successor_heads.studies import (
-    NOT_ASKED,
-    Findings,
-    Place,
-    Verdict,
-    autoencoder_runs,
-    count_cell,
-    list_name,
-    number_cell,
-    share_cell,
-)
+from successor_heads.studies import Place, Verdict, autoencoder_runs, list_name
 from successor_heads.studies.autoencoder_runs import Runs, Stored, spread
+from successor_heads.studies.cells import NOT_ASKED, Findings, count_cell, number_cell, share_cell
 
 CHAPTER = "03-mod-10-features"
 MODULI = tuple(range(2, 26))  # of Figure 27
