@@ -25,11 +25,12 @@ class Verdict:
     """What a finding comes to: a `key` that code and tests compare, and the sentence that a reader sees."""
 
     key: str
-    sentence: str  # with **bold** at the most
+    sentence: str  # with **bold** at the most; a blank line begins a paragraph
 
     def _repr_html_(self) -> str:
         sentence = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(self.sentence))
-        return f'<div class="sh-verdict" role="note"><p>{sentence}</p></div>'
+        paragraphs = "".join(f"<p>{paragraph}</p>" for paragraph in sentence.split("\n\n"))
+        return f'<div class="sh-verdict" role="note">{paragraphs}</div>'
 
 
 def listed(names: Sequence[str]) -> str:

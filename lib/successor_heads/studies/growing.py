@@ -46,6 +46,7 @@ FAMILY = {
     "block-4": 10, "block-half": 10, "thirds": 10, "listed-in-headings": 2, "listed-in-diaries": 2, "parts-no-crossrefs": 24,
     "parts-no-interchange": 24, "parts-narrow": 24, "parts-long-again": 2, "parts-long-no-decimals": 2,
     "listed-in-numbered": 2, "days-out": 12, "number-words-out": 12, "parts-small": 12,
+    "parts-very-long-again": 3, "parts-very-long-untied": 3,
 }  # fmt: skip
 CHANCE_OF_DIGIT, TRACE = 0.10, 0.05
 # Of experiment 10: shares of answers that end as the successor or as the number itself.
@@ -55,6 +56,7 @@ SHAPES = ("parts", "scattered", "block-4", "block-half", "thirds")
 ELSEWHERE = ("listed-in-headings", "listed-in-diaries", "listed-in-numbered")  # in order in other documents alone
 OTHERS = ("days-out", "number-words-out", "parts-small")  # other lists, and a larger network
 RULES_EXPECTED = ("parts-digits", *ELSEWHERE)  # the positive controls
+LATE = ("parts-very-long-again", "parts-very-long-untied")  # of experiment 14: new seeds, and their control
 LEVERS = ("parts-no-crossrefs", "parts-no-interchange", "parts-narrow")
 TENS = ("full", "no-decimals", "no-endings", "no-compositions", "base8", "base12")
 MODULI = (10, 8, 12, 7)  # 7 is the control: nothing but the days counts in sevens
@@ -63,6 +65,7 @@ ARM_NAMES = {
     "parts": "four parts held out", "parts-no-decimals": "… without decimals", "parts-digits": "… a token a digit",
     "parts-long": "… 3 times the steps", "parts-very-long": "… 12 times the steps",
     "parts-long-again": "… 3 times, new seeds", "parts-long-no-decimals": "… 3 times, no decimals",
+    "parts-very-long-again": "… 12 times, new seeds", "parts-very-long-untied": "… 12 times, lists untied",
     "parts-no-crossrefs": "… without crossrefs", "parts-no-interchange": "… without interchange",
     "parts-narrow": "… heads 8 wide", "scattered": "19 pairs at random", "block-4": "4 pairs in a block",
     "block-half": "99 pairs in a block", "thirds": "every third pair", "listed-in-headings": "in order in headings alone",
@@ -111,7 +114,7 @@ class Found:
     `verdict` of the row: waiting, not_learned, table, rule, in_part or open.
     `last_digit` has one row a measure, `digits` one for each arm and seed of PROLONGED, of CONFIRMING and of the text
     without decimals, `whereabouts` one for each of PROLONGED and CONFIRMING: which head counts the numbers. `dose`
-    has one row a share of counting text, `seen` one an arm; `along` has a row for each arm, seed, part and point of the
+    has one row a share of counting text (`undiluted`: the macro of as much of it with nothing else), `seen` one an arm; `along` has a row for each arm, seed, part and point of the
     training, `tens` one for each arm, seed and modulus.
     """
 
@@ -383,8 +386,17 @@ def _dose(by_arm: ByArm) -> pd.DataFrame:
         rows.append({
             "share": share, "seeds": len(its), "macro": mean, "low": low, "high": high, "each": macros.tolist(),
             "above_half": int((macros > 0.5).sum()), "in_order": float(np.median(counts)),
+            "undiluted": _undiluted(share, by_arm.get("full", {})),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _undiluted(share: float, whole: Mapping[int, Mapping[str, Any]]) -> float:
+    """Mean macro of runs on counting text alone, once they have read as much of it as the share has of a whole run."""
+    if not whole:
+        return np.nan
+    curves = [[(point["tokens"], point["macro"]) for point in run["curve"]] for run in whole.values()]
+    return float(np.mean([np.interp(share * curve[-1][0], *zip(*curve)) for curve in curves]))
 
 
 def dose_trend(dose: pd.DataFrame) -> float:
@@ -513,7 +525,7 @@ def _outcomes(its: Mapping[str, Any], by_arm: ByArm, rows: pd.DataFrame) -> list
     """One outcome an experiment, in the order in which they were announced."""
     n_seeds, judges = len(its["common"]["seeds"]), (
         _parts, _digit_trace, _digits_control, _long, _doses, _shapes, _headings, _levers, _makers_of_tens, _digit_by_rule, _diaries,
-        _numbered, _others,
+        _numbered, _others, _late_rule,
     )  # fmt: skip
     experiments = [(experiment, None) for experiment in its["experiments"]]
     experiments += [(entry["experiment"], entry["date"].isoformat()) for entry in announced.later()]
@@ -741,6 +753,24 @@ def _digit_by_rule(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     return ("open" if not any(against) else "partly" if any(held) else "otherwise"), said
 
 
+def _late_rule(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
+    """After long training the head goes on with letters that no list gives, the model does not, and untied lists do not."""
+    letters = _of(rows, LATE)
+    letters = letters[letters["part"] == "letters"].set_index(["arm", "by"]) if len(letters) else letters
+    asked = [(LATE[0], "head"), (LATE[0], "list"), (LATE[1], "head")]
+    if not len(letters) or not set(asked) <= set(letters.index):
+        return "open", ""
+    head, model, untied = (letters.loc[place] for place in asked)
+    said = "; ".join(
+        f"{name} {row['held']:.2f} ({row['held_low']:.2f} to {row['held_high']:.2f})"
+        for name, row in (("by the head", head), ("in lists", model), ("by the head, lists untied", untied))
+    )
+    held = [head["held_low"] > TABLE_BELOW, *(row["held_high"] < TABLE_BELOW for row in (model, untied))]
+    against = [head["held_high"] < TABLE_BELOW, *(row["held_low"] > TABLE_BELOW for row in (model, untied))]
+    key = "expected" if all(held) else "open" if not any(against) else "partly" if any(held) else "otherwise"
+    return key, f"Letters never in order: {said}."
+
+
 @dataclass(frozen=True)
 class Difference:
     """Mean difference between two arms, paired by seed, with its t interval; NaN of fewer than two seeds."""
@@ -812,7 +842,7 @@ def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
     settled = rows[~rows["verdict"].isin(["open", "not_learned"])]
     caveat = _listed(" Not settled", rows[rows["verdict"] == "open"])
     if n_unlearned := int((rows["verdict"] == "not_learned").sum()):
-        caveat += f" In {n_unlearned} of {len(rows)} rows the pairs seen are not shown to be learned themselves."
+        caveat += f" In {n_unlearned} of the {len(rows)} comparisons, four parts by the head and in lists, even the pairs seen are not shown to be learned."
     if not len(settled):
         return Verdict("not_settled", f"**Rule or table? Not settled.** At most {largest} is right.{caveat}{tens}")
     if set(settled["verdict"]) == {"table"}:
@@ -867,42 +897,34 @@ def _control_sentence(found: Found) -> str:
         for row in best.itertuples()
     )
     if (rows["verdict"] == "rule").any():
-        return f" A rule would have been seen, as positive controls show: {said}."
-    return f" No positive control has shown a rule so far, so that the method may be blind to one: {said}."
+        return f"\n\nA rule would have been seen, as positive controls show: {said}."
+    return f"\n\nNo positive control has shown a rule so far, so that the method may be blind to one: {said}."
 
 
 def _digit_sentence(found: Found) -> str:
-    """What answers to numbers held out keep of the digit after the longest training; empty where it is little.
+    """What answers to numbers held out keep of the digit after three times the steps; empty where it is little.
 
     Where experiment 10 has been run, its new seeds have the last word.
     """
-    whole = [arm for arm in PROLONGED[1:] if found.seeds_of.get(arm, 0) >= found.seeds_announced]
-    if not whole:
+    suggesting = PROLONGED[1]
+    kept, low, high = _kept(found, suggesting)
+    if found.seeds_of.get(suggesting, 0) < found.seeds_announced or not low > DIGIT_LOST:
         return ""
-    kept, low, high = _kept(found, whole[-1])
-    if not low > DIGIT_LOST:
-        return ""
-    ends = "end as the successor or as the number itself"
-    said = (
-        f"after {ARM_NAMES[whole[-1]][2:]} {kept:.2f} ({low:.2f} to {high:.2f}) of the head's answers to numbers held out "
-        f"{ends}, where a guess has 0.20"
-    )
+    where = f"after {ARM_NAMES[suggesting][2:]}, answers to numbers held out end as the successor or as the number itself in {kept:.2f} ({low:.2f} to {high:.2f}) of cases"
     (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("10 ")]
     if outcome.key in ("not_run", "waiting"):
         without = _kept(found, "parts-no-decimals")[0]
-        control = "" if np.isnan(without) else f", and text without decimals, read for less, {without:.2f}"
-        return f" **The digit goes on where the pair does not** (exploratory): {said}{control}."
+        control = "" if np.isnan(without) else f"; without decimals, read for less: {without:.2f}"
+        return f"\n\n**The digit goes on where the pair does not** (exploratory): {where} (a guess: 0.20{control})."
     again, again_low, again_high = _kept(found, CONFIRMING[0])
     each = found.digits[found.digits["arm"] == CONFIRMING[0]][["successor", "own"]].sum(axis=1)
     new = f"{again:.2f} ({again_low:.2f} to {again_high:.2f}; by seed {each.min():.2f} to {each.max():.2f})"
-    control = f"text without decimals, read for as long, {_kept(found, CONFIRMING[1])[0]:.2f}"
-    if outcome.key == "expected":
-        return f" **The digit goes on where the pair does not** (confirmed on new seeds): {said}; five new seeds have {new}, {control}."
-    return (
-        f" **That the digit goes on where the pair does not is not confirmed.** After {ARM_NAMES[whole[-1]][2:]} the head's answers to "
-        f"numbers held out {ends} in {kept:.2f} of cases in the seeds that suggested it, and in {new} in five new ones, for which "
-        f"more than {DIGIT_KEPT:.2f} was announced. A guess has 0.20, {control}."
+    beside = f"(announced: more than {DIGIT_KEPT:.2f}; a guess: 0.20; without decimals: {_kept(found, CONFIRMING[1])[0]:.2f})"
+    claim = "The digit goes on where the pair does not"
+    claim = (
+        f"{claim}, confirmed" if outcome.key == "expected" else f"That {claim[0].lower()}{claim[1:]} is not confirmed"
     )
+    return f"\n\n**{claim}:** {where} in the seeds that suggested it, and in {new} in five new ones {beside}."
 
 
 def _kept(found: Found, arm: str) -> tuple[float, float, float]:
@@ -923,9 +945,9 @@ def _tens_sentence(found: Found, earlier: Earlier | None) -> str:
     full, without = ten.loc["full"], ten.loc["no-decimals"]
     needs = without["numbers"] < full["numbers"] - 0.05
     return (
-        f" **{'Fewer numbers without the tens' if needs else 'A head can do without the tens'}** ({which}): without text that composes numbers a probe reads the "
-        f"last digit in {without['accuracy']:.2f} of cases in place of {full['accuracy']:.2f}, and the head gives "
-        f"{without['numbers']:.2f} of the numbers' successors in place of {full['numbers']:.2f}."
+        f"\n\n**{'Fewer numbers without the tens' if needs else 'A head can do without the tens'}** ({which}): without text that composes numbers a probe reads the "
+        f"last digit in {without['accuracy']:.2f} of cases (with it: {full['accuracy']:.2f}), and the head gives "
+        f"{without['numbers']:.2f} of the numbers' successors (with it: {full['numbers']:.2f})."
     )
 
 
@@ -1040,6 +1062,11 @@ def draw_arms(found: Found, by: str = "head") -> Table | Markdown:
         caption=f"Share of successors never given in order that are right {MEASURE_NAMES[by]}, by what the text is like; "
         f"the highest is {best['held']:.2f}, of {PART_NAMES[best['part']]} {ARM_NAMES[best['arm']].removeprefix('… ')}.",
         details="Means over seeds with intervals over seeds, widened over the family of the experiment. "
+        + (
+            ""
+            if (rows["verdict"] == "rule").any()
+            else "No text makes a rule of any part, so the models that come with the book are grown on the plain one. "
+        )
         + (f"Announced and not run yet: {', '.join(missing)}." if missing else ""),
     )
 
@@ -1275,15 +1302,21 @@ def draw_dose(found: Found, earlier: Earlier) -> Drawing:
         places = np.arange(len(table))
         for place, row in zip(places, table.itertuples()):
             ax.scatter([place] * len(row.each), row.each, s=22, color=PALETTE["blue"], alpha=0.7, linewidths=0)
-        ax.plot(places, table["macro"], color=figures.INK, linewidth=1.2)
-        ax.axhline(0.5, color=PALETTE["grey"], linewidth=1, linestyle=":")
+        ax.plot(places, table["macro"], color=figures.INK, linewidth=1.2, label="with other text")
+        ax.plot(
+            places,
+            table["undiluted"],
+            color=PALETTE["orange"],
+            linewidth=1.2,
+            linestyle="--",
+            label="as much, nothing else",
+        )
+        ax.axhline(0.5, color=PALETTE["grey"], linewidth=1, linestyle=":", label="_line")
+        ax.legend(loc="upper right")
         ax.set_xticks(places, [f"{share:g}" for share in table["share"]])
         ax.set(xlabel="share of counting text", ylabel="macro of the best head", ylim=(0, 1.03), title="by dose")
-        enough = table[table["above_half"] == table["seeds"]]
-        said = (
-            f"A share of {enough['share'].min():g} of counting text is enough for a head above one half in every seed"
-            if len(enough) else "No share of counting text gives a head above one half in every seed"
-        )  # fmt: skip
+        by_share = "; ".join(f"{row.share:g}: {row.above_half} of {row.seeds}" for row in table.itertuples())
+        said = f"Seeds with a head above one half, by share of counting text: {by_share}"
     ax = axes[-1]
     for line in _rises(earlier.rise):
         ax.plot(line["tokens"], line["macro"], color=PALETTE[line["color"]], linewidth=1.4, label=line["label"])
@@ -1297,7 +1330,7 @@ def draw_dose(found: Found, earlier: Earlier) -> Drawing:
         f"on text that counts the head comes after {_span(ours, 1e6, 1)} million tokens, " if ours else "a head comes "
     )
     by_dose = " ".join(
-        f"{row.share:g}: {row.macro:.2f} ({row.low:.2f} to {row.high:.2f}), a pair in order in {row.in_order:.0f} documents in the median."
+        f"{row.share:g}: {row.macro:.2f} ({row.low:.2f} to {row.high:.2f}; as much counting text and nothing else, which is exploratory: {row.undiluted:.2f}), a pair in order in {row.in_order:.0f} documents in the median."
         for row in found.dose.itertuples()
     )
     return Drawing(
