@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -51,8 +50,8 @@ def asked(*verdicts, digits="otherwise"):
         for (part, by), verdict in zip(questions, verdicts)
         for arm in ("parts", "parts-long")
     ]  # fmt: skip  # a row a line
-    outcomes = [SimpleNamespace(title="3 digits as positive control", key=digits)]
-    return SimpleNamespace(generalisation=pd.DataFrame(rows), outcomes=outcomes)
+    outcome = growing.Outcome("3 digits as positive control", "", "", 5, digits, "")
+    return replace(growing.measure({}), generalisation=pd.DataFrame(rows), outcomes=[outcome])
 
 
 @pytest.mark.parametrize(

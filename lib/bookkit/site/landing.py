@@ -84,6 +84,8 @@ def rule_or_table(found):
     if left:
         said.append(f"Not settled: {len(waiting)}, {listed(left)}.")
     seen = [f"{row.seen:.2f} ({row.seen_low:.2f} to {row.seen_high:.2f})" for row in done.itertuples()]
+    if late := growing.late_sentence(found):
+        said.append(late)
     digits = next(outcome for outcome in found.outcomes if outcome.title.startswith("3 "))
     control = f"a token for each digit was expected to bring out a rule; {CAME.get(digits.key, 'that is not settled')}."
     if seen:

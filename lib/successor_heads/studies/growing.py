@@ -817,11 +817,12 @@ MEASURE_NAMES = {"head": "by the head", "list": "in lists"}
 def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
     """Whether the head of `parts` is a table or a rule, by those of its four parts and two measures that are settled.
 
-    Five months in five seeds are too few to settle by the head, even where none is right. Two more sentences say what
-    becomes of the digit after long training, and whether the head needs the tens, the latter from the runs of `Found`
-    where there are enough and else from earlier ones.
+    Five months in five seeds are too few to settle by the head, even where none is right. More paragraphs say whether a control has
+    shown a rule, what comes late, what becomes of the digit, and whether the head needs the tens, the last from the runs
+    of `Found` where there are enough and else from earlier ones.
     """
-    tens = _control_sentence(found) + _digit_sentence(found) + _tens_sentence(found, earlier)
+    late = late_sentence(found)
+    tens = _control_sentence(found) + (late and f"\n\n{late}") + _digit_sentence(found) + _tens_sentence(found, earlier)
     rows = _of(found.generalisation, ["parts"])
     if not len(rows):
         return Verdict(
@@ -899,6 +900,42 @@ def _control_sentence(found: Found) -> str:
     if (rows["verdict"] == "rule").any():
         return f"\n\nA rule would have been seen, as positive controls show: {said}."
     return f"\n\nNo positive control has shown a rule so far, so that the method may be blind to one: {said}."
+
+
+def late_sentence(found: Found) -> str:
+    """What the head carries over after the longest training and not before; empty where that has not been run, or nothing is.
+
+    A part counts if in every seed its share is above that of every short run, and the mean is too high for a table. Where
+    experiment 14 has been run, its new seeds have the last word.
+    """
+    longest = PROLONGED[-1]
+    if found.seeds_of.get(longest, 0) < found.seeds_announced or not len(found.generalisation):
+        return ""
+    rows = found.generalisation.set_index(["arm", "part", "by"])
+    said = []
+    for part in announced.arms()[longest]["hold_out"]:
+        if not {(arm, part, "head") for arm in PROLONGED[::2]} <= set(rows.index):
+            continue
+        short, late, lists = (
+            rows.loc[(arm, part, by)] for arm, by in ((PROLONGED[0], "head"), (longest, "head"), (longest, "list"))
+        )
+        if late["held"] > TABLE_BELOW and min(late["each"]) > max(short["each"]):
+            said.append(
+                f"of the successors of {PART_NAMES[part]}, which no document gives in order, the head gives {late['held']:.2f} "
+                f"({min(late['each']):.2f} to {max(late['each']):.2f} by seed; after the short training {min(short['each']):.2f} to {max(short['each']):.2f}), "
+                f"while in lists the model writes {lists['held']:.2f}"
+            )
+    if not said:
+        return ""
+    (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("14 ")]
+    claim, new = "Late in training the head begins to carry over", ""
+    if outcome.key in ("not_run", "waiting"):
+        claim = f"**{claim}** (exploratory; new seeds are announced)"
+    elif outcome.key == "expected":
+        claim, new = f"**{claim}** (confirmed on new seeds)", f" New seeds: {outcome.said}"
+    else:
+        claim, new = f"**That {claim[0].lower()}{claim[1:]} is not confirmed**", f" New seeds: {outcome.said}"
+    return f"{claim}: after {ARM_NAMES[longest][2:]}, {'; '.join(said)}.{new}"
 
 
 def _digit_sentence(found: Found) -> str:
@@ -1242,15 +1279,21 @@ def draw_along(found: Found) -> Drawing | Markdown:
         ax.plot(line["tokens"] / 1e6, line["held"], color=PALETTE[color], label=PART_NAMES[part])
     ax.set(xscale="log", xlabel="million tokens read", ylabel="successors right, by the head", ylim=(-0.03, 1.03))
     figures.label_lines(ax)
-    counts = its.groupby("tokens")["seen"].transform("max") > 0.5
-    learned = its[counts] if counts.any() else its
+    knows = its[its["seen"] > 0.5]["tokens"].min()  # of some part; NaN where that never is
+    then = its[its["tokens"] == knows]["held"].max()
+    came = (
+        f"Half of what was read is known after {knows / 1e6:.1f} million tokens, when of no part held out more than {then:.2f} is right. "
+        if knows == knows
+        else ""
+    )
     ends = its[its["tokens"] == its["tokens"].max()]
+    each = "; ".join(f"{PART_NAMES[row.part]} {row.held:.2f}" for row in ends.itertuples())
     missing = [ARM_NAMES[arm].removeprefix("… ") for arm in PROLONGED if arm not in set(mean["arm"])]
     awaited = f" Announced and not run yet: {', '.join(missing)}." if missing else ""
     return Drawing(
         fig,
         alt=f"Lines against tokens read: seen numbers rise to {ends['seen'].max():.2f}, parts held out end between {ends['held'].min():.2f} and {ends['held'].max():.2f}.",
-        caption=f"Once the head counts what it has seen, no part held out rises above {learned['held'].max():.2f}; after {its['tokens'].max() / 1e6:.1f} million tokens they stand at {ends['held'].min():.2f} to {ends['held'].max():.2f}.",
+        caption=f"{came}After {its['tokens'].max() / 1e6:.1f} million tokens: {each}.",
         details=f"The longest training so far: `{longest}`. {_seeds_said(found, PROLONGED)}{awaited} The head is the best on pairs seen, chosen anew at each point.",
     )
 
