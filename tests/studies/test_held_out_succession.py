@@ -587,10 +587,10 @@ def test_the_record_says_what_the_verdict_rests_on():
     assert value["mod_10_full"] == pytest.approx(0.6, abs=0.02) and value["numbers_no-decimals"] == 0.95
     assert record["tables"]["verdict"]["key"].tolist() == ["table"]
     assert set(record["tables"]["outcomes"]["key"]) == {"expected"}
-    assert "last_digit_head" in value
+    assert "last_digit_head" in value and value["late_letters_head"] == 0 and value["dose_0.3"] == pytest.approx(0.8)
     # What waits for seeds is no finding yet.
     early = growing.record(growing.measure(as_expected(range(3))), earlier, name="made/up", live=LIVE, where=None)
-    assert not [name for name in early["findings"] if name.startswith(("held", "seen", "last"))]
+    assert not [name for name in early["findings"] if name.startswith(("held", "seen", "last", "late", "dose"))]
     # With nothing run, nothing is claimed, and a model without numbers has no residues.
     empty = growing.record(growing.measure({}), growing.earlier({}), name="made/up", live=LIVE, where=None)
     assert set(empty["findings"]) == {"earlier_runs", "live_seen", "live_held", "live_seen_at_start"}

@@ -1623,6 +1623,13 @@ def record(
         findings[f"held_{key}"] = finding(row.held, low=row.held_low, high=row.held_high, n=row.seeds)
         if not np.isnan(row.seen):
             findings[f"seen_{key}"] = finding(row.seen, low=row.seen_low, high=row.seen_high, n=row.seeds)
+    late = _of(found.generalisation, [PROLONGED[-1]])
+    for row in late[late["seeds"] == found.seeds_announced].itertuples() if len(late) else ():
+        key = f"late_{row.part.partition(':')[0]}_{row.by}"
+        findings[key] = finding(row.held, low=row.held_low, high=row.held_high, n=row.seeds)
+    for row in found.dose.itertuples():
+        if row.seeds == found.seeds_announced:
+            findings[f"dose_{row.share:g}"] = finding(row.macro, low=row.low, high=row.high, n=row.seeds)
     whole = found.last_digit[found.last_digit["verdict"] != "waiting"] if len(found.last_digit) else found.last_digit
     for row in whole.itertuples():
         findings[f"last_digit_{row.by}"] = finding(row.share, n=row.seeds)
