@@ -28,7 +28,8 @@ def share_cell(findings: Findings, key: str, *, beside: str | None = None, name:
     low, high = findings[key]["low"], findings[key]["high"]
     interval = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
     control = None if beside is None else _value(findings, beside)
-    return f"{value:.2f}{interval}" + ("" if control is None else f"; {name} {control:.2f}")
+    digits = 3 if 0 < value < 0.005 else 2  # one in a thousand is not none
+    return f"{value:.{digits}f}{interval}" + ("" if control is None else f"; {name} {control:.2f}")
 
 
 def count_cell(findings: Findings, key: str) -> str:

@@ -1221,7 +1221,7 @@ def compared(findings: Findings) -> list[tuple[str, str, str]]:
         ("what the head reads, macro", "MLP0's output (section 2)", share_cell(findings, "macro", beside="without_mlp0", name="from the bare embedding")),
         ("past the head, all words", cell("lens", "a lens behind MLP0 finds under {right_percent_below}% of successors"), share_cell(findings, "lens_all_words")),
         ("past the head, within a list", "not reported", share_cell(findings, "lens_macro", beside="macro", name="the head")),
-        ("larger members win", cell("figure_8", "the head {head}, the features {features}"), share_cell(findings, "larger_wins")),
+        ("larger members win", cell("figure_8", "the head {head}, the features {features}"), share_cell(findings, "larger_wins", beside="larger_wins_permuted", name="permuted up to")),
         ("all ordinals compete, macro", cell("later", "{heads_that_matter} heads matter"), share_cell(findings, "joint_macro")),
         ("across lists", "a shared part of MLP0's output (section 3)", share_cell(findings, "cross_class", beside="cross_class_null_high", name="by chance up to")),
         ("the best copying score", cell("gpt2_small", "GPT-2 small: {copying_head}, beside {head}"), share_cell(findings, "copier", beside="unique_copying", name="in the head copying explains")),
@@ -1274,6 +1274,7 @@ def record(found: Found) -> dict[str, Any]:
     findings |= {
         "planted_patterns_right": finding(split.plants_right, n=2),
         "larger_wins": finding(wins, low=wins_low, high=wins_high, n=n_larger),
+        "larger_wins_permuted": finding(larger.null[1] if larger else nan, n=n_larger),
         "larger_wins_candidates_out": finding(dependent, low=dependent_low, high=dependent_high, n=n_larger),
         "dimensions": finding(needed, n=len(found.spectrum.singular)),
         "random_dimensions_score": finding(at_random.mean(), low=at_random.min(), high=at_random.max(), n=len(at_random)),

@@ -1255,7 +1255,7 @@ def verdict(found: Found) -> Verdict:
     key = {"shared": "shared", "in_part": "in_part"}.get(lists.key, "numbers_only")
     return Verdict(
         key,
-        f"**The ten is there, to be read.** {said.sentence} {lists.sentence} {about_carried(found).sentence} "
+        f"**The ten is there, to be read.** {said.sentence} {lists.sentence} {about_carried(found).sentence}\n\n"
         f"**That it is needed is {'shown' if needed.key == 'needed' else 'not shown'}.** {needed.sentence} {_grown_sentence(found)}",
     )
 
