@@ -46,14 +46,19 @@ FAMILY = {
     "block-4": 10, "block-half": 10, "thirds": 10, "listed-in-headings": 2, "listed-in-diaries": 2, "parts-no-crossrefs": 24,
     "parts-no-interchange": 24, "parts-narrow": 24, "parts-long-again": 2, "parts-long-no-decimals": 2,
     "listed-in-numbered": 2, "days-out": 12, "number-words-out": 12, "parts-small": 12,
-    "parts-very-long-again": 3, "parts-very-long-untied": 3,
+    "parts-very-long-again": 3, "parts-very-long-untied": 3, "listed-in-numbered-long": 2,
 }  # fmt: skip
 CHANCE_OF_DIGIT, TRACE = 0.10, 0.05
 # Of experiment 10: shares of answers that end as the successor or as the number itself.
 DIGIT_KEPT, DIGIT_LOST = 0.80, 0.40
 DOSES = {"full": 1.0, "dose-0.3": 0.3, "dose-0.1": 0.1, "dose-0.03": 0.03, "dose-0.01": 0.01, "dose-0": 0.0}
 SHAPES = ("parts", "scattered", "block-4", "block-half", "thirds")
-ELSEWHERE = ("listed-in-headings", "listed-in-diaries", "listed-in-numbered")  # in order in other documents alone
+ELSEWHERE = (
+    "listed-in-headings",
+    "listed-in-diaries",
+    "listed-in-numbered",
+    "listed-in-numbered-long",
+)  # in order in other documents alone
 OTHERS = ("days-out", "number-words-out", "parts-small")  # other lists, and a larger network
 RULES_EXPECTED = ("parts-digits", *ELSEWHERE)  # the positive controls
 LATE = ("parts-very-long-again", "parts-very-long-untied")  # of experiment 14: new seeds, and their control
@@ -70,6 +75,7 @@ ARM_NAMES = {
     "parts-narrow": "… heads 8 wide", "scattered": "19 pairs at random", "block-4": "4 pairs in a block",
     "block-half": "99 pairs in a block", "thirds": "every third pair", "listed-in-headings": "in order in headings alone",
     "listed-in-diaries": "in order in diaries alone", "listed-in-numbered": "in numbered lists alone",
+    "listed-in-numbered-long": "numbered lists, longer",
     "days-out": "days held out", "number-words-out": "words of numbers held out", "parts-small": "… a larger network",
     "full": "everything", "no-decimals": "no decimals", "no-endings": "no “ends in”", "no-compositions": "only “ends in”",
     "base8": "base 8", "base12": "base 12",
@@ -525,7 +531,7 @@ def _outcomes(its: Mapping[str, Any], by_arm: ByArm, rows: pd.DataFrame) -> list
     """One outcome an experiment, in the order in which they were announced."""
     n_seeds, judges = len(its["common"]["seeds"]), (
         _parts, _digit_trace, _digits_control, _long, _doses, _shapes, _headings, _levers, _makers_of_tens, _digit_by_rule, _diaries,
-        _numbered, _others, _late_rule,
+        _numbered, _others, _late_rule, _numbered_long,
     )  # fmt: skip
     experiments = [(experiment, None) for experiment in its["experiments"]]
     experiments += [(entry["experiment"], entry["date"].isoformat()) for entry in announced.later()]
@@ -683,6 +689,11 @@ def _diaries(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
 def _numbered(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     """As `_headings`, of numbers that stand in numbered lists."""
     return _headings(by_arm, rows, "listed-in-numbered")
+
+
+def _numbered_long(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
+    """As `_numbered`, read for longer."""
+    return _headings(by_arm, rows, "listed-in-numbered-long")
 
 
 def _others(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
