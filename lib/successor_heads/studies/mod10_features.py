@@ -1714,7 +1714,7 @@ def draw_subspace(found: Found) -> Table:
         shown,
         caption=about_subspace(found).sentence,
         details=f"Share of mixed vectors that decode to the right token, of {max(each.n for each in own.outcomes['model'].values())} at most; in the interval, all sums that ask for one token count as one case. The unmixed vectors themselves give: {ceiling}. π_O decodes {own.output_map:.2f} of the tokens "
-        f"of the vocabulary that it was not trained on (reported: {entry['output_decoding_all_tokens']:.3f}), so that the lists' own tokens are always in its training. The plant's unembeddings are random: no linear map can decode "
+        f"of the vocabulary that it was not trained on (reported: {entry['output_decoding_all_tokens']:.3f}), so that the lists' own tokens are always in its training. What the head says of pairs held out was to be right on more than 0.80 in grown/pythia, by what we wrote down before. The plant's unembeddings are random: no linear map can decode "
         "them from parts, and its nearest token and its head are what to look at.",
     )
 
