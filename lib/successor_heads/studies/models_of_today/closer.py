@@ -96,7 +96,7 @@ def measure(model: TransformersModel, found: Found, *, seed: int) -> Closer:
         mlps=exchange_mlps(second, seed=seed),
         neurons=pd.concat([neurons(first, second, layer, seed=seed) for layer in mlps], ignore_index=True),
         subspace=subspaces(first, second, head, seed=seed),
-        rarely=rarely(model, head, shown_in, seed=seed),
+        rarely=rarely(model, head, rarely_read.make(model.tokenizer, shown_in, seed=seed), seed=seed),
     )
 
 
@@ -310,8 +310,14 @@ def named(neurons: Int[Tensor, " neuron"]) -> str:
 
 def leading(setting: Setting, layer: int) -> Int[Tensor, " neuron"]:
     """An MLP's neurons by how much the lead falls, to first order, when each has the value of the donor's list."""
-    active, slope = at_last(setting, layer)
-    return ((active - active[setting.lists.donor]) * slope).sum(0).argsort(descending=True)
+    return ranked(*at_last(setting, layer), setting.lists)
+
+
+def ranked(
+    active: Float[Tensor, "prompt neuron"], slope: Float[Tensor, "prompt neuron"], lists: Lists
+) -> Int[Tensor, " neuron"]:
+    """Neurons by their change from the donor's list times the slope of the lead, summed over lists, the largest first."""
+    return ((active - active[lists.donor]) * slope).sum(0).argsort(descending=True)
 
 
 def at_last(setting: Setting, layer: int) -> tuple[Float[Tensor, "prompt neuron"], Float[Tensor, "prompt neuron"]]:
@@ -419,11 +425,10 @@ def _bases(
 # --- lists that were rarely read --------------------------------------------------------------------
 
 
-def rarely(model: TransformersModel, head: Part, shown_in: dict[str, Frame], *, seed: int) -> pd.DataFrame:
-    """Whether the model goes on with lists that it has rarely read, and what is left without the head, and without others."""
+def rarely(model: TransformersModel, head: Part, lists: Lists, *, seed: int) -> pd.DataFrame:
+    """Whether the model goes on with lists of several kinds, and what is left without the head, and without others."""
     rng, parts = np.random.default_rng(seed), anatomy.of(model)
-    setting = instruments.setting_of(model, parts, rarely_read.make(model.tokenizer, shown_in, seed=seed))
-    lists = setting.lists
+    setting = instruments.setting_of(model, parts, lists)
     rest = [part for part in paths.all_parts(parts) if part[1] is not None and part != head]
     others = [rest[place] for place in rng.choice(len(rest), N_OTHERS, replace=False)]
     logits = setting.logits([[], *(paths.replaced([part], setting.donors) for part in (head, *others))])

@@ -1,4 +1,4 @@
-"""Lists that a model has rarely read: large numbers, Roman numerals, days of other languages, invented orders.
+"""Lists that a model has rarely read, large numbers, Roman numerals, days of other languages, invented orders; and ones that repeat.
 
 Members may be more than one token. What is asked is one token all the same: the last digit of a number whose other digits
 are given, or the first token of a word, among members whose first tokens differ.
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from successor_heads import ordinals, prompts
-from successor_heads.ordinals import ResolvedClass
+from successor_heads.ordinals import CLASSES, ResolvedClass
 from successor_heads.studies.models_of_today.lists import Frame, Lists, One, fronted
 from successor_heads.studies.models_of_today.rules import RULES
 
@@ -31,6 +31,9 @@ INVENTED = "blip dax wug toma zorp fep quib nark mivo glem pliv stook jund yeb".
 N_INVENTED = 6  # in an order
 TAUGHT = "After {one} comes {next}."
 DIGITS = tuple("0123456789")
+ANEW = {"words repeated": "bread stone river cloud horse glass paper chair".split(), "days repeated": list(CLASSES["days"].words)}
+N_REPEATED = 4  # in an order
+KINDS = (*NUMBERS, *WORDS, "invented orders")
 
 
 class Told(NamedTuple):
@@ -44,10 +47,12 @@ class Told(NamedTuple):
     front: str = ""  # what teaches the order
 
 
-def make(tokenizer, frames: Mapping[str, Frame], *, seed: int) -> Lists:
-    """Up to four lists of each kind in each frame. A kind that the tokenizer cannot tell apart in a frame is left out there."""
+def make(
+    tokenizer, frames: Mapping[str, Frame], *, seed: int, kinds: Sequence[str] = KINDS, most: int = MOST
+) -> Lists:
+    """Up to `most` lists of each kind in each frame. A kind that the tokenizer cannot tell apart in a frame is left out there."""
     every: list[One] = []
-    for kind in (*NUMBERS, *WORDS, "invented orders"):
+    for kind in kinds:
         rng = np.random.default_rng(seed)
         for name, frame in frames.items():
             found: list[One] = []
@@ -55,10 +60,10 @@ def make(tokenizer, frames: Mapping[str, Frame], *, seed: int) -> Lists:
                 one = _one(tokenizer, kind, name, frame, told)
                 if one is not None:
                     found.append(one)
-                if len(found) == MOST:
+                if len(found) == most:
                     break
-            # A donor has to end elsewhere.
-            if len({one.last for one in found}) == len(found) >= 2 or kind == "invented orders":
+            # A donor has to end elsewhere. Orders that are drawn anew have other words.
+            if len({one.last for one in found}) == len(found) >= 2 or kind not in {*NUMBERS, *WORDS}:
                 every += found
     return Lists(every, LENGTH)
 
@@ -76,6 +81,12 @@ def _told(kind: str, rng: np.random.Generator) -> Iterator[Told]:
         for start in rng.permutation(n if is_cyclic else n - LENGTH):
             *shown, answer = (words[(start + step) % n] for step in range(LENGTH + 1))
             yield Told(shown, "", words, shown[-1], answer)
+    elif kind in ANEW:
+        for _ in range(10 * MOST):
+            order = _without_successors(ANEW[kind], rng)
+            end = int(rng.integers(1, N_REPEATED))
+            shown = [*order, *order[:end]]
+            yield Told(shown, "", order, shown[-1], order[end])
     else:
         for _ in range(10 * MOST):
             order = rng.permutation(INVENTED)[:N_INVENTED].tolist()
@@ -83,6 +94,14 @@ def _told(kind: str, rng: np.random.Generator) -> Iterator[Told]:
             start = int(rng.integers(N_INVENTED - LENGTH))
             *shown, answer = order[start : start + LENGTH + 1]
             yield Told(shown, "", order, shown[-1], answer, front=" " + " ".join(rng.permutation(taught)))
+
+
+def _without_successors(words: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Some of the words in an order in which, round and round, none follows the one before it in their own order."""
+    while True:
+        places = rng.permutation(len(words))[:N_REPEATED]
+        if not (np.diff(places, append=places[0]) % len(words) == 1).any():
+            return [words[place] for place in places]
 
 
 def _one(tokenizer, kind: str, frame_name: str, frame: Frame, told: Told) -> One | None:
