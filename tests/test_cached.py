@@ -145,3 +145,54 @@ def test_behind_the_last_block_a_push_reaches_its_own_position_only(neox):
     torch.testing.assert_close(behind, clean, atol=1e-5, rtol=1e-5)
     before = cached.logits_of_variants(neox, PROMPTS, [[]], some, push=Push(1, push))[0]
     assert (before - clean).abs().max() > 1e-2
+
+
+FAMILIES = ["gpt2", "gpt_neox", "llama-grouped", "gemma3", "olmo2"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_runs_are_asked_again_is_what_each_question_by_itself_says(checkpoints, monkeypatch, family, kept):
+    """One run of the prompts answers what took a pass of the whole model each, and so do some of the prompts."""
+    monkeypatch.setattr(cached, "BYTES", 1 << 18)  # two batches or more
+    monkeypatch.setattr(cached, "KEPT_BYTES", 1 << 30 if kept else 0)
+    model, token_ids, places = models.load(str(checkpoints[family])), torch.arange(9), [-1, -2, -2, -1]
+    whole = prompts.next_token_logits(model, PROMPTS)[:, token_ids]
+    parts = anatomy.of(model._module)
+    by_hand = {
+        "heads": prompts.head_outputs(model, PROMPTS), "mlps": prompts.mlp_outputs(model, PROMPTS),
+        "looks": prompts.attention_at(model, PROMPTS, places),
+    }  # fmt: skip  # one thing a line
+    intact = cached.Intact(model, PROMPTS)
+    variants = [[], [Edit(1, 0, by_hand["heads"][1, 0].flip(0))]]
+    together = intact.logits(variants, token_ids)
+    torch.testing.assert_close(together[0], whole, atol=1e-5, rtol=1e-5)
+    for some, its in ((range(4), intact), ([2, 0], intact.at([2, 0]))):
+        rows = list(some)
+        found = dict(zip(("heads", "mlps"), its.written())) | {"looks": its.looks([places[row] for row in rows])}
+        torch.testing.assert_close(found["heads"], by_hand["heads"][:, :, rows], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found["mlps"], by_hand["mlps"][:, rows], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found["looks"], by_hand["looks"][..., rows], atol=1e-5, rtol=1e-5)
+        with torch.no_grad():
+            final = parts.logits(its.streams()[-1], token_ids)
+        torch.testing.assert_close(final, whole[rows], atol=1e-5, rtol=1e-5)
+        edits = [[edit._replace(value=edit.value[rows]) for edit in variant] for variant in variants]
+        torch.testing.assert_close(its.logits(edits, token_ids), together[:, rows], atol=1e-5, rtol=1e-5)
+    assert (together[1] - together[0]).abs().max() > 1e-3, "the control: an edit makes a difference"
+    assert (whole[[2, 0]] - whole[[0, 2]]).abs().max() > 1e-3, "and so does the order"
+
+
+def test_a_prompt_is_run_once_however_often_it_is_asked(checkpoints, monkeypatch):
+    model, ran = models.load(str(checkpoints["gpt2"])), []
+    run = cached.run
+    monkeypatch.setattr(cached, "run", lambda model, some, **push: ran.extend(some) or run(model, some, **push))
+    intact = cached.Intact(model, PROMPTS)
+    for _ in range(2):
+        intact.logits([[]], torch.arange(3))
+        intact.written()
+    intact.at([1, 3]).streams()
+    assert sorted(ran) == sorted(PROMPTS)
+    monkeypatch.setattr(cached, "KEPT_BYTES", 0)
+    again = cached.Intact(model, PROMPTS)
+    again.written()
+    assert len(ran) == 3 * len(PROMPTS), "which are run anew where they cannot be kept"

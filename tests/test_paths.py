@@ -75,7 +75,8 @@ def test_by_way_of_everything_is_the_total_effect(deep):
 
 def test_direct_logits_are_paths_with_no_receiver(deep):
     intact, other = paths.written(deep, PROMPTS), paths.written(deep, OTHERS)
-    heads, mlps = paths.direct_logits(deep, PROMPTS, intact, other, TOKENS, batch_size=3)
+    final = cached.Intact(deep, PROMPTS).streams()[-1]
+    heads, mlps = paths.direct_logits(deep, final, intact, other, TOKENS, batch_size=3)
     every = paths.all_parts(anatomy.of(deep._module))
     variants = [paths.along([part], [], intact, other) for part in every]
     for part, logits in zip(every, cached.logits_of_variants(deep, PROMPTS, variants, TOKENS)):

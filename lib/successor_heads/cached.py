@@ -4,6 +4,8 @@
 
     run = cached.run(model, prompts)
     streams = run.edited([[Edit(1, 6, mean[1, 6])], [Edit(1, 7, mean[1, 7])]])       # [variant, prompt, d_model]
+    intact = cached.Intact(model, prompts)                                           # any number of prompts
+    intact.logits([[], [Edit(1, 6, mean[1, 6])]], token_ids)                         # [variant, prompt, token]
 
 What is replaced at the last position changes nothing at earlier positions: their keys and values are kept from one
 intact run. A variant starts at the block of its first edit, with the stream that the intact run had there. A run may be
@@ -14,7 +16,9 @@ the last position's place in the text, and the mask lets each see the prefix and
 prefix are shared, and the model's own blocks do the rest: no family's attention is written down here again.
 """
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +36,8 @@ from successor_heads.prompts import Prompt, encode
 
 # What intermediate results may take at a time. More makes nothing faster: matrices this large keep a processor busy.
 BYTES = 1 << 28
+# Keys and values that are kept while prompts are asked again and again. Where more were needed, they are run again.
+KEPT_BYTES = 1 << 29
 # Variants that go through the blocks side by side. Each computes, and masks, an attention score for all the others.
 MOST_VARIANTS = 64
 
@@ -60,8 +66,17 @@ class Push(NamedTuple):
 class Prefix:
     """Stands in for a model's cache: keys and values of all positions but the last, to which nothing is added."""
 
-    def __init__(self, cache: DynamicCache):
-        self.layers = [(layer.keys[:, :, :-1], layer.values[:, :, :-1]) for layer in cache.layers]
+    def __init__(self, layers: Sequence[tuple[Tensor, Tensor]]):
+        self.layers = layers
+
+    @classmethod
+    def in_front_of_last(cls, cache: DynamicCache) -> Prefix:
+        """What a cache holds, but for the last position."""
+        return cls([(layer.keys[:, :, :-1], layer.values[:, :, :-1]) for layer in cache.layers])
+
+    def of(self, rows: Int[Tensor, " some"]) -> Prefix:
+        """That of some of the prompts, in that order."""
+        return Prefix([(keys[rows], values[rows]) for keys, values in self.layers])
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
         """The prefix and behind it what is given, all [prompt, kv_head, position, d_head]."""
@@ -79,6 +94,24 @@ class CachedRun:
     calls: list[tuple[tuple, dict[str, Any]]]
     # At the last position before each block, and behind the last: [prompt, d_model], where that block is.
     streams: list[Tensor]
+    # There, by layer: what heads hand to the output projection, side by side; what the MLP adds; where heads look.
+    handed: list[Tensor]
+    added: list[Tensor]
+    looks: list[Tensor]
+
+    def of(self, rows: Int[Tensor, " some"]) -> CachedRun:
+        """The run of some of the prompts, in that order."""
+        n = len(self.streams[0])
+
+        def taken(value):
+            if isinstance(value, tuple):
+                return tuple(map(taken, value))
+            # What is the same for all prompts may have one row for all of them.
+            return value[rows] if isinstance(value, Tensor) and len(value) == n else value
+
+        calls = [(taken(args), {name: taken(value) for name, value in kwargs.items()}) for args, kwargs in self.calls]
+        kept = ([value[rows] for value in values] for values in (self.streams, self.handed, self.added, self.looks))
+        return CachedRun(self.parts, self.prefix.of(rows), calls, *kept)
 
     def edited(self, variants: Sequence[Sequence[Edit]]) -> Float[Tensor, "variant prompt d_model"]:
         """The residual stream behind the last block, before the final norm, of each variant of the prompts."""
@@ -142,6 +175,9 @@ def run(model: TransformersModel, prompts: Sequence[Prompt], *, push: Push | Non
     parts, cache = anatomy.of(model._module), DynamicCache()
     calls: list[tuple[tuple, dict[str, Any]]] = []
     streams: list[Tensor] = []
+    handed: list[Tensor] = []
+    added: list[Tensor] = []
+    looks: list[Tensor] = []
 
     def steer(_, args, kwargs, added):
         stream = (args[0] if args else kwargs["hidden_states"]).clone()
@@ -163,6 +199,11 @@ def run(model: TransformersModel, prompts: Sequence[Prompt], *, push: Push | Non
         hook = partial(steer, added=push.value)
         handles.append([*blocks, final_norm][push.layer].register_forward_pre_hook(hook, with_kwargs=True))
     handles += [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
+    for layer in range(parts.n_layers):
+        reader, writer, attention = parts.output_projection(layer), parts.mlp_writer(layer), parts.attention(layer)
+        handles.append(reader.register_forward_pre_hook(lambda _, args: handed.append(args[0][:, -1])))
+        handles.append(writer.register_forward_hook(lambda _, __, written: added.append(written[:, -1])))
+        handles.append(attention.register_forward_hook(lambda _, __, out: looks.append(out[1][:, :, -1])))
     handles.append(final_norm.register_forward_pre_hook(lambda _, args: streams.append(args[0][:, -1])))
     try:
         with torch.no_grad():
@@ -170,7 +211,100 @@ def run(model: TransformersModel, prompts: Sequence[Prompt], *, push: Push | Non
     finally:
         for handle in handles:
             handle.remove()
-    return CachedRun(parts, Prefix(cache), calls, streams)
+    return CachedRun(parts, Prefix.in_front_of_last(cache), calls, streams, handed, added, looks)
+
+
+class Intact:
+    """Many prompts with their intact runs, in batches of about equal length, so that memory stays bounded.
+
+    Whatever is asked goes on from the same runs, which are kept where they fit into `KEPT_BYTES` and made anew where not.
+    With `push` all runs are steered, and what is asked is asked of the steered model.
+    """
+
+    def __init__(self, model: TransformersModel, prompts: Sequence[Prompt], *, push: Push | None = None):
+        self.model, self.prompts, self.push = model, list(prompts), push
+        self.parts = anatomy.of(model._module)
+        lengths = encode(model, self.prompts)["attention_mask"].sum(-1)
+        width = int(lengths.max())
+        self._n_prompts, self._n_variants = _batch_sizes(self.parts, width)
+        self._rows = list(lengths.argsort().cpu().split(self._n_prompts))
+        self._runs: list[CachedRun] | None = None
+        self._keeps = 4 * _n_cached(self.parts, width) * len(self.prompts) <= KEPT_BYTES
+
+    def batches(self) -> Iterator[tuple[Int[Tensor, " row"], CachedRun]]:
+        """Which prompts are in a batch, and their run."""
+        if self._runs is not None:
+            yield from zip(self._rows, self._runs)
+            return
+        made: list[CachedRun] = []
+        for rows in self._rows:
+            push = self.push and self.push._replace(value=self.push.value[rows])
+            made.append(run(self.model, [self.prompts[row] for row in rows], push=push))
+            yield rows, made[-1]
+            if not self._keeps:
+                made.clear()
+        if self._keeps:
+            self._runs = made
+
+    def at(self, places: Sequence[int]) -> Intact:
+        """The same of some of the prompts, each at most once; what has been run is not run again."""
+        push = self.push and self.push._replace(value=self.push.value[list(places)])
+        some = Intact(self.model, [self.prompts[place] for place in places], push=push)
+        if self._runs is not None:
+            new = {place: row for row, place in enumerate(places)}
+            some._rows, some._runs = [], []
+            for rows, intact in self.batches():
+                here = torch.tensor([row for row, place in enumerate(rows.tolist()) if place in new], dtype=torch.long)
+                if len(here):
+                    some._rows.append(torch.tensor([new[place] for place in rows[here].tolist()]))
+                    some._runs.append(intact.of(here))
+        return some
+
+    def streams(self) -> Float[Tensor, "depth prompt d_model"]:
+        """The residual stream at the last position before each block, and behind the last: on the CPU."""
+        return self._gathered(lambda intact: torch.stack([stream.float().cpu() for stream in intact.streams]))
+
+    def written(self) -> tuple[Float[Tensor, "layer head prompt d_head"], Float[Tensor, "layer prompt d_model"]]:
+        """What every head hands to its output projection, and every MLP adds to the stream, at the last position."""
+        shape = (self.parts.n_heads, self.parts.d_head)
+        handed, added = (
+            self._gathered(lambda intact, of=of: torch.stack([value.float().cpu() for value in getattr(intact, of)]))
+            for of in ("handed", "added")
+        )
+        return handed.unflatten(-1, shape).transpose(1, 2), added
+
+    def looks(self, places: Sequence[int]) -> Float[Tensor, "layer head prompt"]:
+        """Attention of every head from the last position to one place of each prompt, counted from the end: -1 is the last."""
+        found = torch.empty(self.parts.n_layers, len(self.prompts), self.parts.n_heads)
+        for rows, intact in self.batches():
+            at, columns = torch.arange(len(rows)), torch.tensor([places[row] for row in rows.tolist()])
+            found[:, rows] = torch.stack([looks[at, :, columns].float().cpu() for looks in intact.looks])
+        return found.transpose(1, 2)
+
+    def logits(
+        self, variants: Sequence[Sequence[Edit]], token_ids: Int[Tensor, " token"]
+    ) -> Float[Tensor, "variant prompt token"]:
+        """What each variant of each prompt gives these tokens as next-token logits; one without edits is the run itself.
+
+        Variants that start at about the same block go together. Progress is shown where somebody waits for it.
+        """
+        by_start = sorted(range(len(variants)), key=lambda variant: _start(variants[variant], self.parts))
+        logits = torch.empty(len(variants), len(self.prompts), len(token_ids))
+        bar = progress.bar(total=logits[..., 0].numel(), name="ablated prompts")
+        with bar, torch.no_grad():
+            for rows, intact in self.batches():
+                for first in range(0, len(variants), self._n_variants):
+                    places = by_start[first : first + self._n_variants]
+                    stream = intact.edited([_of_prompts(variants[place], rows) for place in places])
+                    logits[torch.tensor(places)[:, None], rows] = self.parts.logits(stream, token_ids).cpu()
+                    bar.update(len(places) * len(rows))
+        return logits
+
+    def _gathered(self, of: Callable[[CachedRun], Tensor]) -> Tensor:
+        """Of every batch [_, prompt, ...], put together in the order of the prompts."""
+        found = [(rows, of(intact)) for rows, intact in self.batches()]
+        order = torch.cat([rows for rows, _ in found]).argsort()
+        return torch.cat([values for _, values in found], dim=1)[:, order]
 
 
 def logits_of_variants(
@@ -181,32 +315,11 @@ def logits_of_variants(
     *,
     push: Push | None = None,
 ) -> Float[Tensor, "variant prompt token"]:
-    """What each variant of each prompt gives these tokens as next-token logits; a variant without edits is the run itself.
+    """What each variant of each prompt gives these tokens as next-token logits: `Intact.logits`, where nothing else is asked.
 
     With `push` all of them are steered, and differ from the steered run.
-
-    In batches of prompts of about equal length and of variants that start at about the same block, so that memory
-    stays bounded. Progress is shown where somebody waits for it.
     """
-    parts = anatomy.of(model._module)
-    lengths = encode(model, prompts)["attention_mask"].sum(-1)
-    by_length, by_start = (
-        lengths.argsort().cpu(),
-        sorted(range(len(variants)), key=lambda v: _start(variants[v], parts)),
-    )
-    n_prompts, n_variants = _batch_sizes(parts, int(lengths.max()))
-    logits = torch.empty(len(variants), len(prompts), len(token_ids))
-    bar = progress.bar(total=logits[..., 0].numel(), name="ablated prompts")
-    with bar, torch.no_grad():
-        for some_prompts in by_length.split(n_prompts):
-            steered = push and push._replace(value=push.value[some_prompts])
-            intact = run(model, [prompts[place] for place in some_prompts], push=steered)
-            for first in range(0, len(variants), n_variants):
-                places = by_start[first : first + n_variants]
-                stream = intact.edited([_of_prompts(variants[place], some_prompts) for place in places])
-                logits[torch.tensor(places)[:, None], some_prompts] = parts.logits(stream, token_ids).cpu()
-                bar.update(len(places) * len(some_prompts))
-    return logits
+    return Intact(model, prompts, push=push).logits(variants, token_ids)
 
 
 def _start(variant: Sequence[Edit], parts: Anatomy) -> int:
@@ -222,10 +335,14 @@ def _of_prompts(variant: Sequence[Edit], prompts: Int[Tensor, " prompt"]) -> lis
 def _batch_sizes(parts: Anatomy, width: int) -> tuple[int, int]:
     """(prompts, variants) at a time, such that keys and values fit into `BYTES`, and intermediate results as well."""
     n_variants = MOST_VARIANTS
-    cached = 2 * parts.n_layers * parts.n_kv_heads * parts.d_head * width
     # MLPs are about four times as wide as the stream, some have a gate, and attention keeps a few copies of scores.
     at_work = n_variants * (16 * parts.d_model + 4 * parts.n_heads * (width + n_variants))
-    return max(1, BYTES // (4 * max(cached, at_work))), n_variants
+    return max(1, BYTES // (4 * max(_n_cached(parts, width), at_work))), n_variants
+
+
+def _n_cached(parts: Anatomy, width: int) -> int:
+    """Keys and values of a prompt."""
+    return 2 * parts.n_layers * parts.n_kv_heads * parts.d_head * width
 
 
 def _side_by_side(edits: Sequence[tuple[int, Edit]], like: Tensor) -> Tensor:

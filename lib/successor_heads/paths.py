@@ -26,7 +26,7 @@ from torch import Tensor
 from successor_heads import anatomy, cached
 from successor_heads.anatomy import Anatomy, Part
 from successor_heads.cached import Edit
-from successor_heads.prompts import Prompt, head_outputs, mlp_outputs
+from successor_heads.prompts import Prompt
 
 
 class Written(NamedTuple):
@@ -47,7 +47,7 @@ class Written(NamedTuple):
 
 def written(model: TransformersModel, prompts: Sequence[Prompt]) -> Written:
     """What all parts write at the last position of the prompts."""
-    return Written(head_outputs(model, prompts), mlp_outputs(model, prompts))
+    return Written(*cached.Intact(model, prompts).written())
 
 
 def all_parts(parts: Anatomy) -> list[Part]:
@@ -85,7 +85,7 @@ def along(senders: Collection[Part], receivers: Collection[Part], intact: Writte
 
 def direct_logits(
     model: TransformersModel,
-    prompts: Sequence[Prompt],
+    final: Float[Tensor, "prompt d_model"],
     intact: Written,
     other: Written,
     token_ids: Int[Tensor, " token"],
@@ -94,25 +94,26 @@ def direct_logits(
 ) -> tuple[Float[Tensor, "layer head prompt token"], Float[Tensor, "layer prompt token"]]:
     """Logits when one head, or one MLP, writes `other` and every part behind it what it wrote on the intact run.
 
-    As `along` with no receiver, for all parts at once: only the final norm is computed anew. A norm behind attention
-    is, too, for it stands between a head and the stream. Prompts go in batches, so that memory stays bounded.
+    As `along` with no receiver, for all parts at once: `final`, the stream behind the last block of the intact run, is
+    changed, and only the final norm is computed anew. A norm behind attention is, too, for it stands between a head and
+    the stream. Prompts go in batches, so that memory stays bounded.
     """
     parts = anatomy.of(model._module)
-    heads = torch.empty(parts.n_layers, parts.n_heads, len(prompts), len(token_ids))
-    mlps = torch.empty(parts.n_layers, len(prompts), len(token_ids))
-    for rows in torch.arange(len(prompts)).split(batch_size):
-        final = cached.run(model, [prompts[row] for row in rows]).streams[-1]
-        before, after = intact.of(rows), other.of(rows)
+    device = next(parts.module.get_submodule(parts.final_norm_path).parameters()).device
+    heads = torch.empty(parts.n_layers, parts.n_heads, len(final), len(token_ids))
+    mlps = torch.empty(parts.n_layers, len(final), len(token_ids))
+    for rows in torch.arange(len(final)).split(batch_size):
+        stream, before, after = final[rows].to(device), intact.of(rows), other.of(rows)
         for layer in range(parts.n_layers):
-            z = before.heads[layer].to(final).transpose(0, 1)  # [prompt, head, d_head]
+            z = before.heads[layer].to(stream).transpose(0, 1)  # [prompt, head, d_head]
             variants = z[None].repeat(parts.n_heads, 1, 1, 1)
             own = torch.arange(parts.n_heads)
-            variants[own, :, own] = after.heads[layer].to(final)
+            variants[own, :, own] = after.heads[layer].to(stream)
             with torch.no_grad():
                 change = _attention_out(parts, layer, variants) - _attention_out(parts, layer, z)
-                heads[layer][:, rows] = parts.logits(final + change, token_ids).cpu()
-                change = (after.mlps[layer] - before.mlps[layer]).to(final)
-                mlps[layer, rows] = parts.logits(final + change, token_ids).cpu()
+                heads[layer][:, rows] = parts.logits(stream + change, token_ids).cpu()
+                change = (after.mlps[layer] - before.mlps[layer]).to(stream)
+                mlps[layer, rows] = parts.logits(stream + change, token_ids).cpu()
     return heads, mlps
 
 

@@ -1,7 +1,7 @@
 """The page "In depth: how published models count": chapter 8's closer questions, from what comes with the book."""
 
 from successor_heads import figures
-from successor_heads.studies.models_of_today import PUBLISHED, closer, closer_shown
+from successor_heads.studies.models_of_today import PUBLISHED, closer, closer_shown, further, further_shown
 
 
 def write(site):
@@ -16,7 +16,7 @@ def write(site):
 
 def drawn():
     """What the page shows, by the name of its file."""
-    found = closer.all_stored(PUBLISHED)
+    found, later = closer.all_stored(PUBLISHED), further.all_stored(PUBLISHED)
     return {
         "verdict": [closer_shown.verdict_closer(found)],
         "answers": [closer_shown.draw_answers(found)],
@@ -26,4 +26,7 @@ def drawn():
         "neurons": [closer_shown.draw_neurons(found)],
         "subspaces": [closer_shown.draw_subspaces(found)],
         "rarely": [closer_shown.draw_rarely(each) for each in found],
+        "few": [further_shown.verdict_neurons(later), further_shown.draw_values(later)],
+        "few-neurons": [further_shown.draw_neurons(each) for each in later],
+        "further": [further_shown.verdict_further(later), further_shown.draw_answers(later)],
     }

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from successor_heads import anatomy, attention, cached, files, intervals, models, paths, prompts
+from successor_heads import anatomy, attention, files, intervals, models, paths, prompts
 from successor_heads.anatomy import Part, name_of
 from successor_heads.cached import Edit
 from successor_heads.studies.models_of_today import instruments, rarely_read
@@ -141,7 +141,7 @@ def look(setting: Setting, heads: Sequence[Part], shown_in: dict[str, Frame], *,
         variants += [
             [Edit(*part, torch.einsum("pk,pkd->pd", pattern[:, head], values))] for pattern in patterns.values()
         ]
-    leads = lists.at(kept).lead(cached.logits_of_variants(model, some.prompts, variants, some.token_ids))
+    leads = some.lead(setting.runs.at(kept).logits(variants, some.token_ids))
     lead, cluster, ones = setting.lead[kept], some.cluster, np.ones(len(kept))
     everyone = torch.arange(len(kept))
     for row, (part, what) in enumerate((part, what) for part in heads for what in patterns):
@@ -433,7 +433,7 @@ def rarely(model: TransformersModel, head: Part, lists: Lists, *, seed: int) -> 
     others = [rest[place] for place in rng.choice(len(rest), N_OTHERS, replace=False)]
     logits = setting.logits([[], *(paths.replaced([part], setting.donors) for part in (head, *others))])
     right, falls = lists.right(logits).numpy(), (setting.lead - lists.lead(logits)).numpy()
-    looks = prompts.attention_at(model, lists.prompts, [one.at for one in lists.every])[head].numpy()
+    looks = setting.runs.looks([one.at for one in lists.every])[head].numpy()
     rows = []
     for kind in dict.fromkeys(lists.task):
         own = lists.task == kind

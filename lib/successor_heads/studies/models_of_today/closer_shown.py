@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -193,19 +193,26 @@ def _looks_in_words(closer: Closer) -> str:
 
 def draw_answers(found: Sequence[Closer]) -> Table:
     """The questions, what came on each model, and whether it had been expected."""
-    rows = [
-        (asked, *(cell for each in found for cell in _cells(question(each)))) for asked, question in QUESTIONS.items()
-    ]
-    columns = ["question", *(name for each in found for name in (each.model, f"expected ({_short(each)})"))]
-    n = sum(question(each)[1] for each in found for question in QUESTIONS.values())
+    whose = " ".join(
+        f"{each.model}: {each.head}, {each.n_lists} lists of confirmation, beside it {each.control}." for each in found
+    )
+    return table_of_answers(
+        {each.model: {asked: question(each) for asked, question in QUESTIONS.items()} for each in found},
+        details=f"What counts as what stands in the rules of chapter 8, under `closer`. {whose}",
+    )
+
+
+def table_of_answers(answers: Mapping[str, Mapping[str, Answer]], *, details: str) -> Table:
+    """By model and question what came and whether it had been expected, a question a row."""
+    every = [answer for of_model in answers.values() for answer in of_model.values()]
+    asked = list(dict.fromkeys(question for of_model in answers.values() for question in of_model))
+    rows = [(question, *(cell for own in answers.values() for cell in _cells(own[question]))) for question in asked]
+    columns = ["question", *(name for model in answers for name in (model, f"expected ({short(model)})"))]
+    n = sum(as_expected for _, as_expected in every)
     return Table(
         pd.DataFrame(rows, columns=columns),
-        caption=f"{n} of {len(found) * len(QUESTIONS)} answers are what was written down before the runs.",
-        details="An answer is as expected only if all of it is. What counts as what stands in the rules of chapter 8, under `closer`. "
-        + " ".join(
-            f"{each.model}: {each.head}, {each.n_lists} lists of confirmation, beside it {each.control}."
-            for each in found
-        ),
+        caption=f"{n} of {len(every)} answers are what was written down before the runs.",
+        details=f"An answer is as expected only if all of it is. {details}",
     )
 
 
@@ -213,8 +220,8 @@ def _cells(answer: Answer) -> tuple[str, str]:
     return answer[0], "yes" if answer[1] else "no"
 
 
-def _short(closer: Closer) -> str:
-    return closer.model.removeprefix("published/").split("-")[0]
+def short(model: str) -> str:
+    return model.removeprefix("published/").split("-")[0]
 
 
 # --- what is drawn ----------------------------------------------------------------------------------
@@ -235,7 +242,7 @@ def draw_looks(found: Sequence[Closer]) -> Drawing:
             yticks=places,
             yticklabels=names,
             xlim=(-0.03, 1.03),
-            title=f"{each.head} of {_short(each)}",
+            title=f"{each.head} of {short(each.model)}",
             xlabel="attention",
         )
         _legend_below(ax, len(own))
@@ -275,7 +282,7 @@ def draw_distractors(found: Sequence[Closer]) -> Drawing:
         ax.scatter(rows["last"], places, color=PALETTE["orange"], marker="D", s=28, label=f"{each.head} to the last")
         ax.scatter(rows["to_word"], places, color=PALETTE["grey"], marker="x", s=30, label=f"{each.head} to the word")
         names = [f"{row.word}, {row.where}" for row in rows.itertuples()]
-        ax.set(yticks=places, yticklabels=names, xlim=(-0.03, 1.03), title=_short(each), xlabel="share")
+        ax.set(yticks=places, yticklabels=names, xlim=(-0.03, 1.03), title=short(each.model), xlabel="share")
         _legend_below(ax, len(rows))
     told = "; ".join(f"in {each.model} {_of_distractors(each)[0]}" for each in found)
     return Drawing(
@@ -307,7 +314,7 @@ def draw_mlps(found: Sequence[Closer]) -> Drawing:
             )
             ax.plot(layers, rows["share"], color=PALETTE[color], marker="o", markersize=3, label=donor)
             ax.axhline(rows["null"].iloc[0], color=PALETTE[color], linestyle=":", linewidth=1.2)
-        ax.set(title=_short(each), xlabel="MLP of layer", ylabel="goes on from the donor")
+        ax.set(title=short(each.model), xlabel="MLP of layer", ylabel="goes on from the donor")
         ax.set_ylim(0, 2 * max(each.mlps["null"].max(), each.mlps["high"].max()))  # with room for the legend
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.legend(loc="upper left", title="donor of")
@@ -331,7 +338,7 @@ def draw_neurons(found: Sequence[Closer]) -> Drawing:
             ax.plot(rows["size"], rows["random"], color=PALETTE[color], linestyle=":", linewidth=1.2)
         ax.axhline(0.5, color=figures.INK, linewidth=0.8)
         ax.set(
-            title=_short(each),
+            title=short(each.model),
             xscale="log",
             xlabel="neurons, the leading first",
             ylabel="of the MLP's effect",
@@ -382,7 +389,7 @@ def draw_subspaces(found: Sequence[Closer]) -> Drawing:
             rows["random_highest"], np.arange(len(rows))[::-1], color=PALETTE["red"], marker="|", s=120, zorder=3
         )
         ax.set(
-            title=f"{each.head} of {_short(each)}",
+            title=f"{each.head} of {short(each.model)}",
             xlabel="of the head's effect",
             xlim=(min(0, rows["low"].min()) - 0.02, 1.05),
         )

@@ -38,7 +38,7 @@ from successor_heads.studies.models_of_today import lists as of_lists
 from successor_heads.studies.models_of_today.found import STORED, Found, made, plain, read_fields
 from successor_heads.studies.models_of_today.found import stored as chapter_found
 from successor_heads.studies.models_of_today.instruments import Setting, ratio
-from successor_heads.studies.models_of_today.lists import Frame, Lists
+from successor_heads.studies.models_of_today.lists import Lists
 from successor_heads.studies.models_of_today.rules import RULES, frames
 
 ASKED: dict[str, Any] = RULES["further"]
@@ -55,7 +55,7 @@ DIGITS = 7  # lists of a kind in a frame
 class Further:
     """What further questions find.
 
-    `neurons` (part, neuron; `score`, the mean over classes of the rank correlation of its value with the index; `permuted`,
+    `neurons` (`places` where lists start, odd ones or any; part, neuron; `score`, the mean over classes of the rank correlation of its value with the index; `permuted`,
     what the best of the four does not exceed; `matched`, the mean size of the score of neurons that differ as much between
     lists; `mean` size of the four, and what `draws` of matched ones do not exceed; `writes`, the score of what it promotes).
     `values` of the first of them (part, neuron, class, index, value). `circles` (class, whether it is a `cycle`; rank
@@ -89,10 +89,14 @@ def measure(model: TransformersModel, found: Found, *, seed: int) -> Further:
         for parity, split in enumerate(("discovery", "confirmation"))
     )
     odd, even = (make(shown_in, most=MOST, parity=parity).kept(kept) for parity in (1, 0))
-    handed, active = at_work(model, Lists([*odd.every, *even.every], odd.length), head, layers)
-    neurons, values = zip(
-        *(in_common(first, odd, active[layer][: len(odd.every)], layer, seed=seed) for layer in layers)
-    )
+    every = Lists([*odd.every, *even.every], odd.length)
+    handed, active = at_work(model, every, head, layers)
+    found_in = [
+        in_common(first, lists, active[layer][: len(lists.every)], layer, places=places, seed=seed)
+        for places, lists in (("odd", odd), ("any", every))
+        for layer in layers
+    ]
+    neurons, values = zip(*found_in)
     ask_again = partial(rarely_read.make, model.tokenizer, shown_in, seed=seed)
     return Further(
         model=found.model,
@@ -100,8 +104,8 @@ def measure(model: TransformersModel, found: Found, *, seed: int) -> Further:
         mlps=[name_of((layer, None)) for layer in layers],
         seed=seed,
         neurons=pd.concat(neurons, ignore_index=True),
-        values=pd.concat(values, ignore_index=True),
-        circles=go_round(Lists([*odd.every, *even.every], odd.length), handed, seed=seed),
+        values=pd.concat(values[len(layers) :], ignore_index=True),
+        circles=go_round(every, handed, seed=seed),
         digits=across_tens(model, head, ask_again(kinds=list(rarely_read.NUMBERS), most=DIGITS), seed=seed),
         repeats=closer.rarely(model, head, ask_again(kinds=list(rarely_read.ANEW)), seed=seed),
         means=without_means(second, seed=seed),
@@ -137,11 +141,12 @@ def at_work(
 
 
 def in_common(
-    first: Setting, lists: Lists, active: Float[Tensor, "prompt neuron"], layer: int, *, seed: int
+    first: Setting, lists: Lists, active: Float[Tensor, "prompt neuron"], layer: int, *, places: str, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Whether an MLP's leading neurons move with the index of the last ordinal, beside neurons that differ as much between lists.
 
-    They lead on the first lists; their values, `active`, are of other lists. The second table has the values of the first few.
+    They lead on the first lists; their values, `active`, are of other lists, which start at these `places`. The second table
+    has the values of the first few.
     """
     rng = np.random.default_rng(seed)
     own, slope = closer.at_last(first, layer)
@@ -159,7 +164,7 @@ def in_common(
     promoted = what_is_promoted(first.parts, layer, np.eye(active.shape[1])[leading], lists, list(by_class))
     table = pd.DataFrame(
         {
-            "part": name_of((layer, None)), "neuron": leading, "score": score[leading],
+            "places": places, "part": name_of((layer, None)), "neuron": leading, "score": score[leading],
             "permuted": np.quantile(permuted, LEVEL), "matched": np.abs(score[matched]).mean(1),
             "mean": np.abs(score[leading]).mean(), "draws": np.quantile(draws, LEVEL),
             "writes": index_scores(promoted), "classes": len(by_class),
@@ -286,8 +291,8 @@ def across_tens(model: TransformersModel, head: Part, lists: Lists, *, seed: int
     donors = other_tens(model.tokenizer, lists)
     kept = [place for place, donor in enumerate(donors) if donor is not None]
     theirs = [donor for donor in donors if donor is not None]
-    some, values = lists.at(kept), setting.intact.of(torch.tensor(theirs))
-    logits = cached.logits_of_variants(model, some.prompts, [paths.replaced([head], values)], some.token_ids)
+    its = setting.at(kept, donor=theirs)
+    some, logits = its.lists, its.logits([paths.replaced([head], its.donors)])
     said = np.array([one.resolved.words[at] for one, at in zip(some.every, some.said(logits)[0].tolist())])
     due = np.array([lists.every[place].resolved.words[lists.every[place].answer] for place in theirs])
     rows = []

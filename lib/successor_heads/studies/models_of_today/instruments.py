@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float, Shaped
 from nnsight import TransformersModel
 from torch import Tensor
 
-from successor_heads import anatomy, cached, depths, intervals, ordinals, paths, prompts, scores
+from successor_heads import anatomy, depths, intervals, ordinals, paths, scores
 from successor_heads.anatomy import Anatomy, Part, name_of
+from successor_heads.cached import Intact
 from successor_heads.errors import UserError
 from successor_heads.paths import Written
 from successor_heads.studies.models_of_today import lists as of_lists
@@ -31,22 +32,34 @@ SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # of circ
 
 
 class Setting(NamedTuple):
-    """A model with the lists of one split: their logits, and what its parts write there and on the donors' lists."""
+    """A model with the lists of one split: their intact runs, and what its parts write there and on the donors' lists."""
 
     model: TransformersModel
     parts: Anatomy
     lists: Lists
+    runs: Intact
     lead: Float[Tensor, " prompt"]
     intact: Written
     donors: Written
 
     def logits(self, variants: Sequence) -> Float[Tensor, "variant prompt token"]:
         """Logits of all members under each variant."""
-        return cached.logits_of_variants(self.model, self.lists.prompts, variants, self.lists.token_ids)
+        return self.runs.logits(variants, self.lists.token_ids)
 
     def falls(self, variants: Sequence) -> Float[np.ndarray, "variant prompt"]:
         """By how much the right answer's lead falls under each variant."""
         return (self.lead - self.lists.lead(self.logits(variants))).numpy()
+
+    def at(self, places: Sequence[int], *, donor: Sequence[int] | None = None) -> Setting:
+        """Some of the lists, with their own donors or these."""
+        rows = torch.tensor(list(places), dtype=torch.long)
+        donors = self.donors.of(rows) if donor is None else self.intact.of(torch.tensor(list(donor), dtype=torch.long))
+        lists, runs = self.lists.at(places), self.runs.at(places)
+        return Setting(self.model, self.parts, lists, runs, self.lead[rows], self.intact.of(rows), donors)
+
+    def kept(self, tasks: Iterable[str]) -> Setting:
+        """The lists of these classes."""
+        return self.at(np.flatnonzero(np.isin(self.lists.task, list(tasks))).tolist())
 
     def share(self, falls: Float[np.ndarray, " prompt"], *, seed: int) -> tuple[float, float, float]:
         """A fall as a share of the lead, over all lists, with its interval."""
@@ -81,8 +94,10 @@ def measure(
             "This tokenizer writes too few members of the lists as single tokens for any list that counts: choose another "
             "model."
         )
-    gate, kept = ask(model, *every)
-    first, second = (setting_of(model, parts, own.kept(kept or gate["class"])) for own in every)
+    settings = [setting_of(model, parts, own) for own in every]
+    gate, kept = ask(*settings)
+    first, second = (setting.kept(kept or gate["class"].tolist()) for setting in settings)
+    told = in_other_orders(second, both[1])
     order = rank(first)
     heads = [part for part, _ in order if part[1] is not None][:N_SHOWN]
     chosen, circuit = find_circuit(first, second, [part for part, _ in order], seed=seed)
@@ -98,10 +113,10 @@ def measure(
         n_lists=(len(first.lists.every), len(second.lists.every)),
         depth=search_depths(model, classes, heads[: RULES["effects"]["ranked"]], seed=seed),
         gate=gate,
-        orders=other_orders(second, both[1]),
+        orders=other_orders(second, told),
         parts=follow_up(second, order, heads, seed=seed),
         together=replace_together(second, heads, seed=seed),
-        donors=exchange(second, heads, both[1], seed=seed),
+        donors=exchange(second, heads, told, seed=seed),
         stream=read_stream(second),
         paths=follow_paths(second, heads[0], seed=seed),
         circuit=circuit,
@@ -110,9 +125,11 @@ def measure(
 
 
 def setting_of(model: TransformersModel, parts: Anatomy, lists: Lists) -> Setting:
-    intact = paths.written(model, lists.prompts)
-    logits = cached.logits_of_variants(model, lists.prompts, [[]], lists.token_ids)[0]
-    return Setting(model, parts, lists, lists.lead(logits), intact, intact.of(lists.donor))
+    """Lists that the model has run through once."""
+    runs = Intact(model, lists.prompts)
+    intact = Written(*runs.written())
+    lead = lists.lead(runs.logits([[]], lists.token_ids)[0])
+    return Setting(model, parts, lists, runs, lead, intact, intact.of(lists.donor))
 
 
 def ratio(
@@ -129,18 +146,18 @@ def ratio(
 # --- the gate ---------------------------------------------------------------------------------------
 
 
-def ask(model: TransformersModel, first: Lists, second: Lists) -> tuple[pd.DataFrame, list[str]]:
+def ask(first: Setting, second: Setting) -> tuple[pd.DataFrame, list[str]]:
     """How well the model counts, by class, on both splits; and the classes that the gate leaves."""
     rows: dict[str, dict] = {}
-    for split, lists in (("discovery", first), ("confirmation", second)):
-        right = lists.right(cached.logits_of_variants(model, lists.prompts, [[]], lists.token_ids)[0]).numpy()
-        for task in dict.fromkeys(lists.task):
-            own = lists.task == task
+    for split, setting in (("discovery", first), ("confirmation", second)):
+        right = setting.lists.right(setting.logits([[]])[0]).numpy()
+        for task in dict.fromkeys(setting.lists.task):
+            own = setting.lists.task == task
             rows.setdefault(task, {"class": task})
             rows[task] |= {split: int(right[own].sum()), f"n_{split}": int(own.sum())}
-    in_vocabulary = _in_vocabulary(model, second)
-    for task in dict.fromkeys(second.task):
-        rows[task]["vocabulary"] = int(in_vocabulary[second.task == task].sum())
+    in_vocabulary = _in_vocabulary(second)
+    for task in dict.fromkeys(second.lists.task):
+        rows[task]["vocabulary"] = int(in_vocabulary[second.lists.task == task].sum())
     counts = ["discovery", "n_discovery", "confirmation", "n_confirmation", "vocabulary"]
     gate = pd.DataFrame(rows.values()).reindex(columns=["class", *counts]).fillna(0).astype(dict.fromkeys(counts, int))
     gate["kept"] = (gate["n_discovery"] > 0) & (gate["n_confirmation"] > 0)
@@ -148,27 +165,46 @@ def ask(model: TransformersModel, first: Lists, second: Lists) -> tuple[pd.DataF
     return gate, gate.loc[gate["kept"], "class"].tolist()
 
 
-def _in_vocabulary(model: TransformersModel, lists: Lists, *, batch_size: int = 32) -> np.ndarray:
-    """Whether the right answer has the highest logit of all tokens."""
-    found = []
-    for start in range(0, len(lists.every), batch_size):
-        logits = prompts.next_token_logits(model, lists.prompts[start : start + batch_size])
-        found.append(logits.argmax(-1))
-    answers = torch.stack([one.resolved.token_ids[one.answer] for one in lists.every])
-    return (torch.cat(found) == answers).numpy()
+def _in_vocabulary(setting: Setting) -> np.ndarray:
+    """Whether the right answer has the highest logit of all tokens, taken in slices."""
+    highest, said = torch.full((len(setting.lists.every),), -torch.inf), torch.zeros(len(setting.lists.every)).long()
+    for rows, intact in setting.runs.batches():
+        for token_ids in torch.arange(setting.parts.d_vocab).split(1 << 14):
+            with torch.no_grad():
+                most, place = setting.parts.logits(intact.streams[-1], token_ids).float().cpu().max(-1)
+            better = most > highest[rows]
+            highest[rows[better]], said[rows[better]] = most[better], token_ids[place[better]]
+    answers = torch.stack([one.resolved.token_ids[one.answer] for one in setting.lists.every])
+    return (said == answers).numpy()
 
 
-def other_orders(setting: Setting, shown_in: Mapping[str, Frame]) -> pd.DataFrame:
+class Told(NamedTuple):
+    """Some of the lists told in another order: which of them, and the runs of what is told."""
+
+    kept: list[int]
+    runs: Intact
+
+
+def in_other_orders(setting: Setting, shown_in: Mapping[str, Frame]) -> dict[str, Told]:
+    """The lists in each of the orders, run once; of lists of three."""
+    orders: dict[str, Told] = {}
+    for order, offsets in ORDERS.items() if setting.lists.length == 3 else ():
+        told = of_lists.retold(setting.model.tokenizer, setting.lists, shown_in, offsets)
+        if order == "in order":
+            orders[order] = Told(list(told), setting.runs.at(list(told)))
+        elif told:
+            orders[order] = Told(list(told), Intact(setting.model, list(told.values())))
+    return orders
+
+
+def other_orders(setting: Setting, orders: Mapping[str, Told]) -> pd.DataFrame:
     """What the model says in its class when what stands before the last ordinal is not in order."""
-    rows, lists = [], setting.lists
-    for order, offsets in ORDERS.items() if lists.length == 3 else ():
-        told = of_lists.retold(setting.model.tokenizer, lists, shown_in, offsets)
-        if told:
-            every = [lists.every[place]._replace(prompt=prompt) for place, prompt in told.items()]
-            some = Lists(every, lists.length)
-            said = some.said(cached.logits_of_variants(setting.model, some.prompts, [[]], some.token_ids)[0])
-            shares = [float((said == member).double().mean()) for member in (some.answer, some.last)]
-            rows.append((order, *shares, len(told)))
+    rows = []
+    for order, told in orders.items():
+        some = setting.lists.at(told.kept)
+        said = some.said(told.runs.logits([[]], some.token_ids)[0])
+        shares = [float((said == member).double().mean()) for member in (some.answer, some.last)]
+        rows.append((order, *shares, len(told.kept)))
     return pd.DataFrame(rows, columns=["shown", "successor", "last", "n"])
 
 
@@ -202,11 +238,11 @@ def follow_up(
     lists = setting.lists
     followed = [part for part, _ in order if part[1] is None or part in heads]
     falls = dict(zip(followed, setting.falls([paths.replaced([part], setting.donors) for part in followed])))
-    arguments = (setting.model, lists.prompts, setting.intact)
+    arguments = (setting.model, setting.runs.streams()[-1], setting.intact)
     direct = paths.direct_logits(*arguments, setting.donors, lists.token_ids)
     without = paths.direct_logits(*arguments, _of_group_mean(lists, setting.intact), lists.token_ids)
     intact = setting.logits([[]])[0]
-    looks = prompts.attention_at(setting.model, lists.prompts, [one.at for one in lists.every]).mean(-1)
+    looks = setting.runs.looks([one.at for one in lists.every]).mean(-1)
     rows = []
     for part, share in order:
         layer, head = part
@@ -264,7 +300,7 @@ def replace_together(setting: Setting, heads: Sequence[Part], *, seed: int) -> p
 # --- what a head carries ----------------------------------------------------------------------------
 
 
-def exchange(setting: Setting, heads: Sequence[Part], shown_in: Mapping[str, Frame], *, seed: int) -> pd.DataFrame:
+def exchange(setting: Setting, heads: Sequence[Part], orders: Mapping[str, Told], *, seed: int) -> pd.DataFrame:
     """What is said when the first of these heads, or the first three, write what they wrote on a donor's list.
 
     From lists of the same class and of another one: the successor of the donor's last ordinal, beside donors shuffled.
@@ -280,14 +316,12 @@ def exchange(setting: Setting, heads: Sequence[Part], shown_in: Mapping[str, Fra
             ("another class", across(setting.lists, rng)),
         ):
             rows.append((who, n_heads, kind, *_said_of_donor(setting, own, donor, rng, seed=seed)))
-        for order in ("descending", "constant", "every other") if setting.lists.length == 3 else ():
-            told = of_lists.retold(setting.model.tokenizer, setting.lists, shown_in, ORDERS[order])
-            kept = list(told)
-            if kept:
-                values = prompts.head_outputs(setting.model, list(told.values()))
-                right = _with_heads(setting, own, kept, values)[1]
-                cluster = setting.lists.cluster[kept]
-                share = ratio(right, np.ones(len(right)), cluster, seed=seed)
+        for order in ("descending", "constant", "every other"):
+            if order in orders:
+                kept, runs = orders[order]
+                some, values = setting.at(kept), Written(*runs.written())
+                right = some.lists.right(some.logits([paths.replaced(own, values)])[0]).numpy()
+                share = ratio(right, np.ones(len(right)), some.lists.cluster, seed=seed)
                 rows.append((who, n_heads, f"same ordinal, {order}", *share, np.nan, len(kept)))
     return pd.DataFrame(rows, columns=["who", "heads", "donor", "share", "low", "high", "null", "n"])
 
@@ -328,9 +362,8 @@ def hits_of_donors(
     lists = setting.lists
     pairs = [(place, other) for place, other in enumerate(donor) if other is not None]
     kept, theirs = ([pair[which] for pair in pairs] for which in (0, 1))
-    some, values = lists.at(kept), setting.intact.of(torch.tensor(theirs))
-    variants = [paths.replaced(group, values) for group in groups]
-    said = some.said(cached.logits_of_variants(setting.model, some.prompts, variants, some.token_ids)).numpy()
+    some = setting.at(kept, donor=theirs)
+    said = some.lists.said(some.logits([paths.replaced(group, some.donors) for group in groups])).numpy()
     index = [lists.index_of_last(other) + 1 for other in theirs]
     due = [[lists.member_of_index(place, i) for i in index] for place in kept]  # [list, donor]
     return np.array(
@@ -350,16 +383,6 @@ def donors_shuffled(hits: Bool[np.ndarray, "group prompt donor"], tasks: np.ndar
     return float(np.quantile(highest, rules["crossing_level"]))
 
 
-def _with_heads(
-    setting: Setting, heads: Sequence[Part], kept: Sequence[int], values: Float[Tensor, "layer head prompt d_head"]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which member is said on some of the lists when these heads write these values, and whether it is right."""
-    some = setting.lists.at(kept)
-    variant = [cached.Edit(layer, head, values[layer, head]) for layer, head in heads]
-    logits = cached.logits_of_variants(setting.model, some.prompts, [variant], some.token_ids)[0]
-    return some.said(logits).numpy(), some.right(logits).numpy()
-
-
 def read_stream(setting: Setting) -> pd.DataFrame:
     """On what share of the lists the last ordinal, or its successor, is highest in the stream at the last position.
 
@@ -367,13 +390,12 @@ def read_stream(setting: Setting) -> pd.DataFrame:
     the class and frame. *learned*: by a linear map from the stream to unembeddings that is fitted on the other classes.
     """
     lists, parts = setting.lists, setting.parts
-    intact = cached.run(setting.model, lists.prompts).streams
     groups = torch.from_numpy(groups_of(lists))
     rows = []
-    for block, stream in enumerate(intact):
-        stream = centred(stream.float().cpu(), groups)
+    for block, intact in enumerate(setting.runs.streams()):
+        stream = centred(intact, groups)
         with torch.no_grad():
-            logits = parts.logits(intact[block], lists.token_ids).float().cpu()
+            logits = parts.logits(intact.to(setting.model._module.device), lists.token_ids).float().cpu()
         said = lists.said(centred(logits, groups))
         shares = [float((said == member).double().mean()) for member in (lists.last, lists.answer)]
         rows.append((block, *shares, *(_learned(stream, setting, member) for member in (lists.last, lists.answer))))
@@ -498,13 +520,7 @@ def _restored(
 
 def every_second(setting: Setting) -> Setting:
     """Half of the lists: enough to rank by, and half the time."""
-    rows = torch.arange(0, len(setting.lists.every), 2)
-    return setting._replace(
-        lists=setting.lists.at(rows.tolist()),
-        lead=setting.lead[rows],
-        intact=setting.intact.of(rows),
-        donors=setting.donors.of(rows),
-    )
+    return setting.at(range(0, len(setting.lists.every), 2))
 
 
 # --- depths -----------------------------------------------------------------------------------------

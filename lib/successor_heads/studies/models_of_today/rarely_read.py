@@ -31,7 +31,10 @@ INVENTED = "blip dax wug toma zorp fep quib nark mivo glem pliv stook jund yeb".
 N_INVENTED = 6  # in an order
 TAUGHT = "After {one} comes {next}."
 DIGITS = tuple("0123456789")
-ANEW = {"words repeated": "bread stone river cloud horse glass paper chair".split(), "days repeated": list(CLASSES["days"].words)}
+ANEW = {
+    "words repeated": "bread stone river cloud horse glass paper chair".split(),
+    "days repeated": list(CLASSES["days"].words),
+}
 N_REPEATED = 4  # in an order
 KINDS = (*NUMBERS, *WORDS, "invented orders")
 
@@ -47,9 +50,7 @@ class Told(NamedTuple):
     front: str = ""  # what teaches the order
 
 
-def make(
-    tokenizer, frames: Mapping[str, Frame], *, seed: int, kinds: Sequence[str] = KINDS, most: int = MOST
-) -> Lists:
+def make(tokenizer, frames: Mapping[str, Frame], *, seed: int, kinds: Sequence[str] = KINDS, most: int = MOST) -> Lists:
     """Up to `most` lists of each kind in each frame. A kind that the tokenizer cannot tell apart in a frame is left out there."""
     every: list[One] = []
     for kind in kinds:
