@@ -37,19 +37,27 @@ def cell(key: str, text: str, *, where: str | None = None, mark: str | None = No
     return f"{text.format(**entry)} ({where or entry['where']}{SAID[mark or entry['mark']]})"
 
 
+# As the models are called; where the figure names several by one size, all have it. In millions.
+PARAMETERS = {
+    "14m": 14, "31m": 31, "70m": 70, "160m": 160, "410m": 410, "1b": 1000, "1.4b": 1400, "2.8b": 2800, "6.9b": 6900, "12b": 12000,
+    "42M parameters (distilgpt2 by its place)": 82, "small, six models": 124, "medium, six models": 355, "large": 774, "xl": 1558,
+    "7b, two models, unlabelled": 6700,
+}  # fmt: skip  # one table
+
+
 def best_scores() -> pd.DataFrame:
-    """The best head's successor score of each model (Figure 2, left): family, model, score.
+    """The best head's successor score of each model (Figure 2, left): family, model, score, parameters with embeddings.
 
     Points that share a name are models of one size, of which the figure does not say which is which.
     """
     figure = read()["figure_2_left"]
     rows = [
-        (family, model, score)
+        (family, model, score, 1_000_000 * PARAMETERS[model])
         for family in ("pythia", "gpt2", "llama")
         for model, scores in figure[family].items()
         for score in scores
     ]
-    return pd.DataFrame(rows, columns=["family", "model", "score"])
+    return pd.DataFrame(rows, columns=["family", "model", "score", "parameters"])
 
 
 def cutoff() -> float:

@@ -141,6 +141,25 @@ def test_a_neuron_that_falls_in_all_lists_scores_and_one_that_falls_in_half_of_t
     assert scores.tolist() == [-1.0, 0.0]
 
 
+def test_neurons_agree_where_like_indices_of_other_lists_have_like_values():
+    rng = np.random.default_rng(0)
+    bump = np.exp(-((np.arange(1, 13) - 5.0) ** 2) / 4)
+    classes = ("months", "letters", "number_words", "days")
+    rows = [
+        ("MLP1", neuron, task, at, bump[at - 1] if neuron == 7 else rng.normal())
+        for neuron in (7, 8)
+        for task in classes
+        for at in range(1, 8 if task == "days" else 13)
+    ]
+    table = further.agreement(pd.DataFrame(rows, columns=["part", "neuron", "class", "index", "value"]), seed=0)
+    assert table["agreement"].iloc[0] == pytest.approx(1) and table["pairs"].tolist() == [6, 6]
+    assert table["agreement"].iloc[1] < table["permuted"].iloc[1] < 0.9
+    # A list and the same one in short say the same words.
+    same = pd.DataFrame([row for row in rows if row[2] in ("days", "letters")], columns=["part", "neuron", "class", "index", "value"])  # fmt: skip
+    both = pd.concat([same, same.assign(**{"class": same["class"].replace("letters", "day_prefixes")})])
+    assert further.agreement(both, seed=0)["pairs"].tolist() == [2, 2]
+
+
 @pytest.mark.parametrize(("angles", "is_round"), [(np.arange(7) / 7, True), (np.arange(7) / 14, False)])
 def test_a_circle_is_told_from_an_arc_that_does_not_close(angles, is_round):
     points = np.stack([np.cos(2 * np.pi * angles), np.sin(2 * np.pi * angles)], axis=1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from IPython.display import Markdown
 
-from successor_heads import cached, figures, files, models, ordinals, paths
+from successor_heads import anatomy, cached, figures, files, models, ordinals, paths, prompts, reported
 from successor_heads.planted.words import word_tokenizer
 from successor_heads.studies import models_of_today
 from successor_heads.studies.models_of_today import instruments, known, shown
@@ -150,6 +150,18 @@ def test_models_of_today_stand_under_the_papers_line_by_the_papers_score():
     assert "a/b" not in drawing.details.split("picked at random")[1], "which does not count"
     assert "L1H0 of made/up 0.40" in drawing.details and "L1H2 0.20" in drawing.details
     plt.close("all")
+
+
+def test_a_difference_that_a_model_above_the_papers_line_has_is_not_enough(monkeypatch):
+    table = models_of_today.draw_differences()
+    by_itself = table.frame.set_index("difference")["by itself"]
+    assert by_itself["embeddings are tied"] == by_itself["numbers go digit by digit"] == "not enough"
+    assert by_itself["heads share keys and values"] == by_itself["narrow for its depth"] == "open"
+    assert f"{(by_itself == 'not enough').sum()} cannot be it" in table.caption and "<table" in table._repr_html_()
+    scores = reported.best_scores()
+    low = scores.assign(score=np.where(scores["family"] == "llama", 0.3, scores["score"]))
+    monkeypatch.setattr(reported, "best_scores", lambda: low)
+    assert models_of_today.draw_differences().frame.set_index("difference")["by itself"]["gated MLPs"] == "open"
 
 
 def test_lists_of_confirmation_end_in_other_members_and_may_show_the_same():
@@ -439,3 +451,29 @@ def test_what_is_ranked_on_one_class_is_what_hooks_would_find():
     assert found[1, 0] == pytest.approx(float(1 - leads[1] / leads[0]), abs=1e-5)
     assert found.shape == (4, 4) and found.argmax() // 4 >= 1
     assert set(lists.task) == {"letters"} and ordinals.CLASSES["letters"].words[25] == "Z"
+
+
+def test_the_gate_and_the_orders_are_those_of_whole_passes():
+    """What is read off runs that are kept, and of lists that are told anew, against one whole forward pass for each list."""
+    model = models.load("grown/pythia", device="cpu")
+    frames = models_of_today.frames("confirmation")
+    lists = of_lists.make(model.tokenizer, frames, length=3, most=2, parity=1)
+    setting = instruments.setting_of(model, anatomy.of(model), lists)
+    logits = torch.cat([prompts.next_token_logits(model, [prompt]) for prompt in lists.prompts])
+    answers = torch.stack([one.resolved.token_ids[one.answer] for one in lists.every])
+    in_vocabulary = instruments._in_vocabulary(setting)
+    assert in_vocabulary.tolist() == (logits.argmax(-1) == answers).tolist() and 0 < in_vocabulary.sum() < len(answers)
+    gate, kept = instruments.ask(setting, setting)
+    right = lists.right(logits[:, lists.token_ids])
+    assert gate["confirmation"].sum() == int(right.sum()) < len(answers) and set(kept) <= set(lists.task)
+    torch.testing.assert_close(setting.lead, lists.lead(logits[:, lists.token_ids]), atol=1e-4, rtol=1e-4)
+    some = setting.kept(["days", "letters"])
+    assert set(some.lists.task) == {"days", "letters"} < set(lists.task)
+    torch.testing.assert_close(some.donors.mlps, some.intact.of(some.lists.donor).mlps)
+    orders = instruments.in_other_orders(some, frames)
+    told = instruments.other_orders(some, orders).set_index("shown")
+    retold = of_lists.retold(model.tokenizer, some.lists, frames, (2, 1, 0))
+    rows = some.lists.at(retold)
+    said = rows.said(torch.cat([prompts.next_token_logits(model, [one])[:, rows.token_ids] for one in retold.values()]))
+    assert told.loc["descending", "successor"] == pytest.approx(float((said == rows.answer).double().mean()))
+    assert told.loc["in order", "successor"] != told.loc["descending", "successor"], "the control: order matters"

@@ -8,14 +8,15 @@
 The rules, the frames and the thresholds stand in ``rules.yml``, which was committed before the first run that is reported
 and after a first look. Heads are chosen on lists in some frames and judged on others, which end in other members. `lists` makes the lists, `instruments` measure, `found` holds
 what they found and reads and writes it, `verdicts` says what it comes to, and `drawings` shows it.
-`closer` asks the head and the MLPs of the published models further questions, about lists in `rarely_read` as well, and
-`closer_shown` shows the answers, on a page of their own.
+`closer`, and after it `further`, ask the head and the MLPs of the published models more, about lists in `rarely_read` as
+well; `closer_shown` and `further_shown` show the answers, on a page of their own.
 """
 
 from successor_heads.studies.models_of_today import known, lists
 from successor_heads.studies.models_of_today.drawings import (
     draw_circuit,
     draw_depths,
+    draw_differences,
     draw_exchange,
     draw_fronts,
     draw_gate,
@@ -36,7 +37,7 @@ from successor_heads.studies.models_of_today.shown import PUBLISHED, of_today, r
 from successor_heads.studies.models_of_today.verdicts import in_short, verdict, verdict_of_all
 
 __all__ = [
-    "PUBLISHED", "RULES", "Found", "draw_circuit", "draw_depths", "draw_exchange", "draw_fronts", "draw_gate", "draw_known", "draw_orders",
+    "PUBLISHED", "RULES", "Found", "draw_circuit", "draw_depths", "draw_differences", "draw_exchange", "draw_fronts", "draw_gate", "draw_known", "draw_orders",
     "draw_parts", "draw_recurring", "draw_rules", "draw_stream", "draw_verdicts", "draw_writes", "effects_on", "frames", "in_short", "known",
     "lists", "measure", "of_today", "record", "stored", "verdict", "verdict_of_all", "verdict_of_known",
 ]  # fmt: skip  # what the chapter calls

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,43 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     a, b = (rankdata(each, axis=0) - (len(each) + 1) / 2 for each in (x, y))
     size = np.sqrt((a**2).sum(0) * (b**2).sum(0))
     return np.divide((a * b).sum(0), size, out=np.zeros(np.broadcast(a[0], b[0]).shape), where=size > 0)
+
+
+SAME_WORDS = ({"days", "day_prefixes"}, {"months", "month_prefixes"})
+
+
+def agreement(values: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """How far a neuron's values agree between lists of other words, index by index: their mean correlation over pairs of classes.
+
+    With what the best of all these neurons does not exceed when the indices are permuted within each class. Exploratory.
+    """
+    rng = np.random.default_rng(seed)
+    rows, permuted = [], []
+    for (part, neuron), own in values.groupby(["part", "neuron"], sort=False):
+        by_class = {task: its.sort_values("index") for task, its in own.groupby("class", sort=False)}
+        shuffled = {}
+        for task, its in by_class.items():
+            orders = [np.arange(len(its)), *(rng.permutation(len(its)) for _ in range(N_DRAWS))]
+            shuffled[task] = its["value"].to_numpy()[np.array(orders)]  # [draw, ordinal], the first as it is
+        pairs = []
+        for one, other in combinations(by_class, 2):
+            index = [by_class[task]["index"].to_numpy() for task in (one, other)]
+            shared = np.intersect1d(*index)
+            if {one, other} not in SAME_WORDS and len(shared) >= FEWEST:
+                a, b = (shuffled[task][:, np.isin(at, shared)] for task, at in zip((one, other), index))
+                pairs.append(_correlation(a, b))
+        mean = np.mean(pairs, axis=0)
+        rows.append((part, neuron, mean[0], len(pairs)))
+        permuted.append(mean[1:])
+    table = pd.DataFrame(rows, columns=["part", "neuron", "agreement", "pairs"])
+    return table.assign(permuted=np.quantile(np.max(permuted, axis=0), LEVEL))
+
+
+def _correlation(a: Float[np.ndarray, "draw ordinal"], b: Float[np.ndarray, "draw ordinal"]) -> np.ndarray:
+    """Pearson's, row by row; 0 where either does not vary."""
+    a, b = (each - each.mean(1, keepdims=True) for each in (a, b))
+    size = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return np.divide((a * b).sum(1), size, out=np.zeros(len(a)), where=size > 0)
 
 
 def what_is_promoted(

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 
 from successor_heads import figures
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.studies import Verdict, list_name, listed
 from successor_heads.studies.models_of_today import closer_shown
 from successor_heads.studies.models_of_today.closer_shown import GEMMA, Answer, short
-from successor_heads.studies.models_of_today.further import ASKED, LEADING, LEVEL, N_MATCHED, Further
+from successor_heads.studies.models_of_today.further import ASKED, LEADING, LEVEL, N_MATCHED, Further, agreement
 
 ANNOUNCED, LATER = "odd", "any"  # where lists start: as announced, and as added
 FEWEST_MOVING = 2  # neurons of the four, for something in common
@@ -136,8 +137,20 @@ def verdict_neurons(found: Sequence[Further]) -> Verdict:
     )
     return Verdict(
         key,
-        f"**{lead}.** {told}. Beside them stand neurons of the same MLP that differ as much between lists, and permuted "
-        "indices. Not shown: that the index, and not what goes with it, moves them.",
+        f"**{lead}.** {told}. Noticed afterwards: {'; '.join(map(_agreeing, found))}. "
+        "Not shown: that the index, and not what goes with it, is what they answer to.",
+    )
+
+
+def _agreeing(found: Further) -> str:
+    """How many of the first neurons of both MLPs agree between lists, index by index."""
+    table = agreement(found.values, seed=found.seed)
+    above = table[table["agreement"] > table["permuted"]]
+    named = ", ".join(f"{row.part}'s {row.neuron} {row.agreement:.2f}" for row in above.itertuples())
+    return (
+        f"in {found.model} {len(above)} of {len(table)} neurons have like values at like indices of other lists"
+        + (f" ({named};" if named else " (")
+        + f" permuted {table['permuted'].iloc[0]:.2f})"
     )
 
 
@@ -202,39 +215,34 @@ def _scored(row: pd.Series) -> str:
     return f"{row['score']:+.2f}" + "*" * moves(row)
 
 
+# What is counted, by color: a legend of three.
+KINDS = {"number_words": "numbers and ordinals", "days": "days and months", "letters": "letters"}
+KIND_OF = {"numbers": "number_words", "ordinal_words": "number_words", "day_prefixes": "days", "months": "days", "month_prefixes": "days"}  # fmt: skip
+LAST_DRAWN = 12  # index
+
+
 def draw_values(found: Sequence[Further]) -> Drawing:
-    """How the first neurons of the MLP in the head's layer move with the index, a line a class."""
+    """How the first neurons of the MLP in the head's layer go with the index, a line a class."""
     own = {each.model: each.values[each.values["part"] == of_its_layer(each)] for each in found}
     chosen = [(each, neuron) for each in found for neuron in own[each.model]["neuron"].unique()]
-    figs, axes = figures.panels(len(chosen), height=2.5)
+    figs, axes = figures.panels(len(chosen), height=2.6)
+    colors = dict(zip(KINDS, ("orange", "blue", "grey")))
     for (each, neuron), ax in zip(chosen, axes):
-        of_neuron = own[each.model][own[each.model]["neuron"] == neuron]
-        for _, rows in of_neuron.groupby("class", sort=False):
-            values = rows["value"] - rows["value"].mean()
-            size = float(values.std())
-            if size > 0:
-                ax.plot(
-                    np.linspace(0, 1, len(rows)),
-                    values / size,
-                    color=PALETTE["blue"],
-                    alpha=0.55,
-                    marker="o",
-                    markersize=3,
-                )
+        rows = own[each.model][own[each.model]["neuron"] == neuron]
+        for task, its in rows.groupby("class", sort=False):
+            kind = KIND_OF.get(str(task), str(task))
+            shown = its[its["index"] <= LAST_DRAWN].sort_values("index")
+            ax.plot(shown["index"], shown["value"], color=PALETTE[colors[kind]], alpha=0.7, marker="o", markersize=3)
         ax.axhline(0, color=figures.INK, linewidth=0.8)
-        ax.set(
-            title=f"{short(each.model)}, neuron {neuron}",
-            xlabel="place of the last ordinal",
-            ylabel="value in its list",
-            xticks=[0, 1],
-        )
-        ax.set_xticklabels(["first", "last"])
+        ax.set(title=f"{short(each.model)}, neuron {neuron}", xlabel="index of the last ordinal", ylabel="value")
+    handles = [Line2D([], [], color=PALETTE[colors[kind]], label=label) for kind, label in KINDS.items()]
+    axes[0].legend(handles=handles, loc="best")
     return Drawing(
         figs,
         alt=[
-            f"Lines: value of neuron {neuron} of {each.model} against the place of the last ordinal, one for each list."
+            f"Lines: value of neuron {neuron} of {each.model} against the index of the last ordinal, one for each list."
             for each, neuron in chosen
         ],
-        caption="One line a list: how the two leading neurons of the MLP in the head's layer move with the place of the last ordinal.",
-        details="Means over frames, in standard deviations of the class, at equal steps from the first of its ordinals that stand last to the last; numbers and letters have more of them than days.",
+        caption="One line a list: the values of the two leading neurons of the MLP in the head's layer, by the index of the last ordinal.",
+        details=f"Means over the frames of confirmation, lists from any place; up to index {LAST_DRAWN}.",
     )

@@ -92,9 +92,8 @@ def verdict_of_all(found: Sequence[Found]) -> Verdict:
     told = ". ".join(f"In {each.model} {_short(each)}" for each in counting)
     return Verdict(
         key,
-        f"**{those}** {told}. {left_out}{doubts}Effects are on lists that "
-        "nothing was chosen on. Not shown: what happens before the last position, what larger models do, or why these "
-        "differ from the paper's.",
+        f"**{those}** {told}. {left_out}{doubts}Not shown: what happens before the last position, what larger models do, or "
+        "why these differ from the paper's.",
     )
 
 
@@ -108,8 +107,8 @@ def _short(found: Found) -> str:
         "none_found": "no single head carries much",
     }[key]
     return (
-        f"{how}: without {name} {_effect(found, name)} is lost, and what it promotes most is the successor on "
-        f"{part['successor']:.0%} of the lists and the ordinal itself on {part['last']:.0%}"
+        f"{how}: without it {_effect(found, name)} is lost, and it promotes the successor on {part['successor']:.0%} of the "
+        f"lists, the ordinal itself on {part['last']:.0%}"
     )
 
 
@@ -162,10 +161,7 @@ def _doubt(found: Found) -> str:
         str(row.head) for row in found.depth.leading.itertuples() if _steps(found, row, found.depth.leading_null)
     ]
     if key in ("coded", "mover_and_mlp", "none_found") and stepping:
-        return (
-            f"Against luck among the heads with the largest effect alone {stepping[0]} would be a successor head: that "
-            "the null is of all heads decides it. "
-        )
+        return f"Against luck among the heads with the largest effect alone {stepping[0]} would be a successor head. "
     return ""
 
 
