@@ -262,15 +262,13 @@ class Intact:
 
     def streams(self) -> Float[Tensor, "depth prompt d_model"]:
         """The residual stream at the last position before each block, and behind the last: on the CPU."""
-        return self._gathered(lambda intact: torch.stack([stream.float().cpu() for stream in intact.streams]))
+        return self._gathered(lambda intact: intact.streams)
 
     def written(self) -> tuple[Float[Tensor, "layer head prompt d_head"], Float[Tensor, "layer prompt d_model"]]:
         """What every head hands to its output projection, and every MLP adds to the stream, at the last position."""
         shape = (self.parts.n_heads, self.parts.d_head)
-        handed, added = (
-            self._gathered(lambda intact, of=of: torch.stack([value.float().cpu() for value in getattr(intact, of)]))
-            for of in ("handed", "added")
-        )
+        handed = self._gathered(lambda intact: intact.handed)
+        added = self._gathered(lambda intact: intact.added)
         return handed.unflatten(-1, shape).transpose(1, 2), added
 
     def looks(self, places: Sequence[int]) -> Float[Tensor, "layer head prompt"]:
@@ -300,9 +298,9 @@ class Intact:
                     bar.update(len(places) * len(rows))
         return logits
 
-    def _gathered(self, of: Callable[[CachedRun], Tensor]) -> Tensor:
-        """Of every batch [_, prompt, ...], put together in the order of the prompts."""
-        found = [(rows, of(intact)) for rows, intact in self.batches()]
+    def _gathered(self, of: Callable[[CachedRun], list[Tensor]]) -> Tensor:
+        """What each run has by layer, [prompt, _], put together in the order of the prompts: [layer, prompt, _], on the CPU."""
+        found = [(rows, torch.stack([value.float().cpu() for value in of(intact)])) for rows, intact in self.batches()]
         order = torch.cat([rows for rows, _ in found]).argsort()
         return torch.cat([values for _, values in found], dim=1)[:, order]
 

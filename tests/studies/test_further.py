@@ -73,7 +73,8 @@ ANSWERS = [
     (DIGITS, {"crossing": (0.3, 0.1)}, "below 100 30%", False),
     (DIGITS, GEMMA, "four digits 60%", True),
     (REPEATS, {}, "words repeated 14 of 16, days repeated 15 of 16; L1H2 is needed for neither", True),
-    (REPEATS, {"right": (7, 15)}, "needed for neither", False),  # which cannot do it
+    (REPEATS, {"right": (7, 15)}, "needed for neither", False),  # one of which it cannot do
+    (REPEATS, {"right": (7, 6), "lost": (0.9, 0.9)}, "too few to ask for the head", False),
     (REPEATS, {"lost": (0.1, 0.6)}, "needed for days repeated", False),
     (MEANS, {}, "the same parts lead: L1H2 90%, MLP1 80%, MLP2 70%", True),
     (MEANS, {"lead": ("L1H2", "MLP3", "MLP2")}, "other parts lead", False),

@@ -101,8 +101,12 @@ def _of_repeats(found: Further) -> Answer:
     able = [kind for kind, row in rows.iterrows() if closer_shown.counts_on(row)]
     needed = [kind for kind in able if closer_shown.with_the_head(rows.loc[kind])]
     told = ", ".join(f"{kind} {row['right']:.0f} of {row['n']:.0f}" for kind, row in rows.iterrows())
-    said = f"right: {told}; {found.head} is needed for {listed(needed) if needed else 'neither'}"
-    return said, len(able) == len(rows) and not needed
+    head = (
+        f"{found.head} is needed for {listed(needed) if needed else 'neither'}"
+        if able
+        else "too few to ask for the head"
+    )
+    return f"right: {told}; {head}", len(able) == len(rows) and not needed
 
 
 def _of_means(found: Further) -> Answer:
@@ -132,14 +136,18 @@ def verdict_neurons(found: Sequence[Further]) -> Verdict:
         "none": "The few neurons do not move with the index in one list as in another",
     }[key]
     told = "; ".join(
-        f"{each.model}, {_neurons_in_words(each, ANNOUNCED)} (lists from any place, {_neurons_in_words(each, LATER)})"
+        f"{_n_moving(each, ANNOUNCED)} of {2 * LEADING} in {each.model} ({_n_moving(each, LATER)} on lists from any place)"
         for each in found
     )
     return Verdict(
         key,
-        f"**{lead}.** {told}. Noticed afterwards: {'; '.join(map(_agreeing, found))}. "
-        "Not shown: that the index, and not what goes with it, is what they answer to.",
+        f"**{lead}.** By the rule do {told}. Noticed afterwards: {'; '.join(map(_agreeing, found))}. "
+        "Not shown: that other neurons agree less, or that it is the index that they answer to.",
     )
+
+
+def _n_moving(found: Further, places: str) -> int:
+    return sum(map(len, moving(found, places).values()))
 
 
 def _agreeing(found: Further) -> str:
