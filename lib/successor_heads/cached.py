@@ -186,7 +186,7 @@ def run(model: TransformersModel, prompts: Sequence[Prompt], *, push: Push | Non
 
     def keep(_, args, kwargs):
         stream = args[0] if args else kwargs["hidden_states"]
-        streams.append(stream[:, -1])
+        streams.append(stream[:, -1].clone())  # a view would hold on to all positions
         rest = {name: _at_last(value) for name, value in kwargs.items() if name != "hidden_states"}
         calls.append((_at_last(args[1:]), rest))
         if not any(map(_is_mask, (*args, *kwargs.values()))):
@@ -201,10 +201,10 @@ def run(model: TransformersModel, prompts: Sequence[Prompt], *, push: Push | Non
     handles += [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
     for layer in range(parts.n_layers):
         reader, writer, attention = parts.output_projection(layer), parts.mlp_writer(layer), parts.attention(layer)
-        handles.append(reader.register_forward_pre_hook(lambda _, args: handed.append(args[0][:, -1])))
-        handles.append(writer.register_forward_hook(lambda _, __, written: added.append(written[:, -1])))
-        handles.append(attention.register_forward_hook(lambda _, __, out: looks.append(out[1][:, :, -1])))
-    handles.append(final_norm.register_forward_pre_hook(lambda _, args: streams.append(args[0][:, -1])))
+        handles.append(reader.register_forward_pre_hook(lambda _, args: handed.append(args[0][:, -1].clone())))
+        handles.append(writer.register_forward_hook(lambda _, __, written: added.append(written[:, -1].clone())))
+        handles.append(attention.register_forward_hook(lambda _, __, out: looks.append(out[1][:, :, -1].clone())))
+    handles.append(final_norm.register_forward_pre_hook(lambda _, args: streams.append(args[0][:, -1].clone())))
     try:
         with torch.no_grad():
             parts.module(**encode(model, prompts), past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -248,6 +248,8 @@ class Intact:
 
     def at(self, places: Sequence[int]) -> Intact:
         """The same of some of the prompts, each at most once; what has been run is not run again."""
+        if list(places) == list(range(len(self.prompts))):
+            return self
         push = self.push and self.push._replace(value=self.push.value[list(places)])
         some = Intact(self.model, [self.prompts[place] for place in places], push=push)
         if self._runs is not None:

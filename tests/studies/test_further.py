@@ -156,8 +156,9 @@ def test_neurons_agree_where_like_indices_of_other_lists_have_like_values():
     assert table["agreement"].iloc[0] == pytest.approx(1) and table["pairs"].tolist() == [6, 6]
     assert table["agreement"].iloc[1] < table["permuted"].iloc[1] < 0.9
     # A list and the same one in short say the same words.
-    same = pd.DataFrame([row for row in rows if row[2] in ("days", "letters")], columns=["part", "neuron", "class", "index", "value"])  # fmt: skip
-    both = pd.concat([same, same.assign(**{"class": same["class"].replace("letters", "day_prefixes")})])
+    frame = pd.DataFrame(rows, columns=["part", "neuron", "class", "index", "value"])
+    same = frame[frame["class"].isin(["days", "letters"])]
+    both = pd.concat([same, same[same["class"] == "days"].assign(**{"class": "day_prefixes"})])
     assert further.agreement(both, seed=0)["pairs"].tolist() == [2, 2]
 
 

@@ -233,7 +233,7 @@ def draw_values(found: Sequence[Further]) -> Drawing:
     """How the first neurons of the MLP in the head's layer go with the index, a line a class."""
     own = {each.model: each.values[each.values["part"] == of_its_layer(each)] for each in found}
     chosen = [(each, neuron) for each in found for neuron in own[each.model]["neuron"].unique()]
-    figs, axes = figures.panels(len(chosen), height=2.6)
+    figs, axes = figures.panels(len(chosen), height=2.8, columns=2)
     colors = dict(zip(KINDS, ("orange", "blue", "grey")))
     for (each, neuron), ax in zip(chosen, axes):
         rows = own[each.model][own[each.model]["neuron"] == neuron]

@@ -321,7 +321,7 @@ def exchange(setting: Setting, heads: Sequence[Part], orders: Mapping[str, Told]
                 kept, runs = orders[order]
                 some, values = setting.at(kept), Written(*runs.written())
                 right = some.lists.right(some.logits([paths.replaced(own, values)])[0]).numpy()
-                share = ratio(right, np.ones(len(right)), some.lists.cluster, seed=seed)
+                share = ratio(right, np.ones(len(right)), setting.lists.cluster[kept], seed=seed)
                 rows.append((who, n_heads, f"same ordinal, {order}", *share, np.nan, len(kept)))
     return pd.DataFrame(rows, columns=["who", "heads", "donor", "share", "low", "high", "null", "n"])
 
