@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from successor_heads import figures
 from successor_heads.figures import PALETTE, Drawing, Table
@@ -243,8 +244,11 @@ def draw_values(found: Sequence[Further]) -> Drawing:
             ax.plot(shown["index"], shown["value"], color=PALETTE[colors[kind]], alpha=0.7, marker="o", markersize=3)
         ax.axhline(0, color=figures.INK, linewidth=0.8)
         ax.set(title=f"{short(each.model)}, neuron {neuron}", xlabel="index of the last ordinal", ylabel="value")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles = [Line2D([], [], color=PALETTE[colors[kind]], label=label) for kind, label in KINDS.items()]
-    axes[0].legend(handles=handles, loc="best")
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(low, high + 0.7 * (high - low))  # with room for the legend
+    axes[0].legend(handles=handles, loc="upper right")
     return Drawing(
         figs,
         alt=[
