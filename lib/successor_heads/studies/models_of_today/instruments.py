@@ -96,7 +96,8 @@ def measure(
         )
     settings = [setting_of(model, parts, own) for own in every]
     gate, kept = ask(*settings)
-    first, second = (setting.kept(kept or gate["class"].tolist()) for setting in settings)
+    settings = [setting.kept(kept or gate["class"].tolist()) for setting in settings]  # the others' runs are let go
+    first, second = settings
     told = in_other_orders(second, both[1])
     order = rank(first)
     heads = [part for part, _ in order if part[1] is not None][:N_SHOWN]
@@ -179,10 +180,11 @@ def _in_vocabulary(setting: Setting) -> np.ndarray:
 
 
 class Told(NamedTuple):
-    """Some of the lists told in another order: which of them, and the runs of what is told."""
+    """Some of the lists told in another order: which of them, their logits, and what parts write there."""
 
     kept: list[int]
-    runs: Intact
+    logits: Float[Tensor, "prompt token"]
+    written: Written
 
 
 def in_other_orders(setting: Setting, shown_in: Mapping[str, Frame]) -> dict[str, Told]:
@@ -190,10 +192,11 @@ def in_other_orders(setting: Setting, shown_in: Mapping[str, Frame]) -> dict[str
     orders: dict[str, Told] = {}
     for order, offsets in ORDERS.items() if setting.lists.length == 3 else ():
         told = of_lists.retold(setting.model.tokenizer, setting.lists, shown_in, offsets)
-        if order == "in order":
-            orders[order] = Told(list(told), setting.runs.at(list(told)))
-        elif told:
-            orders[order] = Told(list(told), Intact(setting.model, list(told.values())))
+        if told:
+            kept = list(told)
+            runs = setting.runs.at(kept) if order == "in order" else Intact(setting.model, list(told.values()))
+            logits = runs.logits([[]], setting.lists.at(kept).token_ids)[0]
+            orders[order] = Told(kept, logits, Written(*runs.written()))
     return orders
 
 
@@ -202,7 +205,7 @@ def other_orders(setting: Setting, orders: Mapping[str, Told]) -> pd.DataFrame:
     rows = []
     for order, told in orders.items():
         some = setting.lists.at(told.kept)
-        said = some.said(told.runs.logits([[]], some.token_ids)[0])
+        said = some.said(told.logits)
         shares = [float((said == member).double().mean()) for member in (some.answer, some.last)]
         rows.append((order, *shares, len(told.kept)))
     return pd.DataFrame(rows, columns=["shown", "successor", "last", "n"])
@@ -318,9 +321,9 @@ def exchange(setting: Setting, heads: Sequence[Part], orders: Mapping[str, Told]
             rows.append((who, n_heads, kind, *_said_of_donor(setting, own, donor, rng, seed=seed)))
         for order in ("descending", "constant", "every other"):
             if order in orders:
-                kept, runs = orders[order]
-                some, values = setting.at(kept), Written(*runs.written())
-                right = some.lists.right(some.logits([paths.replaced(own, values)])[0]).numpy()
+                kept, _, written = orders[order]
+                some = setting.at(kept)
+                right = some.lists.right(some.logits([paths.replaced(own, written)])[0]).numpy()
                 share = ratio(right, np.ones(len(right)), setting.lists.cluster[kept], seed=seed)
                 rows.append((who, n_heads, f"same ordinal, {order}", *share, np.nan, len(kept)))
     return pd.DataFrame(rows, columns=["who", "heads", "donor", "share", "low", "high", "null", "n"])
