@@ -433,6 +433,29 @@ def test_the_first_stored_runs_come_out_again(run):
     assert again.runs.within(run.runs) == 2
 
 
+def test_the_command_stores_what_it_measures_or_says_in_a_sentence_why_not(monkeypatch, capsys):
+    asked, kept = [], []
+
+    def measure(model, *, name, n_runs):
+        asked.append((name, n_runs))
+        if name == "digits":
+            raise UserError("digits writes 10 numbers as single tokens.")
+        return stored()
+
+    monkeypatch.setattr(study.models, "load", lambda name: name)
+    monkeypatch.setattr(study, "measure_runs", measure)
+    monkeypatch.setattr(study.autoencoder_runs, "put", kept.append)
+    monkeypatch.setattr("sys.argv", ["mod10_features", ""])  # as make calls it where no model is named
+    study.main()
+    assert asked == [(files.DEFAULT_MODEL, reported.read()["sae"]["runs"])] and len(kept) == 1
+    assert "modal share 0.600" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["mod10_features", "digits", "--runs", "2"])
+    with pytest.raises(SystemExit) as left:
+        study.main()
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and said == "digits writes 10 numbers as single tokens.\n" and len(kept) == 1
+
+
 def test_a_model_whose_numbers_are_digits_has_no_runs_to_store():
     model = models.load("grown/pythia")
     with pytest.MonkeyPatch.context() as patch:
