@@ -225,6 +225,13 @@ def test_every_verdict_is_reached(question, key, changed):
     assert said.key == key and said.sentence.endswith(".") and "nan" not in said.sentence
 
 
+def test_a_head_that_needs_the_ten_is_held_against_models_that_count_without_one():
+    """grown/llama loses by the removal, and models without a ten count: one says this head, the other says no head must."""
+    needs, does_without = (study.verdict(made(needed=needed(ten=ten))).sentence for ten in (0.2, 0.8))
+    assert "**This head needs it, in part.**" in needs and "But 1 models" in needs
+    assert "**That it is needed is not shown.**" in does_without and "And 1 models" in does_without
+
+
 def test_a_ten_that_is_read_from_few_numbers_is_not_said_to_be_there():
     """Of grown/gpt2 the probe reads 154 of 402 numbers: more than a guess, and no ten on which anything could stand."""
     whole, few = (study.verdict(made(probes=probes(tens=tens))).sentence for tens in (95, 45))

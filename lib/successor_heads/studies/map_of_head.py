@@ -62,7 +62,6 @@ SOURCES: dict[str, ov_circuit.Source] = {
     "MLP0 after attention 0": "mlp0 after attention",
     "block 0": "block 0",
 }
-NEAREST_TO_WORK = "as at work"
 # Matrices of planted heads by role, and the lists of their tokenizer.
 Plants = tuple[dict[str, Float[Tensor, "known known"]], dict[str, ResolvedClass]]
 # Of the tuned lens: tokens of a context, and of those in front of an ordinal; tokens that stand for a large vocabulary.

@@ -1253,12 +1253,13 @@ def verdict(found: Found) -> Verdict:
             key, f"**{bold}** {said.sentence} {about_lists(found).sentence} {about_subspace(found).sentence}"
         )
     lists, needed = about_lists(found), about_needed(found)
+    is_needed = needed.key == "needed"
     bold = "The ten is there, to be read." if said.key == "read" else "The ten can be read, in part."
     key = {"shared": "shared", "in_part": "in_part"}.get(lists.key, "numbers_only")
     return Verdict(
         key,
         f"**{bold}** {said.sentence} {lists.sentence} {about_carried(found).sentence}\n\n"
-        f"**That it is needed is {'shown' if needed.key == 'needed' else 'not shown'}.** {needed.sentence} {_grown_sentence(found)}",
+        f"**{'This head needs it, in part.' if is_needed else 'That it is needed is not shown.'}** {needed.sentence} {_grown_sentence(found, but=is_needed)}",
     )
 
 
@@ -1401,11 +1402,11 @@ def about_needed(found: Found) -> Verdict:
     return Verdict("not_needed", f"{told[0].upper()}{told[1:]}.")
 
 
-def _grown_sentence(found: Found) -> str:
+def _grown_sentence(found: Found, *, but: bool) -> str:
     """What models grown with and without decimals say about need."""
     without = found.grown[found.grown["text"] == "without decimals"]
     return (
-        f"And {len(without)} models whose text never takes numbers apart have no ten (the probe reads {without['probe'].mean():.2f}) and count all the same "
+        f"{'But' if but else 'And'} {len(without)} models whose text never takes numbers apart have no ten (the probe reads {without['probe'].mean():.2f}) and count all the same "
         f"(exploratory; macro {without['macro'].min():.2f} or more)."
     )
 
