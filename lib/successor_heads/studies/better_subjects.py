@@ -55,10 +55,10 @@ EXPECTED_CORRELATION = -0.5  # or less, as announced under `memory`
 # Arms that were looked at together after the fact: three times the steps, in the seeds of two experiments; without decimals; usual.
 LONGER, LONGER_WITHOUT, USUAL = ("parts-long", "parts-long-again"), "parts-long-no-decimals", "full"
 ARM_NAMES = {
-    "full": "everything", "no-decimals": "no decimals", "no-endings": "decimals that only compose",
-    "no-compositions": "decimals that only end", "base8": "in eights", "base12": "in twelves", "dose-0.3": "0.3 of it generated",
-    "parts-long": "3 times the steps", "parts-very-long": "12 times the steps", "parts-long-again": "3 times, new seeds",
-    "parts-long-no-decimals": "3 times, no decimals", "parts-small": "a larger network",
+    "full": "the usual", "no-decimals": "no decimals", "no-endings": "decimals that only compose",
+    "no-compositions": "decimals that only end", "base8": "decimals in eights", "base12": "decimals in twelves",
+    "dose-0.3": "0.3 of it generated", "parts-long": "3 times the steps", "parts-very-long": "12 times the steps",
+    "parts-long-again": "3 times, new seeds", "parts-long-no-decimals": "3 times, no decimals", "parts-small": "a larger network",
 }  # fmt: skip  # one name an arm
 
 
@@ -267,28 +267,18 @@ def verdict(found: Found) -> Verdict:
     """Whether anything that was tried makes a better subject: "better", "none" if all of it was judged, or "open"."""
     judged = [each for each in found.comparisons if each.key != "too_few"]
     better = [each.what for each in judged if each.key == "better"]
-    settled = len(judged) == len(found.comparisons) and not any(each.key == "open" for each in judged)
-    right, n = paper_upward()
-    told = "No model has been measured."
-    if found.arms:
-        best = max(found.arms, key=lambda arm: arm.mean)
-        told = (
-            f"Upward edits of numbers succeed most often in the arm “{ARM_NAMES[best.name]}”, in {best.mean:.2f} "
-            f"({len(best.each)} seeds), and in {_mean(found, USUAL)} in “{ARM_NAMES[USUAL]}”; in the paper's table of 20 to 29 in {right} of {n}."
-        )
+    told = ", ".join(f"{each.what} ({each.mean:+.2f}, {SAID[each.key]})" for each in judged)
     if better:
-        return Verdict("better", f"**A better subject comes of {listed(better)}.** {told}")
-    if settled:
-        return Verdict("none", f"**Nothing that was tried makes a better subject.** {told}")
+        return Verdict(
+            "better", f"**A better subject comes of {listed(better)}.** As announced, these were judged: {told}."
+        )
+    if len(judged) == len(found.comparisons) and not any(each.key == "open" for each in judged):
+        return Verdict("none", f"**Nothing that was tried makes a better subject,** and the default stays: {told}.")
     return Verdict(
         "open",
-        f"**Not settled:** of {len(found.comparisons)} comparisons {len(judged)} can be judged, with {FEWEST_SEEDS} seeds in which the head "
-        f"counts numbers, and none as better. {told}",
+        f"**By what was announced it is not settled, and the default stays.** Judged is what has {FEWEST_SEEDS} seeds in which both "
+        f"heads count numbers, {len(judged)} of {len(found.comparisons)} comparisons{f': {told}' if judged else ''}.",
     )
-
-
-def _mean(found: Found, name: str) -> str:
-    return next((f"{arm.mean:.2f}" for arm in found.arms if arm.name == name), "–")
 
 
 def about_memory(found: Found) -> Verdict:
@@ -317,8 +307,8 @@ def about_training(found: Found) -> Verdict:
         return Verdict("not_shown", "Exploratory: not enough models to say what training longer does.")
     by_training, by_decimals = _apart(longer, usual), _apart(longer, without)
     told = (
-        f"three times the steps with ten times the weight decay have {np.mean(longer):.2f} over {len(longer)} seeds, against {np.mean(usual):.2f} "
-        f"({_signed(by_training)}), and against {np.mean(without):.2f} where the text has no decimals ({_signed(by_decimals)})"
+        f"with three times the steps and ten times the weight decay {np.mean(longer):.2f} of upward edits succeed ({len(longer)} seeds), "
+        f"{_signed(by_training)} over the usual and {_signed(by_decimals)} over the same without decimals"
     )
     if by_training[1] <= 0:
         return Verdict("not_shown", f"Exploratory, and not beyond chance: {told}.")
@@ -334,7 +324,7 @@ def _apart(some: Sequence[float], others: Sequence[float]) -> tuple[float, float
 
 
 def _signed(difference: tuple[float, float, float]) -> str:
-    return "{:+.2f}, {:+.2f} to {:+.2f}".format(*difference)
+    return "{:+.2f} ({:+.2f} to {:+.2f})".format(*difference)
 
 
 # --- what is drawn ----------------------------------------------------------------------------------
@@ -342,7 +332,7 @@ def _signed(difference: tuple[float, float, float]) -> str:
 
 def draw_arms(found: Found) -> Drawing:
     """Upward edits of numbers in every arm, a dot a seed, beside random directions."""
-    fig, ax = figures.panel(height=0.29 * len(found.arms) + 0.9)
+    fig, ax = figures.panel(height=0.27 * len(found.arms) + 0.9, width=figures.NARROW)
     places = np.arange(len(found.arms))[::-1]
     for place, arm in zip(places, found.arms):
         seed, mean, control = (
@@ -360,7 +350,7 @@ def draw_arms(found: Found) -> Drawing:
         ylim=(-0.6, len(places) - 0.4), xlabel="upward edits of numbers that are exact",
     )  # fmt: skip  # one panel
     ax.tick_params(axis="y", length=0)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.35, 1), ncol=2)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.3, 1), ncol=2)
     told = "; ".join(
         f"{ARM_NAMES[arm.name]} {arm.mean:.2f} ({arm.low:.2f} to {arm.high:.2f}), random {np.mean(list(arm.random.values())):.2f}"
         for arm in found.arms
@@ -397,7 +387,7 @@ def draw_comparisons(found: Found) -> Table:
             each.what,
             means.get(each.with_, "–"),
             means.get(each.without, "–"),
-            f"{each.mean:+.2f} ({each.low:+.2f} to {each.high:+.2f})" if each.seeds > 1 else "–",
+            _signed((each.mean, each.low, each.high)) if each.seeds > 1 else "–",
             SAID[each.key] + (", as expected" if each.key == each.expected else f"; expected: {SAID[each.expected]}"),
         )
         for each in found.comparisons

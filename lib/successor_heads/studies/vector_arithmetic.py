@@ -1293,13 +1293,14 @@ def draw_ticks(found: Found) -> Drawing | Markdown:
             f"Ticks of the paper for {grid.title}: {paper_count[0]} of {paper_count[1]} on and above the diagonal.",
             f"Ticks of {found.model} for {grid.title}: {found.edited.of_grid(MEANS, grid, 'paper')} on and above the diagonal, {found.edited.of_grid(MEANS, grid, 'down')} below.",
         ]
-    ups = [found.edited.of_grid(MEANS, grid, "up") for grid in grids]
+    ups, by_chance = ([found.edited.of_grid(source, grid, "up") for grid in grids] for source in (MEANS, RANDOM))
     return Drawing(
         figs,
         alt=spoken,
         caption=f"Off the diagonal, {found.name} of {found.model} follows {sum(t.right for t in ups):.0f} of {sum(t.n for t in ups)} upward edits in these tables, the paper's head {theirs_up}.",
         details="A row is the source, a column the residue that it gets. A disc: the wanted answer wins. A small dot: an edit that can be made and fails. On the diagonal, a ring, nothing is changed, and a tick says that "
-        "the head answers the unedited token rightly. Left of the diagonal an edit goes down. Directions here: class means that no member of the table had a say in.",
+        "the head answers the unedited token rightly. Left of the diagonal an edit goes down. Directions here: class means that no member of the table had a say in. "
+        f"Random directions as long have {sum(t.right for t in by_chance):.1f} of these upward edits right, the mean of our draws.",
     )
 
 
@@ -1423,7 +1424,7 @@ def draw_ways(found: Found) -> Table:
         caption=f"Class means, exact answers: with the unedited token answered rightly, {_share(e.macro(MEANS, 'up', known=True))} upward and {_share(e.macro(MEANS, 'down', known=True))} downward, as means over lists.",
         details="An edit is exact when the wanted answer alone has the highest logit of its list. “Unedited”: members whose successor the head names. λ by list: "
         + ", ".join(f"{list_name(task)} {scale:g}" for task, scale in e.scale[MEANS].items())
-        + "."
+        + f". Random directions as long: {_share(e.macro(RANDOM, 'up', known=True))} upward and {_share(e.macro(RANDOM, 'down', known=True))} downward."
         + too_high,
     )
 
@@ -1547,13 +1548,14 @@ def draw_ten(found: Found) -> Drawing | Markdown:
         f"{step}: {exact.share:.2f} ({exact.low:.2f} to {exact.high:.2f}), right digit {digit.share:.2f}"
         for step, (exact, digit) in ten.ladder.items()
     )
-    off = ten.off_by_tens
+    off, by_chance = ten.off_by_tens, found.edited.by_list(RANDOM, "numbers", reading="right_residue")
     return Drawing(
         figs,
         alt=[", ".join(f"{part} {size:.0%}" for part, size in ten.made_of.items()) + " of the variance.", f"{told}."],
         caption=about_ten(found).sentence,
         details=f"{told}. All from numbers of even tens; how long ten and residue are was chosen on odd ones. With only the wanted answer's ten competing, {ten.within_ten} succeed. "
-        f"Where the right digit wins, the ten is right in {np.mean(off == 0) if len(off) else float('nan'):.2f}, one too high in {np.mean(off == 1) if len(off) else float('nan'):.2f}, one too low in {np.mean(off == -1) if len(off) else float('nan'):.2f}.",
+        f"Where the right digit wins, the ten is right in {np.mean(off == 0) if len(off) else float('nan'):.2f}, one too high in {np.mean(off == 1) if len(off) else float('nan'):.2f}, one too low in {np.mean(off == -1) if len(off) else float('nan'):.2f}. "
+        f"With random directions as long the right digit wins in {by_chance.share:.2f} of all tens' edits, the right number in {found.edited.by_list(RANDOM, 'numbers').share:.2f}.",
     )
 
 
