@@ -4,8 +4,8 @@ from bs4 import BeautifulSoup
 
 from bookkit.night import contribute
 from bookkit.site import paper, protocols
-from successor_heads import records
-from successor_heads.studies import map_of_head, mod10_features
+from successor_heads import records, reported
+from successor_heads.studies import mod10_features, vector_arithmetic
 from successor_heads.studies.cells import NOT_ASKED
 
 
@@ -16,7 +16,7 @@ def record(study, **findings):
 
 
 def found(*names, **findings):
-    chapters = {study.CHAPTER: record(study, **findings) for study in (map_of_head, mod10_features)}
+    chapters = {study.CHAPTER: record(study, **findings) for study in protocols.STUDIES.values()}
     return dict.fromkeys(names, chapters)
 
 
@@ -35,6 +35,23 @@ def test_each_model_has_a_column_and_the_words_that_its_chapter_says(tmp_path):
     assert first["commonest period of 16 neurons"][1] == NOT_ASKED
     assert list(first) == [row for row, _, _ in mod10_features.compared({})]
     assert "68 of 136" in page.caption.text and "2026-11-26" in page.text and "make contribute" not in page.text
+
+
+def test_edits_stand_table_by_table_with_both_kinds_of_directions_and_their_control(tmp_path):
+    (tmp_path / "book").mkdir()
+    edited = {
+        "paper_20_to_29": records.finding(0.6, n=55), "paper_sae_20_to_29": records.finding(0.2, n=55),
+        "exact_class_means": records.finding(0.25), "exact_random_in_the_span": records.finding(0.03),
+    }  # fmt: skip  # one model
+    protocols.write(tmp_path, found(*ALL, **edited))
+    page = BeautifulSoup((tmp_path / "book/row-by-row/edits.html").read_text(), "html.parser")
+    rows = {row.th.text: [cell.text for cell in row.select("td")] for row in page.table.select("tbody tr")}
+    tables = reported.read()["arithmetic"]["tables"]
+    assert [rows[title][0] for title in vector_arithmetic.PAPER] == [
+        f"{tables[name][0]} of {tables[name][1]}" for name in vector_arithmetic.PAPER.values()
+    ]
+    assert rows["20 to 29"][1:] == ["33 of 55; SAE 11 of 55"] * 3 and rows["30 to 39"][1] == NOT_ASKED
+    assert rows["all edits, class means"][1] == "0.25; random 0.03" and "0.25; random 0.03" in page.caption.text
 
 
 def test_a_record_by_an_older_protocol_is_no_measurement(tmp_path):

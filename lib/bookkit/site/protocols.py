@@ -1,4 +1,4 @@
-"""The page "The paper, row by row": chapters 2 and 3's tables "as reported, as we measured", for all models with a record."""
+"""The page "The paper, row by row": the tables of chapters 2 to 4, "as reported, as we measured", for all models with a record."""
 
 import html
 
@@ -6,16 +6,17 @@ import pandas as pd
 
 from bookkit.site import paper
 from successor_heads import figures
-from successor_heads.studies import map_of_head, mod10_features
+from successor_heads.studies import map_of_head, mod10_features, vector_arithmetic
 from successor_heads.studies.cells import count_cell, share_cell
 
-STUDIES = {"map": map_of_head, "tens": mod10_features}
+STUDIES = {"map": map_of_head, "tens": mod10_features, "edits": vector_arithmetic}
 CHAPTERS = tuple(study.CHAPTER for study in STUDIES.values())
 AT_ONCE = figures.MOST_COLUMNS - 2  # models in a table: the row and what is reported stand before them
 # What a table's caption says of each model: the row that the chapter is about.
 SAID = {
     "map": ("Read by the best head from MLP0's output, the macro is", lambda found: share_cell(found, "macro")),
     "tens": ("Of words of lists never seen, a probe for the index mod 10 reads", lambda found: count_cell(found, "lists_unseen")),
+    "edits": ("Of all edits that move a token, means over lists, class means get right", lambda found: share_cell(found, "exact_class_means", beside="exact_random_in_the_span", name="random")),
 }  # fmt: skip  # one row a line
 
 

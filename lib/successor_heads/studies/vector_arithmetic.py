@@ -51,6 +51,7 @@ from successor_heads.figures import PALETTE, Drawing, Runs, Table
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.scores import HeadScores
 from successor_heads.studies import OfBestHead, Place, Verdict, list_name, listed
+from successor_heads.studies.cells import NOT_ASKED, Findings, count_cell, share_cell
 
 CHAPTER = "04-vector-arithmetic"
 MEANS, OF_NUMBERS, SAE, PROBE, TURN = "class means", "class means of numbers", "SAE features", "probe", "Fourier turn"
@@ -1626,6 +1627,33 @@ def draw_counting(
 
 
 # --- tables and the record --------------------------------------------------------------------------
+
+
+NEWEST = "exact_known_class_means"  # a finding that every record of the present protocol has
+
+
+def compared(findings: Findings) -> list[tuple[str, str, str]]:
+    """What the paper reports of edits, row by row: what, as reported, and what a record's findings say to it.
+
+    Its tables are counted as it counts them, by class means and by features of autoencoders, with which it edits.
+    """
+    rows, tables = [], reported.read()["arithmetic"]["tables"]
+    for title, name in PAPER.items():
+        key = title.replace(" ", "_").lower()
+        by_means, by_sae = count_cell(findings, f"paper_{key}"), count_cell(findings, f"paper_sae_{key}")
+        rows.append(
+            (
+                title,
+                "{} of {}".format(*tables[name]),
+                by_means if by_means == NOT_ASKED else f"{by_means}; SAE {by_sae}",
+            )
+        )
+    return [
+        *rows,
+        ("all edits, class means", "not reported", share_cell(findings, "exact_class_means", beside="exact_random_in_the_span", name="random")),
+        ("all edits, SAE features", "not reported", share_cell(findings, "exact_sae_features", beside="exact_random_in_the_span", name="random")),
+        ("in the running model", "not reported", share_cell(findings, "model_edited", beside="model_random_in_the_span", name="random")),
+    ]  # fmt: skip  # one row a line
 
 
 def draw_compared(found: Found) -> Table:
