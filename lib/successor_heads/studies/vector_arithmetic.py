@@ -1640,14 +1640,9 @@ def compared(findings: Findings) -> list[tuple[str, str, str]]:
     rows, tables = [], reported.read()["arithmetic"]["tables"]
     for title, name in PAPER.items():
         key = title.replace(" ", "_").lower()
-        by_means, by_sae = count_cell(findings, f"paper_{key}"), count_cell(findings, f"paper_sae_{key}")
-        rows.append(
-            (
-                title,
-                "{} of {}".format(*tables[name]),
-                by_means if by_means == NOT_ASKED else f"{by_means}; SAE {by_sae}",
-            )
-        )
+        by_means, by_sae = count_cell(findings, f"paper_{key}"), count_cell(findings, f"paper_sae_{key}").split()[0]
+        own = by_means if by_means == NOT_ASKED else f"{by_means}; SAE {by_sae}"
+        rows.append((title, "{} of {}".format(*tables[name]), own))
     return [
         *rows,
         ("all edits, class means", "not reported", share_cell(findings, "exact_class_means", beside="exact_random_in_the_span", name="random")),
