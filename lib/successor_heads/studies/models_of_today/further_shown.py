@@ -155,11 +155,11 @@ def _agreeing(found: Further) -> str:
     """How many of the first neurons of both MLPs agree between lists, index by index."""
     table = agreement(found.values, seed=found.seed)
     above = table[table["agreement"] > table["permuted"]]
-    named = ", ".join(f"{row.part}'s {row.neuron} {row.agreement:.2f}" for row in above.itertuples())
+    size = f"{above['agreement'].min():.2f} to {above['agreement'].max():.2f}; " if len(above) else ""
+    permuted = table["permuted"].iloc[0]
     return (
-        f"in {found.model} {len(above)} of {len(table)} neurons have like values at like indices of other lists"
-        + (f" ({named};" if named else " (")
-        + f" permuted {table['permuted'].iloc[0]:.2f})"
+        f"in {found.model} {len(above)} of {len(table)} leading neurons have like values at like indices of other lists "
+        f"({size}permuted {permuted:.2f})"
     )
 
 
