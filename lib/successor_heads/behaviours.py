@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,10 +26,12 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from successor_heads import direct_effects, models, ordinals, progress, texts
+from successor_heads.anatomy import name_of
 from successor_heads.direct_effects import TOP_ATTENDED, PathLosses, Reference, TextEffects
 from successor_heads.errors import UserError
 from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS
@@ -37,7 +40,9 @@ from successor_heads.texts import Text
 EVIDENCE = Path(__file__).parent / "evidence"  # what was labelled by hand, or measured on text that is not ours
 BEHAVIOURS = ("successorship", "acronym", "copying", "greater-than", "other")
 N_DRAWN = 256  # outputs from which resample ablation draws
-STORED = 1  # raised when what is stored for a batch changes its meaning
+N_AVERAGED = 16  # contexts over which heads are averaged where a run may go on to more contexts than it has read
+STORED = 2  # raised when what is stored for a batch changes its meaning
+SECONDS = "seconds"  # of processor time, beside the tensors of a batch
 
 
 def measure(
@@ -45,10 +50,11 @@ def measure(
     contexts: Int[Tensor, "context position"],
     *,
     seed: int,
+    averaged: Int[Tensor, "other position"] | None = None,
     folder: Path | None = None,
     batch_size: int | None = None,
 ) -> tuple[TextEffects, Reference]:
-    """Direct effects of all heads at every prefix, with what stood in for the heads.
+    """Direct effects of all heads at every prefix, with what stood in for the heads: from contexts `averaged`, else from these.
 
     With a `folder` every batch is kept there as soon as it is done, under the digest of all that decides it,
     so that an interrupted run goes on where it stopped. Raises UserError for contexts that the model cannot
@@ -60,15 +66,16 @@ def measure(
             f"The model reads {window} tokens at once and a context has {contexts.shape[1]}: choose shorter contexts."
         )
     batch_size = batch_size or contexts_at_once(model, contexts)
+    averaged = contexts if averaged is None else averaged
     of_model = _digest_of(model)
     generator = torch.Generator().manual_seed(seed)
     draws = torch.randint(N_DRAWN, (len(contexts), contexts.shape[1] - 1), generator=generator)
 
     def make_reference() -> dict[str, Tensor]:
         options = {"n_drawn": N_DRAWN, "seed": seed, "batch_size": batch_size}
-        return direct_effects.reference_outputs(model, contexts, **options)._asdict()
+        return direct_effects.reference_outputs(model, averaged, **options)._asdict()
 
-    reference = Reference(**_kept(folder, _digest(of_model, "reference", contexts, str(seed)), make_reference))
+    reference = Reference(**_kept(folder, _digest(of_model, "reference", averaged, str(seed)), make_reference))
     batches = []
     for start in progress.bar(range(0, len(contexts), batch_size), name="batches of contexts"):
         part = slice(start, start + batch_size)
@@ -94,36 +101,60 @@ class Reading(NamedTuple):
 
 
 def read(
-    model: TransformersModel, text: Text, *, n: int, length: int, seed: int, folder: Path | None = None
+    model: TransformersModel,
+    text: Text,
+    *,
+    n: int,
+    length: int,
+    seed: int,
+    most: int | None = None,
+    folder: Path | None = None,
 ) -> Reading:
-    """Cut `n` contexts of `length` tokens from a text, and measure every head in them."""
-    contexts, document = texts.cut(model.tokenizer, text, n=n, length=length, seed=seed)
-    effects, reference = measure(model, contexts, seed=seed, folder=folder)
+    """Cut `n` contexts of `length` tokens from a text, and measure every head in them.
+
+    With `most` so many are cut, shuffled by the seed, and of these the first `n` measured; heads are averaged over the
+    first `N_AVERAGED`. So more contexts change nothing in those that were measured before, and a kept run can go on.
+    """
+    contexts, document = texts.cut(model.tokenizer, text, n=most or n, length=length, seed=seed)
+    averaged = contexts
+    if most is not None:
+        order = torch.randperm(len(contexts), generator=torch.Generator().manual_seed(seed))
+        averaged = contexts[order[:N_AVERAGED]]
+        contexts, document = contexts[order[:n]], document[order[:n].numpy()]
+    effects, reference = measure(model, contexts, seed=seed, averaged=averaged, folder=folder)
     tokens = [texts.as_read(model.tokenizer, row) for row in contexts]
     return Reading(text, contexts, document, tokens, effects, reference)
 
 
 def loss_rises(
-    model: TransformersModel, reading: Reading, place: tuple[int, int], *, seed: int
+    model: TransformersModel, reading: Reading, place: tuple[int, int], *, seed: int, folder: Path | None = None
 ) -> dict[tuple[str, str], Float[np.ndarray, "context prefix"]]:
     """By how much the loss of every answer rises without a head, by (path, what stands in): ("direct", "mean"), …
 
     Paths are direct, indirect and total; in stands the head's mean over the text, or what it wrote at a random other
-    place of it ("resample").
+    place of it ("resample"). With a `folder` every batch is kept there, as by `measure`.
     """
     layer, head = place
-    generator, reference = torch.Generator().manual_seed(seed), reading.reference
-    draws = torch.randint(len(reference.drawn), reading.contexts.shape, generator=generator)
-    replacements = {"mean": reference.mean[layer, head], "resample": reference.drawn[draws, layer, head]}
+    contexts, reference = reading.contexts, reading.reference
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.randint(len(reference.drawn), contexts.shape, generator=generator)
+    mean, drawn = reference.mean[layer, head], reference.drawn[draws, layer, head]
+    replacements = {"mean": mean.expand_as(drawn), "resample": drawn}
+    of_model, batch_size = _digest_of(model), contexts_at_once(model, contexts)
     found: dict[tuple[str, str], np.ndarray] = {}
     for kind, replacement in replacements.items():
-        losses: PathLosses = direct_effects.losses_by_path(
-            model,
-            reading.contexts,
-            place,
-            replacement=replacement,
-            batch_size=contexts_at_once(model, reading.contexts),
-        )
+        batches = []
+        for start in progress.bar(range(0, len(contexts), batch_size), name=f"losses, {kind} ablation"):
+            part, instead = contexts[start : start + batch_size], replacement[start : start + batch_size]
+
+            def make(part: Tensor = part, instead: Tensor = instead) -> dict[str, Tensor]:
+                return direct_effects.losses_by_path(
+                    model, part, place, replacement=instead, batch_size=batch_size
+                )._asdict()
+
+            digest = _digest(of_model, "losses by path", name_of(place), part, instead)
+            batches.append(PathLosses(**_kept(folder, digest, make)))
+        losses = PathLosses(*map(torch.cat, zip(*batches)))
         found |= {(path, kind): (loss - reading.effects.loss).numpy() for path, loss in losses._asdict().items()}
     return found
 
@@ -134,16 +165,29 @@ def contexts_at_once(model: TransformersModel, contexts: Tensor) -> int:
 
 
 def _kept(folder: Path | None, digest: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors stored under a digest, or those that `make` returns, which are then stored whole or not at all."""
+    """The tensors stored under a digest, or those that `make` returns, which are then stored whole or not at all.
+
+    With them is stored what processor time they took.
+    """
     if folder is None:
         return make()
     path = folder / f"{digest}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        save_file({name: tensor.contiguous() for name, tensor in make().items()}, draft)
+        draft, clock = path.with_suffix(f".{os.getpid()}"), time.process_time()
+        tensors = {name: tensor.contiguous() for name, tensor in make().items()}
+        save_file(tensors, draft, metadata={SECONDS: repr(time.process_time() - clock)})
         draft.replace(path)
     return load_file(path)
+
+
+def seconds_kept(folder: Path) -> float:
+    """The processor time that went into all batches kept in a folder, by however many runs."""
+    total = 0.0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as stored:
+            total += float(stored.metadata()[SECONDS])
+    return total
 
 
 def _digest(*parts: Tensor | str) -> str:

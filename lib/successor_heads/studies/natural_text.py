@@ -43,6 +43,7 @@ from successor_heads import (
     ndif,
     ordinals,
     prompts,
+    published,
     records,
     reported,
     scores,
@@ -356,14 +357,24 @@ def measure(
 
 
 def read_closely(
-    model: TransformersModel, parts: Anatomy, reading: Reading, place: Place, *, seed: int, n_null: int = 160
+    model: TransformersModel,
+    parts: Anatomy,
+    reading: Reading,
+    place: Place,
+    *,
+    seed: int,
+    n_null: int = 160,
+    folder: Path | None = None,
 ) -> InText:
-    """One text: who wins where, what the head does there, what chance would give, and whose loss it saves."""
+    """One text: who wins where, what the head does there, what chance would give, and whose loss it saves.
+
+    With a `folder` finished batches are kept there, as by `behaviours.read`.
+    """
     layer, head = place
     effects, tokens = reading.effects, reading.tokens
     cases = behaviours.winning_cases(tokens, effects, layer=layer, head=head)
     labels = behaviours.labels(tokens, effects.attended[:, :, layer, head])
-    rises = behaviours.loss_rises(model, reading, place, seed=seed)
+    rises = behaviours.loss_rises(model, reading, place, seed=seed, folder=folder)
     return InText(
         name=reading.text.name,
         natural=reading.text.natural,
@@ -1493,7 +1504,12 @@ def _rounded(share: Share) -> list[int | float]:
 
 
 def main() -> None:
-    """Measure one model on texts and put the run into the record that comes with the book: see `behaviours.stored_runs`."""
+    """Measure one model on texts and put the run into the record that comes with the book: see `behaviours.stored_runs`.
+
+    It reads as many contexts of each text as the processor time allows. What is done is kept in the cache: the same
+    command goes on where it stopped, and with more time from where it ended. What is found in a context is the same
+    however many are read.
+    """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("model")
     parser.add_argument(
@@ -1502,28 +1518,36 @@ def main() -> None:
         default=["documentation"],
         help="sources as in `texts.read`; of folders only numbers are kept",
     )
-    parser.add_argument("--contexts", type=int, default=32)
-    parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--minutes", type=float, default=15.0, help="of processor time, for reading")
+    parser.add_argument("--contexts", type=int, default=96, help="of each text, at most")
+    parser.add_argument("--length", type=int, default=256, help="tokens in a context")
     arguments = parser.parse_args()
     model = models.load(arguments.model)
     parts, classes = ndif.anatomy_of(model), ordinals.resolve(model.tokenizer)
     place, why = choose_head(model, parts, classes, seed=0)
-    clock, read, some = time.process_time(), [], some_cases([])
-    for text in texts.read_all(arguments.texts, seed=0):
-        reading = behaviours.read(model, text, n=arguments.contexts, length=arguments.length, seed=0)
-        of = read_closely(model, parts, reading, place, seed=0, n_null=8)
-        read.append(summary(of, place))
-        if text.name == "documentation":
-            some = some_cases([of])
+    folder = published.cache_folder() / "natural-text" / files.slug(arguments.model)
+    readings = read_for(
+        model,
+        texts.read_all(arguments.texts, seed=0),
+        place,
+        seconds=60 * arguments.minutes,
+        most=arguments.contexts,
+        length=arguments.length,
+        folder=folder,
+    )
+    read = [read_closely(model, parts, reading, place, seed=0, n_null=8, folder=folder) for reading in readings]
+    some = some_cases([of for of in read if of.name == "documentation"])
+    for reading in readings:
+        if reading.text.name == "documentation":
             look_closely(model, parts, some["cases"], reading, place)
-    lists = ask_numbered_lists(model, parts, mean=reading.reference.mean, seed=0)
+    lists = ask_numbered_lists(model, parts, mean=readings[-1].reference.mean, seed=0)
     run = {
         "model": arguments.model,
         "head": anatomy.name_of(place),
         "why": why,
         "date": time.strftime("%Y-%m-%d"),
-        "seconds": round(time.process_time() - clock),
-        "texts": read,
+        "seconds": round(behaviours.seconds_kept(folder)),
+        "texts": [summary(of, place) for of in read],
         "lists": {
             "tried": lists.tried,
             "right": lists.right,
@@ -1537,6 +1561,31 @@ def main() -> None:
     others = [other for other in behaviours.stored_runs() if other["model"] != run["model"]]
     runs = sorted([*others, run], key=lambda each: each["model"])
     files.write_json(behaviours.EVIDENCE / "natural-text.json", {"schema": 2, "runs": runs})
+
+
+def read_for(
+    model: TransformersModel,
+    some: Sequence[texts.Text],
+    place: Place,
+    *,
+    seconds: float,
+    most: int,
+    length: int,
+    folder: Path,
+    step: int = 4,
+) -> list[Reading]:
+    """As many contexts of each text as so much processor time allows, in steps, at least one; all batches are in the folder.
+
+    Time is counted over all runs that filled the folder. A step is not begun if at the pace so far it would not end in time.
+    """
+    for n in range(step, most + step, step):
+        options = {"n": min(n, most), "most": most, "length": length, "seed": 0, "folder": folder}
+        readings = [behaviours.read(model, text, **options) for text in some]
+        for reading in readings:
+            behaviours.loss_rises(model, reading, place, seed=0, folder=folder)
+        if behaviours.seconds_kept(folder) * (n + step) / n > seconds:
+            break
+    return readings
 
 
 def some_cases(kept: Sequence[InText], *, each: int = 12) -> dict[str, list[dict]]:
