@@ -116,7 +116,7 @@ def from_prompts(model, classes):
         ("logit", "loss"), ablation.ablated_in_text(model, contexts, [(1, 0)], mean=means, batch_size=2)
     ):
         yield f"ablated, {name}", values
-    paths = direct_effects.losses_by_path(model, contexts, (1, 0), replacement=means[1, 0], batch_size=2)
+    (paths,) = direct_effects.losses_by_path(model, contexts, (1, 0), replacements=[means[1, 0]], batch_size=2)
     for name, values in paths._asdict().items():
         yield f"losses, {name}", values
     behind, final = lens.streams(model, contexts, layer=0)

@@ -249,7 +249,7 @@ def test_losses_by_path_are_those_of_changed_streams(model, contexts):
                 heads[..., columns] = mean
 
         found, other = (
-            direct_effects.losses_by_path(model, contexts, place, replacement=reference.mean[place], batch_size=2)
+            direct_effects.losses_by_path(model, contexts, place, replacements=[reference.mean[place]], batch_size=2)[0]
             for place in ((layer, head), (layer, (head + 1) % parts.n_heads))
         )
         for context, ids in enumerate(contexts):
@@ -271,8 +271,12 @@ def test_a_head_that_nothing_later_reads_has_no_indirect_effect(neox, contexts):
     intact = direct_effects.effects_in_text(neox, contexts, reference=reference, draws=draws).loss
     last = anatomy.of(neox).n_layers - 1
     for layer in (last, 0):
-        found = direct_effects.losses_by_path(
-            neox, contexts, (layer, 1), replacement=reference.drawn[draws[:, :1].expand(-1, 9), layer, 1], batch_size=5
+        (found,) = direct_effects.losses_by_path(
+            neox,
+            contexts,
+            (layer, 1),
+            replacements=[reference.drawn[draws[:, :1].expand(-1, 9), layer, 1]],
+            batch_size=5,
         )
         is_all = (found.indirect - intact).abs().max() < 1e-4 and (found.direct - found.total).abs().max() < 1e-4
         assert is_all == (layer == last)
@@ -294,7 +298,7 @@ def test_direct_and_indirect_falls_add_up_to_the_total_when_the_norm_is_held(fam
         if at == layer:
             heads[..., columns] = mean
 
-    direct_losses = direct_effects.losses_by_path(model, contexts, (layer, head), replacement=mean, batch_size=3)
+    (direct_losses,) = direct_effects.losses_by_path(model, contexts, (layer, head), replacements=[mean], batch_size=3)
     for context, ids in enumerate(contexts):
         _, outputs, stream = hooked(model, ids)
         _, _, without = hooked(model, ids, edit=edit)

@@ -141,22 +141,22 @@ def loss_rises(
     mean, drawn = reference.mean[layer, head], reference.drawn[draws, layer, head]
     replacements = {"mean": mean.expand_as(drawn), "resample": drawn}
     of_model, batch_size = _digest_of(model), contexts_at_once(model, contexts)
-    found: dict[tuple[str, str], np.ndarray] = {}
-    for kind, replacement in replacements.items():
-        batches = []
-        for start in progress.bar(range(0, len(contexts), batch_size), name=f"losses, {kind} ablation"):
-            part, instead = contexts[start : start + batch_size], replacement[start : start + batch_size]
+    batches = []
+    for start in progress.bar(range(0, len(contexts), batch_size), name="losses by path"):
+        part = contexts[start : start + batch_size]
+        instead = [values[start : start + batch_size] for values in replacements.values()]
 
-            def make(part: Tensor = part, instead: Tensor = instead) -> dict[str, Tensor]:
-                return direct_effects.losses_by_path(
-                    model, part, place, replacement=instead, batch_size=batch_size
-                )._asdict()
+        def make(part: Tensor = part, instead: list[Tensor] = instead) -> dict[str, Tensor]:
+            found = direct_effects.losses_by_path(model, part, place, replacements=instead, batch_size=batch_size)
+            return {"losses": torch.stack([torch.stack(losses) for losses in found])}  # [kind, path, context, prefix]
 
-            digest = _digest(of_model, "losses by path", name_of(place), part, instead)
-            batches.append(PathLosses(**_kept(folder, digest, make)))
-        losses = PathLosses(*map(torch.cat, zip(*batches)))
-        found |= {(path, kind): (loss - reading.effects.loss).numpy() for path, loss in losses._asdict().items()}
-    return found
+        batches.append(_kept(folder, _digest(of_model, "by path", name_of(place), part, *instead), make)["losses"])
+    rises = (torch.cat(batches, 2) - reading.effects.loss).numpy()
+    return {
+        (path, kind): rises[row, column]
+        for row, kind in enumerate(replacements)
+        for column, path in enumerate(PathLosses._fields)
+    }
 
 
 def contexts_at_once(model: TransformersModel, contexts: Tensor) -> int:

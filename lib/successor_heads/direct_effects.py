@@ -172,42 +172,50 @@ def losses_by_path(
     contexts: Int[Tensor, "context position"],
     place: tuple[int, int],
     *,
-    replacement: Float[Tensor, "*#place d_head"],
+    replacements: Sequence[Float[Tensor, "*#place d_head"]],
     batch_size: int,
-) -> PathLosses:
-    """Losses when a head (layer, head) writes its `replacement` at every position, by path.
+) -> list[PathLosses]:
+    """Losses when a head (layer, head) writes a replacement at every position, by path; for each replacement.
 
     *total*: all that follows reads the replacement, later positions included. *direct*: what the head itself adds to
     the final stream of this position is replaced, and all else is as in the intact run. *indirect*: the other way
     round, all else reads the replacement and the head's own share of the final stream is the intact one. The final
     norm is computed anew in each; with its divisor held, falls of a logit by direct and indirect path add up to
-    the total's. `replacement` is the head's mean, or what it wrote elsewhere, for each context and position.
+    the total's. A replacement is the head's mean, or what it wrote elsewhere, for each context and position.
     """
     parts, (layer, head) = anatomy.of(model), place
     _check_weights(model)
     columns, final_norm = head_columns(parts, head), model.get(parts.final_norm_path)
-    replacement = replacement.to(model._module.device, model._module.dtype).expand(*contexts.shape, parts.d_head)
+    every = [
+        values.to(model._module.device, model._module.dtype).expand(*contexts.shape, parts.d_head)
+        for values in replacements
+    ]
     found = []
     for start in range(0, len(contexts), batch_size):
         batch = contexts[start : start + batch_size].to(model._module.device)
-        instead = replacement[start : start + batch_size]
         with torch.no_grad(), model.trace(batch, logits_to_keep=1) as tracer:
+            before = parts.block(layer - 1).output.save() if layer else None
             own, summed = parts.output_projection(layer).input[..., columns].clone().save(), nnsight.save([])
             if parts.attention_post_norm_path is not None:
                 summed.append(model.get(post_norm_path(parts, layer)).input)
             intact = final_norm.input.save()
             tracer.stop()  # the whole vocabulary comes later, for all paths at once
-        with torch.no_grad(), model.trace(batch, logits_to_keep=1) as tracer:
-            parts.output_projection(layer).input[..., columns] = instead
-            without = final_norm.input.save()
-            tracer.stop()
-        removed = (own.float() - instead.float()) @ parts.w_o(layer)[head]
-        if summed:
-            removed = frozen_post_norm(parts, layer, summed[0])(removed)
-        intact, without = intact.float(), without.float()
-        streams = torch.stack([intact - removed, without + removed, without])[:, :, :-1]
-        found.append(parts.losses(streams, batch[:, 1:].expand(streams.shape[:-1])).cpu())
-    return PathLosses(*torch.cat(found, 1))
+        streams = []
+        for values in every:
+            instead = values[start : start + batch_size]
+            with torch.no_grad(), model.trace(batch, logits_to_keep=1) as tracer:
+                for earlier in range(layer):  # they do what they did; what all but the last hand on is not read
+                    parts.block(earlier).skip(before)
+                parts.output_projection(layer).input[..., columns] = instead
+                without = final_norm.input.save()
+                tracer.stop()
+            removed = (own.float() - instead.float()) @ parts.w_o(layer)[head]
+            if summed:
+                removed = frozen_post_norm(parts, layer, summed[0])(removed)
+            streams.append(torch.stack([intact.float() - removed, without.float() + removed, without.float()]))
+        stream = torch.stack(streams)[..., :-1, :]  # [replacement, path, context, prefix, d_model]
+        found.append(parts.losses(stream, batch[:, 1:].expand(stream.shape[:-1])).cpu())
+    return [PathLosses(*losses) for losses in torch.cat(found, 2)]
 
 
 def direct_effects_at_end(

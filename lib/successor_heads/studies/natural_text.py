@@ -1506,9 +1506,8 @@ def _rounded(share: Share) -> list[int | float]:
 def main() -> None:
     """Measure one model on texts and put the run into the record that comes with the book: see `behaviours.stored_runs`.
 
-    It reads as many contexts of each text as the processor time allows. What is done is kept in the cache: the same
-    command goes on where it stopped, and with more time from where it ended. What is found in a context is the same
-    however many are read.
+    What is done is kept in the cache, and the same command goes on where it stopped; with more minutes from where it
+    ended. What is found in a context is then the same however many are read.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("model")
@@ -1518,23 +1517,21 @@ def main() -> None:
         default=["documentation"],
         help="sources as in `texts.read`; of folders only numbers are kept",
     )
-    parser.add_argument("--minutes", type=float, default=15.0, help="of processor time, for reading")
-    parser.add_argument("--contexts", type=int, default=96, help="of each text, at most")
+    parser.add_argument("--contexts", type=int, default=96, help="of each text")
+    parser.add_argument("--minutes", type=float, help="of processor time for reading: fewer contexts where it is up")
     parser.add_argument("--length", type=int, default=256, help="tokens in a context")
     arguments = parser.parse_args()
     model = models.load(arguments.model)
     parts, classes = ndif.anatomy_of(model), ordinals.resolve(model.tokenizer)
     place, why = choose_head(model, parts, classes, seed=0)
     folder = published.cache_folder() / "natural-text" / files.slug(arguments.model)
-    readings = read_for(
-        model,
-        texts.read_all(arguments.texts, seed=0),
-        place,
-        seconds=60 * arguments.minutes,
-        most=arguments.contexts,
-        length=arguments.length,
-        folder=folder,
-    )
+    options = {"length": arguments.length, "seed": 0, "folder": folder}
+    some_texts = texts.read_all(arguments.texts, seed=0)
+    if arguments.minutes is None:
+        readings = [behaviours.read(model, text, n=arguments.contexts, **options) for text in some_texts]
+    else:
+        options |= {"most": arguments.contexts, "seconds": 60 * arguments.minutes}
+        readings = read_for(model, some_texts, place, **options)
     read = [read_closely(model, parts, reading, place, seed=0, n_null=8, folder=folder) for reading in readings]
     some = some_cases([of for of in read if of.name == "documentation"])
     for reading in readings:
@@ -1571,6 +1568,7 @@ def read_for(
     seconds: float,
     most: int,
     length: int,
+    seed: int,
     folder: Path,
     step: int = 4,
 ) -> list[Reading]:
@@ -1579,10 +1577,12 @@ def read_for(
     Time is counted over all runs that filled the folder. A step is not begun if at the pace so far it would not end in time.
     """
     for n in range(step, most + step, step):
-        options = {"n": min(n, most), "most": most, "length": length, "seed": 0, "folder": folder}
-        readings = [behaviours.read(model, text, **options) for text in some]
+        readings = [
+            behaviours.read(model, text, n=min(n, most), most=most, length=length, seed=seed, folder=folder)
+            for text in some
+        ]
         for reading in readings:
-            behaviours.loss_rises(model, reading, place, seed=0, folder=folder)
+            behaviours.loss_rises(model, reading, place, seed=seed, folder=folder)
         if behaviours.seconds_kept(folder) * (n + step) / n > seconds:
             break
     return readings
