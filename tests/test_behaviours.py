@@ -290,6 +290,32 @@ def test_an_interrupted_run_goes_on_where_it_stopped(neox, contexts, tmp_path, m
     assert len(calls) == 7
 
 
+def test_a_kept_run_goes_on_with_more_contexts_and_counts_its_processor_time(neox, tmp_path, monkeypatch):
+    """What is found in a context is the same however many are read, and is read once."""
+    text = some_text(" Monday Tuesday one two A B" * 40, " three four five" * 40)
+    options = {"length": 10, "seed": 0, "folder": tmp_path}
+    monkeypatch.setattr(behaviours, "contexts_at_once", lambda *_: 2)
+    few, many = (behaviours.read(neox, text, n=n, most=8, **options) for n in (2, 6))
+    assert len(list(tmp_path.iterdir())) == 1 + 3  # the reference, which both have, and three batches
+    for one, other in zip(few.effects, many.effects):
+        torch.testing.assert_close(one, other[:2])
+    torch.testing.assert_close(few.reference.mean, many.reference.mean)
+    rises = [behaviours.loss_rises(neox, reading, (0, 1), seed=0, folder=tmp_path) for reading in (few, many)]
+    assert len(list(tmp_path.iterdir())) == 4 + 3
+    for way, rise in rises[0].items():
+        np.testing.assert_array_equal(rise, rises[1][way][:2])
+    other = behaviours.loss_rises(neox, many, (0, 0), seed=0, folder=tmp_path)
+    assert np.abs(other["total", "mean"] - rises[1]["total", "mean"]).max() > 1e-3, "another head, another batch"
+    of_each = [behaviours.seconds_kept(tmp_path)]
+    next(tmp_path.iterdir()).unlink()
+    of_each.append(behaviours.seconds_kept(tmp_path))
+    assert of_each[0] > of_each[1] > 0
+    # Shuffled: else the first contexts would be those of the first documents.
+    assert sorted(map(tuple, behaviours.read(neox, text, n=8, length=10, seed=0).contexts.tolist())) == sorted(
+        map(tuple, behaviours.read(neox, text, n=8, most=8, length=10, seed=0).contexts.tolist())
+    )
+
+
 def test_what_is_kept_belongs_to_the_weights_and_to_the_text(checkpoints, contexts):
     from successor_heads import models
 
@@ -325,8 +351,12 @@ def test_stored_runs_add_up_and_hold_no_book():
             n_prefixes = text["contexts"] * (text["length"] - 1)
             assert text["won"][1] == sum(text["everywhere"].values()) == n_prefixes
             assert sum(n for n, *_ in text["cases"].values()) == text["won"][0]
-            for shares in text["losses"].values():
+            for way, shares in text["losses"].items():
                 assert sum(share for _, _, share, *_ in shares.values()) == pytest.approx(1, abs=1e-3)
+                assert sum(text["by_lot"][way].values()) == pytest.approx(1, abs=1e-3)
+                low, high = text["rises"][way]["all"][1:]
+                assert low <= text["rises"][way]["all"][0] <= high
+            assert text["documents"] <= text["contexts"] and set(text["clear"]) < set(behaviours.BEHAVIOURS)
         assert [text["name"] for text in run["read"]] == ["documentation"]
         for case in run["cases"]:
             context = run["read"][case["text"]]["contexts"][case["context"]]

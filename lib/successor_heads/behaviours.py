@@ -440,6 +440,13 @@ def loss_shares(
     return count.astype(int), total
 
 
+def by_label(
+    values: Float[np.ndarray, "context prefix"], behaviours_at: Int[np.ndarray, "context prefix"]
+) -> Float[np.ndarray, "context behaviour"]:
+    """The sum of values over the prefixes of each context with each behaviour."""
+    return np.stack([np.where(behaviours_at == place, values, 0).sum(1) for place in range(len(BEHAVIOURS))], 1)
+
+
 def case_rows(read: Sequence[tuple[str, bool, Sequence[Sequence[str]]]], cases: pd.DataFrame) -> dict:
     """All winning cases as the page of winning cases reads them: contexts once, cases with their places in them.
 
@@ -458,6 +465,7 @@ def case_rows(read: Sequence[tuple[str, bool, Sequence[Sequence[str]]]], cases: 
 def stored_runs() -> list[dict[str, Any]]:
     """What chapter 5 measured once on more text than it has time for: a run a model, with some of its cases.
 
-    ``python -m successor_heads.studies.natural_text MODEL --texts documentation FOLDER`` makes one anew.
+    ``python -m successor_heads.studies.natural_text MODEL --texts documentation FOLDER --minutes 15`` makes one anew;
+    the grown models read `--contexts 64`, however long it takes.
     """
     return json.loads((EVIDENCE / "natural-text.json").read_text(encoding="utf8"))["runs"]

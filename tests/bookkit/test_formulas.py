@@ -48,6 +48,10 @@ def test_indices_hats_and_large_brackets_stand_where_they_belong():
     math = BeautifulSoup(mathml(r"x_t = \big(\hat r + 1\big]"), "html.parser").math
     assert [child.get_text() for child in math.msub.find_all(recursive=False)] == ["x", "t"]
     assert [child.get_text() for child in math.mover.find_all(recursive=False)] == ["r", "ˆ"]
+    mean, index = BeautifulSoup(mathml(r"\bar z_h"), "html.parser").math.msub.find_all(recursive=False)
+    assert (mean.name, mean.get_text(strip=True), index.get_text()) == ("mover", "zˉ", "h"), "beside, not below"
+    below = BeautifulSoup(mathml(r"\sum_{i}^n x"), "html.parser").math.munderover
+    assert [child.get_text() for child in below.find_all(recursive=False)] == ["∑", "i", "n"]
     large = [mo.get_text() for mo in math.find_all("mo", minsize=True)]
     assert large == ["(", "]"], "an opening and a closing one"
     assert "…" in mathml(r"f_0 \dots f_9")

@@ -290,11 +290,36 @@ def test_what_chapter_5_wins_names_its_own_head_and_shares_of_few_are_not_given(
     }  # fmt: skip
     columns = {column.key: column for column in results.COLUMNS}
     chapters = {"05-natural-language": {"findings": findings}}
-    assert "L23H3" in results.cell(results.of_column(columns["won"], chapters))
+    assert "L23H3, 2,550 places" in results.cell(results.of_column(columns["won"], chapters))
     assert results.of_column(columns["won_other"], chapters) == results.NOTHING
     findings["natural_other"]["n"] = 20
     assert results.of_column(columns["won_other"], chapters)["value"] == 1
     assert results.of_column(columns["won"], {}) == results.NOTHING
+
+
+def test_a_stored_run_on_more_text_stands_in_for_the_chapters_record_and_brings_its_control():
+    runs = {run["model"]: run for run in results.behaviours.stored_runs()}
+    run, columns = runs["published/smollm2"], {column.key: column for column in results.COLUMNS}
+    n = run["texts"][0]["won"][1]
+
+    def shown(n_places):
+        natural = {"value": 0.5, "low": None, "high": None, "n": n_places}
+        of_chapter = {
+            "findings": {"natural_won": natural, "layer": {"value": 1.0}, "head": {"value": 2.0}},
+            "tables": {},
+        }
+        found = results.with_text({"published/smollm2": {"05-natural-language": of_chapter}, "org/other": {}})
+        assert found["org/other"] == {}
+        return found["published/smollm2"]
+
+    own, stored = shown(n), shown(n - 1)
+    assert results.of_column(columns["won"], own)["head"] == f"L1H2, {n:,} places"
+    won = results.of_column(columns["won"], stored)
+    assert won["head"] == f"{run['head']}, {n:,} places" and won["value"] == run["texts"][0]["won"][2]
+    control = stored["05-natural-language"]["findings"][columns["won_copying"].control]
+    assert control["value"] == run["texts"][0]["chance"]["copying"]
+    lists = stored["05-natural-language"]["findings"]["list_wins"]
+    assert lists["value"] * lists["n"] == pytest.approx(run["lists"]["won"])
 
 
 def test_edits_are_held_against_the_papers_with_the_papers_kind_of_directions():

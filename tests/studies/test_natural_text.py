@@ -46,12 +46,14 @@ def made_text(*, counts=(60, 24, 12, 12, 120), chance=0.01, name="generated", na
     rng = np.random.default_rng(0)
     labels = rng.integers(len(BEHAVIOURS), size=(N_CONTEXTS, LENGTH - 1))
     ways = [(path, kind) for path in natural_text.PATHS for kind in natural_text.KINDS]
+    rises = {way: rng.normal(loc=0.1, size=labels.shape) for way in ways}
     wins = np.full((N_CONTEXTS, *shape), 3)
     wins[:, *PLACE] = np.bincount(frame["context"], minlength=N_CONTEXTS)
     return InText(
         name=name, natural=natural, note="", digest="0123456789", n_documents=9, document=np.arange(N_CONTEXTS) // 2, length=LENGTH,
         tokens=tokens, loss=2.0, wins=wins, cases=frame, labels=labels,
-        losses={way: behaviours.loss_shares(rng.normal(size=labels.shape), labels) for way in ways}, mean_rise=dict.fromkeys(ways, 0.1),
+        losses={way: behaviours.loss_shares(rise, labels) for way, rise in rises.items()},
+        rises={way: behaviours.by_label(rise, labels) for way, rise in rises.items()},
         shuffled={rules: np.outer(wins[:, *PLACE], np.full(len(BEHAVIOURS), chance)) for rules in behaviours.RULES},
         ordered=pd.DataFrame({"measure": ["effect", "effect minus shuffled"], "won": [9, 7], "of": [80, 80], "low": 0.05, "high": 0.2}),
         kinds=pd.DataFrame({"ablation": ["mean", "zero"], "effect": [0.1, 0.2], "won": [0.1, 0.2], "rank": [1, 2], "same winner": [1, 0.5]}),
@@ -155,6 +157,32 @@ def test_a_behaviour_is_clear_by_both_sets_of_rules_against_its_own_chance_and_f
     assert wide[1] < low and wide[2] > high
 
 
+def test_loss_by_lot_is_that_of_labels_shuffled_within_contexts():
+    """Against a simulation; where the loss does fall on one behaviour, the share is another."""
+    of, rng = made_text(), np.random.default_rng(1)
+    rise = np.abs(rng.normal(size=of.labels.shape)) * np.arange(1, 1 + N_CONTEXTS)[:, None]
+    rise[of.labels == BEHAVIOURS.index("copying")] *= 5
+    of = replace(of, losses={("direct", "mean"): behaviours.loss_shares(rise, of.labels)})
+    shuffled = []
+    for _ in range(400):
+        labels = np.array([rng.permutation(row) for row in of.labels])
+        total = behaviours.loss_shares(rise, labels)[1]
+        shuffled.append(total.sum(0) / total.sum())
+    for behaviour, expected in zip(BEHAVIOURS, np.mean(shuffled, axis=0)):
+        assert of.loss_by_lot(behaviour) == pytest.approx(expected, abs=0.01)
+    assert of.loss_share("copying").low > of.loss_by_lot("copying") + 0.1
+    assert sum(map(of.loss_by_lot, BEHAVIOURS)) == pytest.approx(1)
+
+
+def test_the_mean_rise_takes_in_where_the_loss_falls():
+    of = made_text()
+    rise = np.where(of.labels == 0, 0.5, -0.25)
+    of = replace(of, rises={("total", "mean"): behaviours.by_label(rise, of.labels)})
+    assert of.mean_rise("total")[0] == pytest.approx(rise.mean())
+    assert of.mean_rise("total", behaviour="successorship") == pytest.approx((0.5, 0.5, 0.5))
+    assert of.mean_rise("total", behaviour="other")[2] < 0
+
+
 def test_a_case_alone_in_its_context_has_no_chance():
     of = made_text(counts=(0, 0, N_CONTEXTS, 0, 0))
     assert np.isnan(of.surplus("copying", rules="paper")[0]) and of.clear() == []
@@ -189,6 +217,8 @@ def test_tables_have_their_columns_and_what_the_paper_reports_comes_from_its_fil
         natural_text.draw_strict(found), natural_text.draw_ordered(found), natural_text.draw_kinds(found),
         natural_text.draw_elsewhere(behaviours.stored_runs()),
         natural_text.draw_paths_elsewhere(behaviours.stored_runs()),
+        natural_text.draw_behaviours_elsewhere(behaviours.stored_runs()),
+        natural_text.draw_rises_elsewhere(behaviours.stored_runs()),
     ]  # fmt: skip  # all of them
     for table in tables:
         assert "<table" in table._repr_html_() and "nan" not in table._repr_html_(), table.caption
@@ -316,14 +346,30 @@ def test_some_cases_are_short_and_keep_their_places():
 
 def test_stored_runs_stand_beside_what_the_paper_reports():
     runs = behaviours.stored_runs()
-    table = natural_text.draw_elsewhere(runs).frame
-    assert table.iloc[0].tolist()[2:] == ["43.4%", "negligible", "38 / 12"] and len(table) == 1 + 2 * len(runs)
+    shown = natural_text.draw_elsewhere(runs)
+    assert shown.frame.iloc[0].tolist() == ["43.4%", "negligible", "38", "12"] and len(shown.frame) == 1 + 2 * len(runs)
+    for run in runs:
+        for text in run["texts"]:
+            name = f"{run['model']} {run['head']}, {text['name']}"
+            n, of, *_ = text["cases"]["copying"]
+            assert shown.frame.loc[name, "copying; shuffled"].startswith(f"{n:,} of {of:,}")
+            counts, copies = (
+                shown.caption.removesuffix(".").removeprefix("Clear of chance by both sets of rules: ").split("; ")
+            )
+            assert (name in counts) == ("successorship" in text["clear"]) and (name in copies) == (
+                "copying" in text["clear"]
+            )
+            assert f"{text['contexts']} contexts of {text['length']} tokens" in shown.details
+    every = natural_text.draw_behaviours_elsewhere(runs).frame
+    assert every.iloc[0].tolist() == ["43.4%", "23.8%", "negligible", "18.9%"] and len(every) == 1 + 2 * len(runs)
+    rises = natural_text.draw_rises_elsewhere(runs).frame
+    assert len(rises) == 2 * len(runs) and list(rises) == list(natural_text.PATHS)
     paths = natural_text.draw_paths_elsewhere(runs).frame
     assert len(paths) == 6 * (1 + len(runs)) and paths.loc["indirect, mean: as reported", "successorship"] == "6.5"
     (run,) = (run for run in runs if run["model"] == "published/gemma3-270m")
     _, _, share, low, high = run["texts"][0]["losses"]["total, mean"]["copying"]
-    shown = f"{100 * share:.0f} ({100 * low:.0f} to {100 * high:.0f})"
-    assert paths.loc["total, mean: published/gemma3-270m", "copying"] == shown
+    expected = f"{100 * share:.0f} ({100 * low:.0f} to {100 * high:.0f}); {100 * run['texts'][0]['by_lot']['total, mean']['copying']:.2g}"
+    assert paths.loc["total, mean: published/gemma3-270m", "copying"] == expected
 
 
 def test_the_cases_that_surprised_are_what_is_said_of_them():

@@ -5,6 +5,7 @@ page. KaTeX would do it at build time as well, and need Node to run and a style 
 """
 
 import re
+from xml.etree import ElementTree
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -13,6 +14,8 @@ from sphinx.util.math import get_node_equation_number
 
 # What docutils has under another name: a large delimiter has to say on which side it stands.
 SIDED = re.compile(r"\\([Bb]igg?)(?=\s*([(\[)\]]))")
+MATHML = "http://www.w3.org/1998/Math/MathML"
+ElementTree.register_namespace("", MATHML)
 DOTS = re.compile(r"\\dots(?![A-Za-z])")
 
 
@@ -20,7 +23,21 @@ def mathml(tex, *, block=False):
     """A formula as a `math` element. Raises docutils' MathError, which names what it cannot translate."""
     tex = DOTS.sub(r"\\ldots", tex)
     tex = SIDED.sub(lambda found: rf"\{found[1]}{'l' if found[2] in '([' else 'r'}", tex)
-    return tex2mathml(tex, as_block=block)
+    math = ElementTree.fromstring(tex2mathml(tex, as_block=block))
+    for both in list(math.iter(f"{{{MATHML}}}munderover")):
+        _put_index_beside(both)
+    return ElementTree.tostring(math, encoding="unicode")
+
+
+def _put_index_beside(both):
+    """Have the index of an accented letter beside it: docutils puts it below, where only that of a sum belongs."""
+    letter, index, accent = both
+    if accent.get("stretchy") == "false":
+        both.clear()
+        both.tag = f"{{{MATHML}}}msub"
+        accented = ElementTree.SubElement(both, f"{{{MATHML}}}mover", accent="true")
+        accented.extend((letter, accent))
+        both.append(index)
 
 
 def visit_inline(translator, node):

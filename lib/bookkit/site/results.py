@@ -9,6 +9,7 @@ import csv
 import html
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import yaml
 
 from bookkit import places
 from bookkit.site import paper, protocols
-from successor_heads import figures, intervals, ordinals, records, reported
+from successor_heads import behaviours, figures, intervals, ordinals, records, reported
 from successor_heads.growing import observe
 from successor_heads.studies import natural_text, vector_arithmetic
 
@@ -53,9 +54,9 @@ COLUMNS = (
     Column("place_and_list", "place and list parted", "share of tokens held out that a place from one list and another list make, by one linear map; its control are shuffled lists", "03-mod-10-features", "subspace_nearest", "subspace_nearest_shuffled"),
     Column("edits_head", "arithmetic, head", "share of edits of a token's vector after which the head names the wanted word, mean over the classes; its control is shuffled directions", "04-vector-arithmetic", "exact_class_means", "exact_shuffled"),
     Column("edits_model", "arithmetic, whole model", "the same edits inside the running model, of which its next token is judged", "04-vector-arithmetic", "model_edited", "model_random_in_the_span"),
-    Column("won", "in text: won", "share of all places in natural text at which taking a head away costs the right token most, of all heads; it is named, and is the best head, or where that is no better than luck the one that lists need most", "05-natural-language", "natural_won"),
+    Column("won", "in text: won", "share of all places in natural text at which taking a head away costs the right token most, of all heads; it is named, and is the best head, or where that is no better than luck the one that lists need most; below it stands at how many places it was asked", "05-natural-language", "natural_won"),
     *(
-        Column(f"won_{name}", f"in text: {title}", f"share of these winning cases that are {what}; of fewer than {natural_text.LEAST_CASES} none is given", "05-natural-language", f"natural_{name}")
+        Column(f"won_{name}", f"in text: {title}", f"share of these winning cases that are {what}; of fewer than {natural_text.LEAST_CASES} none is given; its control are answers shuffled within contexts", "05-natural-language", f"natural_{name}", f"natural_{name}_shuffled")
         for name, title, what in (
             ("successorship", "successor", "successions"), ("acronym", "acronym", "acronyms"), ("copying", "copying", "copies"),
             ("greater_than", "greater-than", "of the kind *greater-than*"), ("other", "other", "none of these"),
@@ -65,7 +66,7 @@ COLUMNS = (
 # What the paper reports, of which model as far as we know, and the finding of ours that stands beside it. Its sections on
 # maps and on the ten have a page of their own: see protocols.py.
 INFERRED = "Pythia-1.4B, inferred"  # the only head that the paper names, and the model of its section 4
-FOURTH = "04-vector-arithmetic"
+FOURTH, FIFTH = "04-vector-arithmetic", natural_text.CHAPTER
 PAPER = (
     *(
         (what, reported.cell(entry, text), INFERRED, chapter, finding)
@@ -118,6 +119,47 @@ def read(folders):
                 record = from_score(record)
             found.setdefault(record["model"], {})[path.stem] = record
     return found
+
+
+def with_text(found):
+    """The records, with what chapter 5 measured once on more text than a run of it has time for; and with its controls."""
+    runs = {run["model"]: run for run in behaviours.stored_runs()}
+    for model, chapters in found.items():
+        if model in runs and asked_in_text(chapters) < runs[model]["texts"][0]["won"][1]:
+            chapters[FIFTH] = from_run(runs[model])
+        own = chapters.get(FIFTH, {"tables": {}})
+        natural = [text for text in own["tables"].get("texts", ()) if text["natural"]]
+        for behaviour, share in natural[0]["chance"].items() if natural else ():
+            own["findings"][f"natural_{behaviour.replace('-', '_')}_shuffled"] = NOTHING | {"value": share}
+    return found
+
+
+def asked_in_text(chapters):
+    """At how many places of natural text a model was asked who wins; 0 where it was not."""
+    return chapters.get(FIFTH, {"findings": {}})["findings"].get("natural_won", NOTHING)["n"] or 0
+
+
+def from_run(run):
+    """A run that comes with the library in the form of the chapter's record, as far as this page needs it."""
+    text, lists = run["texts"][0], run["lists"]
+    shares = {"natural_won": text["won"]} | {
+        f"natural_{way}{behaviour.replace('-', '_')}": share
+        for way, of in (("", text["cases"]), ("direct_", text["losses"]["direct, mean"]))
+        for behaviour, share in of.items()
+    }
+    place = zip(("layer", "head"), re.findall(r"\d+", run["head"]))
+    findings = {name: NOTHING | {"value": float(number)} for name, number in place}
+    if lists["asked"]:
+        findings["list_wins"] = NOTHING | {"value": lists["won"] / lists["asked"], "n": lists["asked"]}
+    findings |= {
+        name: {"value": value, "low": low, "high": high, "n": n} for name, (_, n, value, low, high) in shares.items()
+    }
+    return {
+        "created": run["created"],
+        "versions": run["versions"],
+        "findings": findings,
+        "tables": {"texts": run["texts"]},
+    }
 
 
 def listed():
@@ -181,7 +223,8 @@ def of_column(column, chapters):
     findings = chapters.get(column.chapter, {}).get("findings", {})
     finding = findings.get(column.finding, NOTHING)
     if column.key == "won" and finding["value"] is not None:
-        return finding | {"head": f"L{findings['layer']['value']:.0f}H{findings['head']['value']:.0f}"}
+        head = f"L{findings['layer']['value']:.0f}H{findings['head']['value']:.0f}"
+        return finding | {"head": f"{head}, {finding['n']:,} places"}
     is_share_of_few = column.key.startswith("won_") and (finding["n"] or 0) < natural_text.LEAST_CASES
     return NOTHING if is_share_of_few else finding
 
@@ -609,7 +652,7 @@ def times(ratio):
 
 def write(site, folders, *, subject):
     """Write the parts of the page into the site's source; returns what its prose quotes."""
-    found = read(folders)
+    found = with_text(read(folders))
     lines, others = rows(found, subject), list(other_runs(found))
     benchmark = json.loads(BENCHMARK.read_text(encoding="utf8"))
     parts = site / "book" / "results"

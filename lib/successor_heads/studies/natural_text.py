@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import html
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -82,7 +81,8 @@ class InText:
     """What the head, and all heads, did in one text.
 
     `shuffled` says by rules how many winning cases of each context have each behaviour with their answers shuffled. `labels` says what the head does at every prefix by the paper's rules, whether it wins there or not. Of `losses`
-    each (path, ablation) has the loss-reducing cases: how many, and by how much the loss rises, by context and behaviour.
+    each (path, ablation) has the loss-reducing cases: how many, and by how much the loss rises, by context and behaviour;
+    `rises` sums over all prefixes, those included where the loss falls.
     """
 
     name: str
@@ -98,7 +98,7 @@ class InText:
     cases: pd.DataFrame
     labels: Int[np.ndarray, "context prefix"]
     losses: dict[tuple[str, str], tuple[Int[np.ndarray, "context behaviour"], Float[np.ndarray, "context behaviour"]]]
-    mean_rise: dict[tuple[str, str], float]
+    rises: dict[tuple[str, str], Float[np.ndarray, "context behaviour"]]
     shuffled: dict[str, Float[np.ndarray, "context behaviour"]]
     ordered: pd.DataFrame
     kinds: pd.DataFrame
@@ -179,6 +179,23 @@ class InText:
         place = BEHAVIOURS.index(behaviour)
         share = self.share(total[:, place], total.sum(1))
         return share._replace(n=int(count[:, place].sum()), of=int(count.sum()))
+
+    @property
+    def n_labelled(self) -> Int[np.ndarray, "context behaviour"]:
+        """Prefixes of each context with each behaviour, won or not."""
+        return behaviours.by_label(np.ones(self.labels.shape), self.labels).astype(int)
+
+    def loss_by_lot(self, behaviour: str, path: str = "direct", kind: str = "mean") -> float:
+        """The share of a behaviour in ΔL if what each context has of it fell on all its prefixes alike."""
+        each = self.losses[path, kind][1].sum(1)
+        frequency = self.n_labelled[:, BEHAVIOURS.index(behaviour)] / (self.length - 1)
+        return float((each * frequency).sum() / each.sum()) if each.sum() else float("nan")
+
+    def mean_rise(self, path: str, kind: str = "mean", *, behaviour: str | None = None) -> tuple[float, float, float]:
+        """By how much the loss rises on average over prefixes, all or those of a behaviour, documents resampled."""
+        asked = slice(None) if behaviour is None else [BEHAVIOURS.index(behaviour)]
+        sums, counts = self.rises[path, kind][:, asked].sum(1), self.n_labelled[:, asked].sum(1)
+        return intervals.share_interval(self.by_document(sums), self.by_document(counts), seed=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -389,7 +406,7 @@ def read_closely(
         cases=cases,
         labels=labels,
         losses={way: behaviours.loss_shares(rise, labels) for way, rise in rises.items()},
-        mean_rise={way: float(rise.mean()) for way, rise in rises.items()},
+        rises={way: behaviours.by_label(rise, labels) for way, rise in rises.items()},
         shuffled={
             rules: behaviours.shuffled_counts(cases, rules=rules, seed=seed, n_contexts=len(tokens)) for rules in RULES
         },
@@ -865,6 +882,12 @@ def _counted(share: Share) -> str:
 DOES = {"acronym": "writes acronyms", "copying": "copies"}
 
 
+def _rise(rise: Sequence[float], *, digits: int = 3) -> str:
+    """A rise of the loss with its interval, as +0.012 (0.003 to 0.020)."""
+    value, low, high = rise
+    return f"{value:+z.{digits}f} ({low:z.{digits}f} to {high:z.{digits}f})"
+
+
 def _whole(share: Share) -> str:
     return "–" if np.isnan(share.share) else f"{share.share:.0%}"
 
@@ -1054,6 +1077,16 @@ def draw_losses(found: Found) -> Drawing:
             ax.hlines(at, [s.low for s in shares], [s.high for s in shares], color=figures.INK, linewidth=1.2)
             marks = [paper[path][behaviour] for behaviour in NAMED]
             ax.plot(marks, at, "D", color=PALETTE["orange"], markersize=4.5, label="reported" if shift == 2 else None)
+            lot = [of.loss_by_lot(behaviour, path) for behaviour in NAMED]
+            ax.plot(
+                lot,
+                at,
+                "|",
+                color=PALETTE["red"],
+                markersize=7,
+                markeredgewidth=2,
+                label="by lot" if shift == 2 else None,
+            )
         ax.set(yticks=places, yticklabels=NAMED, ylim=(0.5 - len(NAMED), 0.5), title=of.name, xlabel="share of ΔL")
         ax.set_xlim(0, max(0.5, *(of.loss_share(behaviour, path).high for behaviour in NAMED for path in PATHS)) * 1.02)
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -1065,8 +1098,7 @@ def draw_losses(found: Found) -> Drawing:
         for of in found.texts
     ]
     rises = "; ".join(
-        f"{of.label} direct {of.mean_rise['direct', 'mean']:+.3f}, indirect {of.mean_rise['indirect', 'mean']:+.3f}, "
-        f"total {of.mean_rise['total', 'mean']:+.3f} nats"
+        f"{of.label} " + ", ".join(f"{path} {_rise(of.mean_rise(path))}" for path in PATHS) + " nats"
         for of in found.texts
     )
     return Drawing(
@@ -1078,7 +1110,8 @@ def draw_losses(found: Found) -> Drawing:
             for of in found.texts
         ],
         caption=f"Of all the loss that {found.name} reduces, succession has {listed(ways)}.",
-        details=f"Mean ablation. Lines: 95% bootstrap intervals, documents resampled. Orange: as reported. Over all prefixes, those "
+        details=f"Mean ablation. Lines: 95% bootstrap intervals, documents resampled. Orange: as reported. Red: what it would be if the "
+        f"loss of each context fell on all its prefixes alike. Over all prefixes, those "
         f"included where the loss falls, it rises without {found.name} on average by: {rises}.",
     )
 
@@ -1310,57 +1343,117 @@ def draw_kinds(found: Found) -> Table:
     )
 
 
-def draw_elsewhere(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """What the paper reports, and the same measurements on other models, from the record of one run each."""
-    behaviours_shown, paper, of_loss = (
-        ("successorship", "copying"),
-        reported.winning_cases(),
-        reported.loss_shares("direct", "mean"),
-    )
-    rows = [
-        (
-            f"Pythia-1.4B {reported.wild()['head']}, the Pile (as reported)",
-            "–",
-            *(f"{paper[behaviour]:.1%}" if paper[behaviour] else "negligible" for behaviour in behaviours_shown),
-            " / ".join(f"{100 * of_loss[behaviour]:.2g}" for behaviour in behaviours_shown),
-        )
+Run = Mapping[str, Any]  # of one model, as `behaviours.stored_runs` has them
+
+
+def _texts_of(runs: Sequence[Run]) -> list[tuple[Run, Mapping[str, Any], str]]:
+    """Each run with each of its texts, and how a row calls them."""
+    return [(run, text, f"{run['model']} {run['head']}, {text['name']}") for run in runs for text in run["texts"]]
+
+
+def draw_elsewhere(runs: Sequence[Run]) -> Table:
+    """Succession and copying as the paper reports and in stored runs: winning cases and shares of ΔL, with what chance gives."""
+    shown = {"successorship": "succession", "copying": "copying"}
+    paper, of_loss = reported.winning_cases(), reported.loss_shares("direct", "mean")
+    rows = {
+        f"Pythia-1.4B {reported.wild()['head']}, the Pile (as reported)": [
+            *(f"{paper[behaviour]:.1%}" if paper[behaviour] else "negligible" for behaviour in shown),
+            *(f"{100 * of_loss[behaviour]:.2g}" for behaviour in shown),
+        ]
+    } | {
+        name: [
+            *(_beside_chance(text, behaviour) for behaviour in shown),
+            *(_beside_lot(text, behaviour, "direct, mean") for behaviour in shown),
+        ]
+        for _, text, name in _texts_of(runs)
+    }
+    clear = {
+        called: listed([name for _, text, name in _texts_of(runs) if behaviour in text["clear"]]) or "none"
+        for behaviour, called in shown.items()
+    }
+    columns = [
+        *(f"{called}; shuffled" for called in shown.values()),
+        *(f"ΔL %, {called}; by lot" for called in shown.values()),
     ]
-    for run in runs:
-        for text in run["texts"]:
-            won, losses = Share(*text["won"]), text["losses"]["direct, mean"]
-            cases = {behaviour: Share(*text["cases"][behaviour]) for behaviour in behaviours_shown}
-            shares = [Share(*losses[behaviour]).share for behaviour in behaviours_shown]
-            rows.append(
-                (
-                    f"{run['model']} {run['head']}, {text['name']}",
-                    f"{won.n:,} of {won.of:,}",
-                    *(f"{of.n} of {of.of:,}" for of in cases.values()),
-                    f"{100 * shares[0]:.2g} / {100 * shares[1]:.2g}",
-                )
-            )
-    contexts = "; ".join(
-        f"{run['model']} "
-        + ", ".join(f"{text['contexts']} contexts of {text['length']} in {text['name']}" for text in run["texts"])
+    return Table(
+        pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("head, text"),
+        caption="Clear of chance by both sets of rules: "
+        + "; ".join(f"{called} for {who}" for called, who in clear.items())
+        + ".",
+        details=f"Of the winning cases, and of ΔL by the direct path under mean ablation. Shuffled: with answers shuffled within contexts, not "
+        f"said of fewer than {LEAST_CASES} cases. By lot: if the loss of each context fell on all its prefixes alike. In brackets 95% bootstrap intervals, "
+        f"documents resampled. {_measured_on(runs)} {_lists_of(runs)} Books: eleven of the public domain that no grown model has read; their text is not part of this project.",
+    )
+
+
+def _beside_chance(text: Mapping[str, Any], behaviour: str, *, interval: bool = False) -> str:
+    """Winning cases of a behaviour, as 38 of 51; 30%: what shuffled answers give is behind the semicolon."""
+    share = Share(*text["cases"][behaviour])
+    counted = _counted(share) if interval else f"{share.n:,} of {share.of:,}"
+    return counted + (f"; {text['chance'][behaviour]:.1%}" if share.of >= LEAST_CASES else "")
+
+
+def _beside_lot(text: Mapping[str, Any], behaviour: str, way: str) -> str:
+    """The share of a behaviour in ΔL in percent, as 74 (66 to 79); 26: what it would have by lot is behind the semicolon."""
+    share = _percent(Share(*text["losses"][way][behaviour])).replace("%", "")
+    return f"{share}; {100 * text['by_lot'][way][behaviour]:.2g}"
+
+
+def _measured_on(runs: Sequence[Run]) -> str:
+    """On how much of which text, by which head, and for how long each run was made."""
+    why = {"score": "highest successor score", "lists": "largest effect on lists that count"}
+    each = (
+        f"{run['model']} {run['head']} ({why[run['why']]}), "
+        + ", ".join(
+            f"{text['contexts']} contexts of {text['length']} tokens from {text['documents']} documents in {text['name']}"
+            for text in run["texts"]
+        )
+        + f", {run['seconds'] / 60:.0f} minutes of processor time"
         for run in runs
     )
-    why = {"score": "highest successor score", "lists": "largest effect on lists that count"}
-    lists = ", ".join(
-        f"{run['head']} of {run['model']} wins {run['lists']['won']} of {run['lists']['asked']}" for run in runs
+    return f"Measured once and stored: {'; '.join(each)}."
+
+
+def _lists_of(runs: Sequence[Run]) -> str:
+    """Who wins numbered lists."""
+    each = (
+        f"{run['head']} of {run['model']} {run['lists']['won']} of {run['lists']['asked']} (most: {run['lists']['most']}, {run['lists']['its']})"
+        for run in runs
+    )
+    return (
+        f"Numbered lists that the model can do are won by {'; '.join(each)}. Who wins one depends on the average that stands in for a head: "
+        "here that of the text read last."
+    )
+
+
+def draw_behaviours_elsewhere(runs: Sequence[Run]) -> Table:
+    """All behaviours among the winning cases, as reported and in stored runs, with what shuffled answers give."""
+    paper = reported.winning_cases()
+    rows = {
+        f"Pythia-1.4B {reported.wild()['head']}, the Pile (as reported)": [
+            f"{paper[behaviour]:.1%}" if paper[behaviour] else "negligible" for behaviour in NAMED
+        ]
+    } | {
+        f"{name}: {Share(*text['won']).n:,} of {Share(*text['won']).of:,} prefixes": [
+            _beside_chance(text, behaviour, interval=True) for behaviour in NAMED
+        ]
+        for _, text, name in _texts_of(runs)
+    }
+    strict = "; ".join(
+        f"{name} "
+        + ", ".join(f"{_noun(behaviour)} {Share(*text['strict'][behaviour]).n}" for behaviour in NAMED)
+        + f" of {Share(*text['won']).n:,}"
+        for _, text, name in _texts_of(runs)
     )
     return Table(
-        pd.DataFrame(
-            rows, columns=["head, text", "prefixes won", "succession", "copying", "ΔL %, succession / copying"]
-        ),
-        caption=f"Heads of several models in text that people wrote; of numbered lists that the model can do {lists}.",
-        details=f"Succession and copying are of the winning cases, ΔL is of the direct path under mean ablation. Measured once and stored: {contexts}. Heads: "
-        + "; ".join(f"{run['model']} {run['head']}, {why[run['why']]}" for run in runs)
-        + ". Most numbered lists are won by "
-        + ", ".join(f"{run['lists']['most']} of {run['model']} ({run['lists']['its']})" for run in runs)
-        + ". Who wins one depends on the average that stands in for a head: here that of the text read last. Books: eleven of the public domain that no grown model has read; their text is not part of this project.",
+        pd.DataFrame.from_dict(rows, orient="index", columns=list(NAMED)).rename_axis("head, text: won"),
+        caption="Winning cases of all stored runs by the paper's rules; behind the semicolon with answers shuffled.",
+        details=f"In brackets 95% bootstrap intervals, documents resampled; of none or all, Wilson's. Of fewer than {LEAST_CASES} cases no share is given. "
+        f"What is missing is “other”. By our stricter rules: {strict}.",
     )
 
 
-def draw_paths_elsewhere(runs: Sequence[Mapping[str, Any]], *, text: str = "documentation") -> Table:
+def draw_paths_elsewhere(runs: Sequence[Run], *, text: str = "documentation") -> Table:
     """Shares of ΔL by path, ablation and behaviour, as reported and of every stored run in one text."""
     rows = {}
     for path, kind in product(PATHS, KINDS):
@@ -1369,14 +1462,37 @@ def draw_paths_elsewhere(runs: Sequence[Mapping[str, Any]], *, text: str = "docu
         for run in runs:
             (of,) = (each for each in run["texts"] if each["name"] == text)
             rows[f"{path}, {kind}: {run['model']}"] = {
-                behaviour: _percent(Share(*of["losses"][f"{path}, {kind}"][behaviour])).replace("%", "")
-                for behaviour in NAMED
+                behaviour: _beside_lot(of, behaviour, f"{path}, {kind}") for behaviour in NAMED
             }
     heads = listed([f"{run['head']} of {run['model']}" for run in runs])
     return Table(
         pd.DataFrame(rows).T.rename_axis("path, ablation"),
-        caption=f"Shares of ΔL in percent, {reported.wild()['head']} of Pythia-1.4B in the Pile as reported, and {heads} in {text}.",
-        details="In brackets 95% bootstrap intervals, documents resampled. What is missing to 100 is “other”. The paper gives no intervals.",
+        caption=f"Shares of ΔL in percent, {reported.wild()['head']} of Pythia-1.4B in the Pile as reported, and {heads} in {text}; behind the semicolon by lot.",
+        details="In brackets 95% bootstrap intervals, documents resampled. By lot: if the loss of each context fell on all its prefixes alike. "
+        "What is missing to 100 is “other”. The paper gives no intervals.",
+    )
+
+
+def draw_rises_elsewhere(runs: Sequence[Run]) -> Table:
+    """By how much the loss rises without the head where the rules see succession, by path, with intervals; and everywhere."""
+    rows = {
+        f"{name}: {text['everywhere']['successorship']} prefixes": [
+            _rise(text["rises"][f"{path}, mean"]["successorship"], digits=2)
+            if text["everywhere"]["successorship"] >= LEAST_CASES
+            else "–"
+            for path in PATHS
+        ]
+        for _, text, name in _texts_of(runs)
+    }
+    everywhere = "; ".join(
+        f"{name} " + ", ".join(f"{path} {_rise(text['rises'][f'{path}, mean']['all'], digits=4)}" for path in PATHS)
+        for _, text, name in _texts_of(runs)
+    )
+    return Table(
+        pd.DataFrame.from_dict(rows, orient="index", columns=list(PATHS)).rename_axis("head, text: succession"),
+        caption="By how many nats the loss rises without the head where the rules see succession, those prefixes included where it falls.",
+        details=f"Mean ablation. In brackets 95% bootstrap intervals, documents resampled; of fewer than {LEAST_CASES} prefixes nothing is said. The rules see the "
+        f"head's attention and the answer, not its effect, so the choice of prefixes favours no sign. Over all prefixes: {everywhere}.",
     )
 
 
@@ -1393,7 +1509,7 @@ SURPRISES = (
 )
 
 
-def draw_surprises(runs: Sequence[Mapping[str, Any]]) -> Passages:
+def draw_surprises(runs: Sequence[Run]) -> Passages:
     """The three stored cases of published models that are worth a second look, with what the head raises there."""
     rows, by_name = [], {run["model"]: run for run in runs}
     for name, answer, why in SURPRISES:
@@ -1418,7 +1534,7 @@ def draw_surprises(runs: Sequence[Mapping[str, Any]]) -> Passages:
     )
 
 
-def stored_case(run: Mapping[str, Any], answer: str) -> tuple[list[str], dict]:
+def stored_case(run: Run, answer: str) -> tuple[list[str], dict]:
     """Of a stored run the case with this answer that has the largest effect, and its tokens, the answer last."""
     found = [
         (case, tokens)
@@ -1445,7 +1561,7 @@ def record(found: Found) -> dict[str, Any]:
         for behaviour in BEHAVIOURS:
             findings[f"{key}_{behaviour.replace('-', '_')}"] = _as_finding(of.cases_of(behaviour))
         for path in PATHS:
-            findings[f"{key}_rise_{path}"] = records.finding(of.mean_rise[path, "mean"], n=of.n_prefixes)
+            findings[f"{key}_rise_{path}"] = records.finding(of.mean_rise(path)[0], n=of.n_prefixes)
             for behaviour in NAMED:
                 share = of.loss_share(behaviour, path)
                 findings[f"{key}_{path}_{behaviour.replace('-', '_')}"] = _as_finding(share)
@@ -1460,7 +1576,7 @@ def record(found: Found) -> dict[str, Any]:
             findings[f"loss_without_{size}_others"] = records.finding(np.mean(drawn), low=min(drawn), high=max(drawn))
     tables = {
         "verdict": pd.DataFrame({"key": [verdict(found).key], "why": [found.why]}),
-        "texts": pd.DataFrame([summary(of, found.place) for of in found.texts]),
+        "texts": pd.DataFrame([summary(of, found.place, n_texts=len(found.texts)) for of in found.texts]),
         "jobs": found.jobs.table,
         "kinds": found.texts[-1].kinds,
     }
@@ -1477,13 +1593,14 @@ def write_cases(folder: Path, found: Found) -> None:
     records.write_json(folder / "cases.json", {"model": found.model, "head": found.name, **rows})
 
 
-def summary(of: InText, place: Place) -> dict[str, Any]:
-    """What is kept of one text: numbers, and none of the text."""
+def summary(of: InText, place: Place, *, n_texts: int) -> dict[str, Any]:
+    """What is kept of one of so many texts: numbers, and none of the text."""
     return {
         "name": of.name,
         "natural": of.natural,
         "digest": of.digest,
         "contexts": len(of.document),
+        "documents": len(np.unique(of.document)),
         "length": of.length,
         "loss": round(of.loss, 4),
         "won": _rounded(of.won(place)),
@@ -1491,6 +1608,20 @@ def summary(of: InText, place: Place) -> dict[str, Any]:
         "chance": {behaviour: round(share, 4) for behaviour, share in of.chance("paper").items()},
         "everywhere": {behaviour: int((of.labels == place).sum()) for place, behaviour in enumerate(BEHAVIOURS)},
         "strict": {behaviour: _rounded(of.cases_of(behaviour, rules="strict")) for behaviour in BEHAVIOURS},
+        "clear": of.clear(n_texts=n_texts),
+        "by_lot": {
+            f"{path}, {kind}": {behaviour: round(of.loss_by_lot(behaviour, path, kind), 4) for behaviour in BEHAVIOURS}
+            for path in PATHS
+            for kind in KINDS
+        },
+        "rises": {
+            f"{path}, {kind}": {
+                "all": [round(value, 5) for value in of.mean_rise(path, kind)],
+                "successorship": [round(value, 4) for value in of.mean_rise(path, kind, behaviour="successorship")],
+            }
+            for path in PATHS
+            for kind in KINDS
+        },
         "losses": {
             f"{path}, {kind}": {behaviour: _rounded(of.loss_share(behaviour, path, kind)) for behaviour in BEHAVIOURS}
             for path in PATHS
@@ -1542,9 +1673,9 @@ def main() -> None:
         "model": arguments.model,
         "head": anatomy.name_of(place),
         "why": why,
-        "date": time.strftime("%Y-%m-%d"),
+        **records.made(),
         "seconds": round(behaviours.seconds_kept(folder)),
-        "texts": [summary(of, place) for of in read],
+        "texts": [summary(of, place, n_texts=len(read)) for of in read],
         "lists": {
             "tried": lists.tried,
             "right": lists.right,
@@ -1557,7 +1688,7 @@ def main() -> None:
     }
     others = [other for other in behaviours.stored_runs() if other["model"] != run["model"]]
     runs = sorted([*others, run], key=lambda each: each["model"])
-    files.write_json(behaviours.EVIDENCE / "natural-text.json", {"schema": 2, "runs": runs})
+    files.write_json(behaviours.EVIDENCE / "natural-text.json", {"schema": 3, "runs": runs})
 
 
 def read_for(
