@@ -4,6 +4,7 @@ docutils translates them while the site is built. MathJax did it in the reader's
 page. KaTeX would do it at build time as well, and need Node to run and a style sheet and twenty fonts on the page.
 """
 
+import html
 import re
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ from sphinx.util.math import get_node_equation_number
 SIDED = re.compile(r"\\([Bb]igg?)(?=\s*([(\[)\]]))")
 MATHML = "http://www.w3.org/1998/Math/MathML"
 ElementTree.register_namespace("", MATHML)
+NAMED = re.compile(r"&(?!(?:lt|gt|amp);)\w+;")  # characters that HTML knows by name, and XML does not
 DOTS = re.compile(r"\\dots(?![A-Za-z])")
 
 
@@ -23,7 +25,7 @@ def mathml(tex, *, block=False):
     """A formula as a `math` element. Raises docutils' MathError, which names what it cannot translate."""
     tex = DOTS.sub(r"\\ldots", tex)
     tex = SIDED.sub(lambda found: rf"\{found[1]}{'l' if found[2] in '([' else 'r'}", tex)
-    math = ElementTree.fromstring(tex2mathml(tex, as_block=block))
+    math = ElementTree.fromstring(NAMED.sub(lambda name: html.unescape(name[0]), tex2mathml(tex, as_block=block)))
     for both in list(math.iter(f"{{{MATHML}}}munderover")):
         _put_index_beside(both)
     return ElementTree.tostring(math, encoding="unicode")

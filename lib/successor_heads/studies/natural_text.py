@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -1368,7 +1369,7 @@ def draw_elsewhere(runs: Sequence[Run]) -> Table:
         for _, text, name in _texts_of(runs)
     }
     clear = {
-        called: listed([name for _, text, name in _texts_of(runs) if behaviour in text["clear"]]) or "none"
+        called: listed([name for _, text, name in _texts_of(runs) if behaviour in (text["clear"] or ())]) or "none"
         for behaviour, called in shown.items()
     }
     columns = [
@@ -1382,7 +1383,7 @@ def draw_elsewhere(runs: Sequence[Run]) -> Table:
         + ".",
         details=f"Of the winning cases, and of ΔL by the direct path under mean ablation. Shuffled: with answers shuffled within contexts, not "
         f"said of fewer than {LEAST_CASES} cases. By lot: if the loss of each context fell on all its prefixes alike. In brackets 95% bootstrap intervals, "
-        f"documents resampled. {_measured_on(runs)} {_lists_of(runs)} Books: eleven of the public domain that no grown model has read; their text is not part of this project.",
+        f"documents resampled. {_not_asked(runs)}{_measured_on(runs)} {_lists_of(runs)} Books: eleven of the public domain that no grown model has read; their text is not part of this project.",
     )
 
 
@@ -1396,7 +1397,15 @@ def _beside_chance(text: Mapping[str, Any], behaviour: str, *, interval: bool = 
 def _beside_lot(text: Mapping[str, Any], behaviour: str, way: str) -> str:
     """The share of a behaviour in ΔL in percent, as 74 (66 to 79); 26: what it would have by lot is behind the semicolon."""
     share = _percent(Share(*text["losses"][way][behaviour])).replace("%", "")
-    return f"{share}; {100 * text['by_lot'][way][behaviour]:.2g}"
+    return share + (f"; {100 * text['by_lot'][way][behaviour]:.2g}" if text["by_lot"] else "")
+
+
+def _not_asked(runs: Sequence[Run]) -> str:
+    """The runs that were made before they were asked all of this."""
+    older = [run["model"] for run in runs if any(text["clear"] is None for text in run["texts"])]
+    if not older:
+        return ""
+    return f"Whether a behaviour is clear of chance, and what it has by lot, was not asked yet when {listed(older)} were run. "
 
 
 def _measured_on(runs: Sequence[Run]) -> str:
@@ -1405,10 +1414,12 @@ def _measured_on(runs: Sequence[Run]) -> str:
     each = (
         f"{run['model']} {run['head']} ({why[run['why']]}), "
         + ", ".join(
-            f"{text['contexts']} contexts of {text['length']} tokens from {text['documents']} documents in {text['name']}"
+            f"{text['contexts']} contexts of {text['length']} tokens"
+            + (f" from {text['documents']} documents" if text["documents"] else "")
+            + f" in {text['name']}"
             for text in run["texts"]
         )
-        + f", {run['seconds'] / 60:.0f} minutes of processor time"
+        + f", {run['seconds']} seconds of processor time"
         for run in runs
     )
     return f"Measured once and stored: {'; '.join(each)}."
@@ -1478,7 +1489,7 @@ def draw_rises_elsewhere(runs: Sequence[Run]) -> Table:
     rows = {
         f"{name}: {text['everywhere']['successorship']} prefixes": [
             _rise(text["rises"][f"{path}, mean"]["successorship"], digits=2)
-            if text["everywhere"]["successorship"] >= LEAST_CASES
+            if text["rises"] and text["everywhere"]["successorship"] >= LEAST_CASES
             else "–"
             for path in PATHS
         ]
@@ -1487,12 +1498,13 @@ def draw_rises_elsewhere(runs: Sequence[Run]) -> Table:
     everywhere = "; ".join(
         f"{name} " + ", ".join(f"{path} {_rise(text['rises'][f'{path}, mean']['all'], digits=4)}" for path in PATHS)
         for _, text, name in _texts_of(runs)
+        if text["rises"]
     )
     return Table(
         pd.DataFrame.from_dict(rows, orient="index", columns=list(PATHS)).rename_axis("head, text: succession"),
         caption="By how many nats the loss rises without the head where the rules see succession, those prefixes included where it falls.",
-        details=f"Mean ablation. In brackets 95% bootstrap intervals, documents resampled; of fewer than {LEAST_CASES} prefixes nothing is said. The rules see the "
-        f"head's attention and the answer, not its effect, so the choice of prefixes favours no sign. Over all prefixes: {everywhere}.",
+        details=f"Mean ablation. In brackets 95% bootstrap intervals, documents resampled; of fewer than {LEAST_CASES} prefixes nothing is said, nor of runs that were made before this was asked. The rules see the "
+        f"head's attention and the answer, and not its effect. Over all prefixes: {everywhere}.",
     )
 
 
@@ -1707,6 +1719,8 @@ def read_for(
 
     Time is counted over all runs that filled the folder. A step is not begun if at the pace so far it would not end in time.
     """
+    ledger = folder / "seconds.json"  # after each step: batches that are kept may belong to later ones
+    spent = json.loads(ledger.read_text(encoding="utf8")) if ledger.exists() else {}
     for n in range(step, most + step, step):
         readings = [
             behaviours.read(model, text, n=min(n, most), most=most, length=length, seed=seed, folder=folder)
@@ -1714,7 +1728,9 @@ def read_for(
         ]
         for reading in readings:
             behaviours.loss_rises(model, reading, place, seed=seed, folder=folder)
-        if behaviours.seconds_kept(folder) * (n + step) / n > seconds:
+        spent.setdefault(str(n), behaviours.seconds_kept(folder))
+        files.write_json(ledger, spent)
+        if spent[str(n)] * (n + step) / n > seconds:
             break
     return readings
 
