@@ -1,6 +1,7 @@
 """Chapter 6's study from made-up records: every verdict is reached, and each number is counted by hand."""
 
 import json
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from successor_heads import anatomy, figures, models, ordinals, ov_circuit
 from successor_heads.growing import announced, observe
-from successor_heads.growing.corpus import LISTS, HeldOut, pairs_of
+from successor_heads.growing.corpus import LISTS, HeldOut, generated, pairs_of
 from successor_heads.growing.train import Recipe
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.studies import growing
@@ -310,6 +311,14 @@ def test_what_was_seen_is_reported_apart_for_pairs_held_out():
     seen = growing.measure(runs(parts={})).seen.set_index("arm")
     assert seen.loc["parts", "prompts_held"] == 0 and seen.loc["parts", "prompts"] == 1
     assert np.isnan(seen.loc["full", "prompts_held"])
+
+
+def test_numbered_lists_begin_their_lines_with_the_numeral():
+    """Why these controls ask about another token: no space stands before it, as one does in a list with commas."""
+    texts = [document.text for document in generated(seed=0, n=2000) if document.kind == "numbered_list"]
+    numerals = [re.match(r"\d+", line) for text in texts for line in text.split("\n")]
+    assert len(texts) > 50 and sum(map(bool, numerals)) > 200
+    assert not any(re.search(r" \d", text) for text in texts)
 
 
 def test_every_arm_that_holds_out_has_a_family():

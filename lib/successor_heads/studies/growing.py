@@ -401,8 +401,11 @@ def _undiluted(share: float, whole: Mapping[int, Mapping[str, Any]]) -> float:
     """Mean macro of runs on counting text alone, once they have read as much of it as the share has of a whole run."""
     if not whole:
         return np.nan
-    curves = [[(point["tokens"], point["macro"]) for point in run["curve"]] for run in whole.values()]
-    return float(np.mean([np.interp(share * curve[-1][0], *zip(*curve)) for curve in curves]))
+    macros = []
+    for run in whole.values():
+        tokens, macro = ([point[column] for point in run["curve"]] for column in ("tokens", "macro"))
+        macros.append(np.interp(share * tokens[-1], tokens, macro))
+    return float(np.mean(macros))
 
 
 def dose_trend(dose: pd.DataFrame) -> float:
