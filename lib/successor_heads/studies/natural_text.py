@@ -1380,10 +1380,10 @@ def draw_elsewhere(runs: Sequence[Run]) -> Table:
         pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("head, text"),
         caption="Clear of chance by both sets of rules: "
         + "; ".join(f"{called} for {who}" for called, who in clear.items())
-        + ".",
+        + f"{_not_asked(runs)}.",
         details=f"Of the winning cases, and of ΔL by the direct path under mean ablation. Shuffled: with answers shuffled within contexts, not "
         f"said of fewer than {LEAST_CASES} cases. By lot: if the loss of each context fell on all its prefixes alike. In brackets 95% bootstrap intervals, "
-        f"documents resampled. {_not_asked(runs)}{_measured_on(runs)} {_lists_of(runs)} Books: eleven of the public domain that no grown model has read; their text is not part of this project.",
+        f"documents resampled. {_measured_on(runs)} {_lists_of(runs)} Books: eleven of the public domain that no grown model has read; their text is not part of this project.",
     )
 
 
@@ -1401,11 +1401,9 @@ def _beside_lot(text: Mapping[str, Any], behaviour: str, way: str) -> str:
 
 
 def _not_asked(runs: Sequence[Run]) -> str:
-    """The runs that were made before they were asked all of this."""
+    """The runs that were made before they were asked all of this, as the end of a caption."""
     older = [run["model"] for run in runs if any(text["clear"] is None for text in run["texts"])]
-    if not older:
-        return ""
-    return f"Whether a behaviour is clear of chance, and what it has by lot, was not asked yet when {listed(older)} were run. "
+    return f"; not asked yet of {listed(older)}" if older else ""
 
 
 def _measured_on(runs: Sequence[Run]) -> str:
