@@ -16,7 +16,7 @@ from successor_heads.planted.shapes import Shape
 from successor_heads.planted.words import word_tokenizer
 from successor_heads.studies import autoencoder_runs
 from successor_heads.studies import mod10_features as study
-from successor_heads.studies.autoencoder_runs import Runs, Stored
+from successor_heads.studies.autoencoder_runs import Runs, StoredRuns
 from successor_heads.studies.cells import NOT_ASKED
 from successor_heads.studies.mod10_features import (
     NEAREST,
@@ -75,9 +75,9 @@ def runs(*, share=0.6, null=0.2, n=5) -> Runs:
     )  # fmt: skip
 
 
-def stored(**changed) -> Stored:
+def stored(**changed) -> StoredRuns:
     """A hundred runs, as they are stored."""
-    return Stored(
+    return StoredRuns(
         model="made/up", digest="0123456789", last=200, date="2026-11-26", seconds=240.0, peak_rss_bytes=10**9, versions={"torch": "2"},
         runs=runs(n=100, **changed),
     )  # fmt: skip

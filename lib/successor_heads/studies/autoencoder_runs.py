@@ -64,7 +64,7 @@ class Runs:
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredRuns:
     """Runs that come with the book: of which weights, up to which number, when, and what they took."""
 
     model: str
@@ -77,27 +77,27 @@ class Stored:
     runs: Runs
 
 
-def read(path: Path = STORED) -> list[Stored]:
+def read(path: Path = STORED) -> list[StoredRuns]:
     """All stored runs, one entry a model."""
     if not path.exists():
         return []
     entries = json.loads(path.read_text(encoding="utf8"))["models"]
-    return [Stored(**entry | {"runs": Runs.of_json(entry["runs"])}) for entry in entries]
+    return [StoredRuns(**entry | {"runs": Runs.of_json(entry["runs"])}) for entry in entries]
 
 
-def stored(digest: str, *, last: int, path: Path = STORED) -> Stored | None:
+def stored(digest: str, *, last: int, path: Path = STORED) -> StoredRuns | None:
     """The runs of these weights on the numbers up to `last`; None where there are none."""
     return next((each for each in read(path) if (each.digest, each.last) == (digest, last)), None)
 
 
-def put(run: Stored, path: Path = STORED) -> None:
+def put(run: StoredRuns, path: Path = STORED) -> None:
     """Store the runs of a model in the place of those that it had."""
     entries = sorted([*(other for other in read(path) if other.model != run.model), run], key=lambda each: each.model)
     plain = [vars(each) | {"runs": each.runs.as_json()} for each in entries]
     files.write_json(path, {"schema": SCHEMA, "models": plain})
 
 
-def note(run: Stored | None, here: Runs, *, name: str, path: Path = STORED) -> str:
+def note(run: StoredRuns | None, here: Runs, *, name: str, path: Path = STORED) -> str:
     """What the stored runs are, and how those trained here lie in them; or why there are none."""
     if run is not None:
         return (

@@ -907,13 +907,21 @@ def _control_sentence(found: Found) -> str:
     if not len(rows):
         return ""
     best = rows.loc[rows.groupby("arm", sort=False)["held"].idxmax()]  # of each control by the measure that says more
-    said = "; ".join(
-        f"{ARM_NAMES[row.arm].removeprefix('… ')} {row.held:.2f} {MEASURE_NAMES[row.by]} (neighbours {row.seen:.2f})"
-        for row in best.itertuples()
-    )
     if (rows["verdict"] == "rule").any():
+        said = "; ".join(
+            f"{ARM_NAMES[row.arm].removeprefix('… ')} {row.held:.2f} {MEASURE_NAMES[row.by]} (neighbours {row.seen:.2f})"
+            for row in best.itertuples()
+        )
         return f"\n\nA rule would have been seen, as positive controls show: {said}."
-    return f"\n\nNo positive control has shown a rule so far, so that the method may be blind to one: {said}."
+    seen = (
+        "; that one would be seen, longer training shows."
+        if late_sentence(found)
+        else ", so that the method may be blind to one."
+    )
+    return (
+        f"\n\nNo arm that was meant to make a rule of the numbers, as a positive control, has made one: of {len(best)} arms "
+        f"the best gives {best['held'].max():.2f} of the pairs held out{seen}"
+    )
 
 
 def late_sentence(found: Found) -> str:

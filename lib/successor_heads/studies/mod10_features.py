@@ -62,7 +62,7 @@ from successor_heads.planted import words
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
 from successor_heads.studies import Place, Verdict, autoencoder_runs, list_name
-from successor_heads.studies.autoencoder_runs import Runs, Stored, spread
+from successor_heads.studies.autoencoder_runs import Runs, StoredRuns, spread
 from successor_heads.studies.cells import NOT_ASKED, Findings, count_cell, number_cell, share_cell
 
 CHAPTER = "03-mod-10-features"
@@ -165,7 +165,7 @@ class Autoencoders:
     """
 
     here: Runs
-    stored: Stored | None
+    stored: StoredRuns | None
     note: str
     fires: Float[np.ndarray, "number number"]
     writes: Float[np.ndarray, "number number"]
@@ -553,7 +553,7 @@ def _best_reader(
     return result, Reader.of(parts, result.best, asked, seed=seed)
 
 
-def measure_runs(model: TransformersModel, *, name: str, n_runs: int, seed: int = 0) -> Stored:
+def measure_runs(model: TransformersModel, *, name: str, n_runs: int, seed: int = 0) -> StoredRuns:
     """The paper's autoencoders alone, `n_runs` of them, to be stored. Raises UserError where numbers are too few."""
     start, tokenizer, parts = time.process_time(), model.tokenizer, anatomy.of(model)
     classes = {task: resolved for task, resolved in ordinals.resolve(tokenizer).items() if len(resolved.source)}
@@ -568,7 +568,7 @@ def measure_runs(model: TransformersModel, *, name: str, n_runs: int, seed: int 
     trial = Trial.of(head, tokenizer, number_tokens, classes, probes, seed=seed)
     saes = trial.trained(range(seed, seed + n_runs))
     made = records.made()
-    return Stored(
+    return StoredRuns(
         model=name,
         digest=models.digest_of(model),
         last=last,
@@ -793,7 +793,7 @@ class Trial:
         )
 
 
-def autoencode(trial: Trial, *, name: str, n_runs: int, seed: int, stored: Stored | None) -> Autoencoders:
+def autoencode(trial: Trial, *, name: str, n_runs: int, seed: int, stored: StoredRuns | None) -> Autoencoders:
     """The paper's autoencoders, `n_runs` of them in one batch, and how their width and penalty compare with others."""
     saes = trial.trained(range(seed, seed + n_runs))
     best = trial.most_important(saes)
