@@ -503,7 +503,7 @@ def cases_of_chapter_6() -> dict[str, Case]:
         ),
         "ex-arm": Case(
             ch06.arm(),
-            right=["--hold-out days", "pythia --size tiny --hold-out days --hold-out day_prefixes --steps 10"],
+            right=["--hold-out months", "pythia --size tiny --hold-out days --hold-out day_prefixes --steps 10"],
             wrong=[
                 (7, "Answer with the options"),
                 ("--without crossrefs", "This arm holds nothing out"),
