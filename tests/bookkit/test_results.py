@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from bookkit import places
 from bookkit.night import contribute
 from bookkit.site import results
-from successor_heads import ordinals, reported
+from successor_heads import ordinals
 from successor_heads.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -323,31 +323,6 @@ def test_edits_are_held_against_the_papers_with_the_papers_kind_of_directions():
     """Months stood there with class means, four times as often right as with features of autoencoders."""
     beside = {what: finding for what, *_, finding in results.PAPER if what.startswith("Edits with SAE")}
     assert len(beside) == 2 and all(finding.startswith("paper_sae_") for finding in beside.values())
-
-
-def test_edits_stand_table_by_table_beside_the_paper_s():
-    def finding(value, n):
-        return {"value": value, "low": None, "high": None, "n": n}
-
-    edited = {
-        "paper_20_to_29": finding(0.6, 55),
-        "paper_sae_20_to_29": finding(0.2, 55),
-        "paper_first_to_ninth": finding(1 / 3, 45),
-    }
-    found = {
-        "grown/edited": {"04-vector-arithmetic": {"findings": edited}},
-        "grown/scored": {},
-        "grown/old": {"04-vector-arithmetic": {"findings": {"exact_20_to_29": finding(0.1, 55)}}},
-    }
-    lines = [{"model": model, "record_of": model} for model in found]
-    shown = BeautifulSoup(results.ticks_table(lines, found), "html.parser")
-    assert [cell.text for cell in shown.select("thead th")] == ["Table", "Paper", "grown/edited"]
-    rows = [[cell.text for cell in row.select("th, td")] for row in shown.select("tbody tr")]
-    tables = reported.read()["arithmetic"]["tables"]
-    assert len(rows) == len(tables)
-    assert rows[0] == ["20 to 29", "{} of {}".format(*tables["20-29"]), "33 of 55SAE 11 of 55"]
-    assert [row[2] for row in rows if row[0] == "first to ninth"] == ["15 of 45"]
-    assert [row[2] for row in rows if row[0] == "30 to 39"] == ["–"]
 
 
 def test_a_ratio_of_another_score_than_the_papers_says_so(record):

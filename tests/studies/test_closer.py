@@ -142,7 +142,7 @@ def test_tables_say_what_holds_of_each_kind_and_each_question():
 
 
 def test_the_page_is_made_of_what_comes_with_the_book(tmp_path):
-    every = closer.all_stored([*PUBLISHED, "made/up"])
+    every = closer.SHELF.read_all([*PUBLISHED, "made/up"])
     assert every and {found.model for found in every} <= set(PUBLISHED)
     for found in every:
         assert len(found.rarely) >= 5 and found.n_lists >= 90

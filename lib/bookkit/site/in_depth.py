@@ -16,7 +16,7 @@ def write(site):
 
 def drawn():
     """What the page shows, by the name of its file."""
-    found, later = closer.all_stored(PUBLISHED), further.all_stored(PUBLISHED)
+    found, later = closer.SHELF.read_all(PUBLISHED), further.SHELF.read_all(PUBLISHED)
     return {
         "verdict": [closer_shown.verdict_closer(found)],
         "answers": [closer_shown.draw_answers(found)],

@@ -21,7 +21,7 @@ from bookkit import places
 from bookkit.site import paper, protocols
 from successor_heads import behaviours, figures, intervals, ordinals, records, reported
 from successor_heads.growing import observe
-from successor_heads.studies import natural_text, vector_arithmetic
+from successor_heads.studies import natural_text
 
 STORED = Path("book/results/records")
 LIST = Path("models.yml")
@@ -63,8 +63,8 @@ COLUMNS = (
         )
     ),
 )  # fmt: skip
-# What the paper reports, of which model as far as we know, and the finding of ours that stands beside it. Its sections on
-# maps and on the ten have a page of their own: see protocols.py.
+# What the paper reports, of which model as far as we know, and the finding of ours that stands beside it. All that it
+# reports of maps, of the ten and of edits has a page of its own: see protocols.py.
 INFERRED = "Pythia-1.4B, inferred"  # the only head that the paper names, and the model of its section 4
 FOURTH, FIFTH = "04-vector-arithmetic", natural_text.CHAPTER
 PAPER = (
@@ -237,7 +237,6 @@ def row(model, chapters):
     newest = max(chapters.values(), key=lambda record: record["created"])
     return {
         "model": model if not Path(model).is_absolute() else Path(model).name,
-        "record_of": model,
         "revision": about["revision"],
         "family": about["family"],
         "parameters": None if found["parameters"]["value"] is None else int(found["parameters"]["value"]),
@@ -365,32 +364,6 @@ def study_table(lines):
         body,
         "What the other chapters found on each model",
     )
-
-
-def ticks_table(lines, found):
-    """Edits that succeed as the paper counts them, table by table: the paper's, and those of each model that was edited."""
-    findings = {line["model"]: found[line["record_of"]].get(FOURTH, {}).get("findings", {}) for line in lines}
-    edited = {model: its for model, its in findings.items() if any(name.startswith("paper_") for name in its)}
-    body = []
-    for title, key in vector_arithmetic.PAPER.items():
-        right, n, _ = reported.read()["arithmetic"]["tables"][key]
-        cells = [ticks_cell(its, title.lower().replace(" ", "_")) for its in edited.values()]
-        body.append([f'<th scope="row">{html.escape(title)}</th>', text_cell(f"{right} of {n}", right / n), *cells])
-    return table(["Table", "Paper", *edited], body, "Edits that succeed, table by table")
-
-
-def ticks_cell(findings, name):
-    """Ticks of one table by class means, and under them those by features of autoencoders; a dash where it has no such table."""
-    means, saes = (findings.get(f"paper_{kind}{name}", NOTHING) for kind in ("", "sae_"))
-    if means["value"] is None:
-        return "<td>–</td>"
-    below = "" if saes["value"] is None else f"<small>SAE {counted(saes)}</small>"
-    return f'<td data-sort="{means["value"]:.6f}">{counted(means)}{below}</td>'
-
-
-def counted(finding):
-    """A share as the count that it is."""
-    return f"{finding['value'] * finding['n']:.0f} of {finding['n']}"
 
 
 def missing(found):
@@ -660,7 +633,6 @@ def write(site, folders, *, subject):
     for name, text in {
         "scores": score_table(lines),
         "study": study_table(lines),
-        "ticks": ticks_table(lines, found),
         "missing": missing_table(missing(found)),
         "size": size_figure(lines, others),
         "growth": growth_figure(benchmark),

@@ -251,7 +251,8 @@ def _memory(by_arm: Mapping[str, Mapping[int, dict[str, Any]]], *, n_permutation
 def paper_upward() -> tuple[int, int]:
     """Of the paper's printed table of 20 to 29: upward edits that are ticked, of all."""
     ticks = reported.read()["figure_7"]["ticks"]["20-29"]
-    return sum(residue > int(word) % 10 for word, residues in ticks.items() for residue in residues), 45
+    right = sum(residue > int(word) % 10 for word, residues in ticks.items() for residue in residues)
+    return right, len(ticks) * (len(ticks) - 1) // 2
 
 
 SAID = {

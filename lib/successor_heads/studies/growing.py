@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -532,10 +533,12 @@ def _sharing(by_arm: ByArm) -> pd.DataFrame:
 
 def _outcomes(its: Mapping[str, Any], by_arm: ByArm, rows: pd.DataFrame) -> list[Outcome]:
     """One outcome an experiment, in the order in which they were announced."""
-    n_seeds, judges = len(its["common"]["seeds"]), (
-        _parts, _digit_trace, _digits_control, _long, _doses, _shapes, _headings, _levers, _makers_of_tens, _digit_by_rule, _diaries,
-        _numbered, _others, _late_rule, _numbered_long,
-    )  # fmt: skip
+    headings, diaries, numbered, longer = (partial(_elsewhere, arm=arm) for arm in ELSEWHERE)
+    judges: list[Callable[[ByArm, pd.DataFrame], tuple[str, str]]] = [
+        _parts, _digit_trace, _digits_control, _long, _doses, _shapes, headings, _levers, _makers_of_tens, _digit_by_rule, diaries,
+        numbered, _others, _late_rule, longer,
+    ]  # fmt: skip
+    n_seeds = len(its["common"]["seeds"])
     experiments = [(experiment, None) for experiment in its["experiments"]]
     experiments += [(entry["experiment"], entry["date"].isoformat()) for entry in announced.later()]
     outcomes_ = []
@@ -662,7 +665,7 @@ def _shapes(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     return _compared(ours, "table"), _range(ours)
 
 
-def _headings(by_arm: ByArm, rows: pd.DataFrame, arm: str = "listed-in-headings") -> tuple[str, str]:
+def _elsewhere(by_arm: ByArm, rows: pd.DataFrame, *, arm: str) -> tuple[str, str]:
     """A rule, provided that the pairs stand elsewhere often enough to be learned there: how often is said."""
     ours = _of(rows, [arm])
     if not len(ours):
@@ -682,21 +685,6 @@ def _headings(by_arm: ByArm, rows: pd.DataFrame, arm: str = "listed-in-headings"
             f" The head gives the number plus 10 in {np.mean(ten_more):.2f} of cases, as sums by ten in the text do."
         )
     return _compared(ours, "rule"), _range(ours, "what stands in these documents alone") + said
-
-
-def _diaries(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
-    """As `_headings`, of numbers that diaries count through often."""
-    return _headings(by_arm, rows, "listed-in-diaries")
-
-
-def _numbered(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
-    """As `_headings`, of numbers that stand in numbered lists."""
-    return _headings(by_arm, rows, "listed-in-numbered")
-
-
-def _numbered_long(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
-    """As `_numbered`, read for longer."""
-    return _headings(by_arm, rows, "listed-in-numbered-long")
 
 
 def _others(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
@@ -914,7 +902,7 @@ def _control_sentence(found: Found) -> str:
         )
         return f"\n\nA rule would have been seen, as positive controls show: {said}."
     seen = (
-        "; that one would be seen, longer training shows."
+        "; that pairs carried over would be seen, longer training shows."
         if late_sentence(found)
         else ", so that the method may be blind to one."
     )

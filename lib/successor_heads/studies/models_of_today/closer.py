@@ -3,7 +3,7 @@
 ::
 
     python -m successor_heads.studies.models_of_today.closer published/smollm2      # minutes
-    closer.stored("published/smollm2").looks
+    closer.SHELF.read("published/smollm2").looks
 
 What the head looks for, which MLPs carry an index, which neurons and which directions carry the effect, and whether the
 same head counts on in lists that were rarely read. Rules and expectations stand in ``rules.yml`` under `closer`.
@@ -11,12 +11,10 @@ same head counts on in lists that were rarely read. Rules and expectations stand
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +24,12 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from successor_heads import anatomy, attention, files, intervals, models, paths, prompts
+from successor_heads import anatomy, attention, intervals, models, paths, prompts
 from successor_heads.anatomy import Part, name_of
 from successor_heads.cached import Edit
 from successor_heads.studies.models_of_today import instruments, rarely_read
 from successor_heads.studies.models_of_today import lists as of_lists
-from successor_heads.studies.models_of_today.found import STORED, Found, made, plain, read_fields
+from successor_heads.studies.models_of_today.found import Found, Shelf
 from successor_heads.studies.models_of_today.found import stored as chapter_found
 from successor_heads.studies.models_of_today.instruments import Setting, ratio
 from successor_heads.studies.models_of_today.lists import Frame, Lists
@@ -461,30 +459,9 @@ def rarely(model: TransformersModel, head: Part, lists: Lists, *, seed: int) -> 
     return pd.DataFrame(rows, columns=["kind", *columns, "others_lost", "attention", "n"])
 
 
-# --- what comes with the book -----------------------------------------------------------------------
-
-
-def _place(model: str) -> Path:
-    return STORED / "closer" / f"{files.slug(model)}.json"
-
-
-def stored(model: str) -> Closer:
-    """What comes with the book of a published model. Raises FileNotFoundError for another."""
-    values = json.loads(_place(model).read_text(encoding="utf8"))["found"]
-    return Closer(**read_fields(values, Closer))
-
-
-def all_stored(names: Sequence[str]) -> list[Closer]:
-    """What comes with the book of those of these models that were asked."""
-    return [stored(name) for name in names if _place(name).exists()]
-
-
-def keep(closer: Closer) -> Path:
-    """Write what was found to where it lies that comes with the book; returns the place."""
-    files.write_json(_place(closer.model), made() | {"model": closer.model, "found": plain(closer)})
-    return _place(closer.model)
+SHELF = Shelf(Closer, "closer")  # what comes with the book
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        keep(measure(models.load(name, device="cpu"), chapter_found(name), seed=0))
+        SHELF.keep(name, measure(models.load(name, device="cpu"), chapter_found(name), seed=0))

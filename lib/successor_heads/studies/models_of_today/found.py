@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from successor_heads import files, records
 from successor_heads.studies.models_of_today.rules import RULES
 
 STORED = Path(__file__).with_name("measured")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +147,31 @@ def keep(found: Found) -> Path:
     place = STORED / f"{files.slug(found.model)}.json"
     files.write_json(place, made() | {"model": found.model, "found": found.as_json()})
     return place
+
+
+@dataclass(frozen=True)
+class Shelf(Generic[T]):
+    """What comes with the book of one `kind` of findings, a dataclass with a `model`: a file a model, in a `folder`."""
+
+    kind: type[T]
+    folder: str
+
+    def place(self, model: str) -> Path:
+        """Where the findings on a model lie."""
+        return STORED / self.folder / f"{files.slug(model)}.json"
+
+    def read(self, model: str) -> T:
+        """The findings on a model. Raises FileNotFoundError where none come with the book."""
+        return self.kind(**read_fields(json.loads(self.place(model).read_text(encoding="utf8"))["found"], self.kind))
+
+    def read_all(self, models: Sequence[str]) -> list[T]:
+        """The findings on those of these models that were asked."""
+        return [self.read(model) for model in models if self.place(model).exists()]
+
+    def keep(self, model: str, found: T) -> Path:
+        """Write the findings on a model to their place, and return it."""
+        files.write_json(self.place(model), made() | {"model": model, "found": plain(found)})
+        return self.place(model)
 
 
 def made() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 ::
 
     python -m successor_heads.studies.models_of_today.further published/smollm2      # minutes
-    further.stored("published/smollm2").neurons
+    further.SHELF.read("published/smollm2").neurons
 
 Whether the leading neurons of an MLP move with the index across lists; whether what the head hands on goes round where its
 list does; whether a last digit crosses tens; whether the head serves in lists that repeat; and whether the ranking of
@@ -12,7 +12,6 @@ parts is one of donors alone. Rules and expectations stand in ``rules.yml`` unde
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,12 +29,12 @@ from nnsight import TransformersModel
 from scipy.stats import rankdata
 from torch import Tensor
 
-from successor_heads import anatomy, cached, files, models, paths
+from successor_heads import anatomy, cached, models, paths
 from successor_heads.anatomy import Anatomy, Part, name_of
 from successor_heads.paths import Written
 from successor_heads.studies.models_of_today import closer, instruments, rarely_read
 from successor_heads.studies.models_of_today import lists as of_lists
-from successor_heads.studies.models_of_today.found import STORED, Found, made, plain, read_fields
+from successor_heads.studies.models_of_today.found import Found, Shelf
 from successor_heads.studies.models_of_today.found import stored as chapter_found
 from successor_heads.studies.models_of_today.instruments import Setting, ratio
 from successor_heads.studies.models_of_today.lists import Lists
@@ -373,30 +371,9 @@ def without_means(setting: Setting, *, seed: int) -> pd.DataFrame:
     return table.sort_values("share", ascending=False, ignore_index=True)
 
 
-# --- what comes with the book -------------------------------------------------------------------------
-
-
-def _place(model: str) -> Path:
-    return STORED / "further" / f"{files.slug(model)}.json"
-
-
-def stored(model: str) -> Further:
-    """What comes with the book of a published model. Raises FileNotFoundError for another."""
-    values = json.loads(_place(model).read_text(encoding="utf8"))["found"]
-    return Further(**read_fields(values, Further))
-
-
-def all_stored(names: Sequence[str]) -> list[Further]:
-    """What comes with the book of those of these models that were asked."""
-    return [stored(name) for name in names if _place(name).exists()]
-
-
-def keep(found: Further) -> Path:
-    """Write what was found to where it lies that comes with the book; returns the place."""
-    files.write_json(_place(found.model), made() | {"model": found.model, "found": plain(found)})
-    return _place(found.model)
+SHELF = Shelf(Further, "further")  # what comes with the book
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        keep(measure(models.load(name, device="cpu"), chapter_found(name), seed=0))
+        SHELF.keep(name, measure(models.load(name, device="cpu"), chapter_found(name), seed=0))
