@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +14,6 @@ from successor_heads import files, records
 from successor_heads.studies.models_of_today.rules import RULES
 
 STORED = Path(__file__).with_name("measured")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,25 +149,25 @@ def keep(found: Found) -> Path:
 
 
 @dataclass(frozen=True)
-class Shelf(Generic[T]):
+class Shelf:
     """What comes with the book of one `kind` of findings, a dataclass with a `model`: a file a model, in a `folder`."""
 
-    kind: type[T]
+    kind: type
     folder: str
 
     def place(self, model: str) -> Path:
         """Where the findings on a model lie."""
         return STORED / self.folder / f"{files.slug(model)}.json"
 
-    def read(self, model: str) -> T:
+    def read(self, model: str) -> Any:
         """The findings on a model. Raises FileNotFoundError where none come with the book."""
         return self.kind(**read_fields(json.loads(self.place(model).read_text(encoding="utf8"))["found"], self.kind))
 
-    def read_all(self, models: Sequence[str]) -> list[T]:
+    def read_all(self, models: Sequence[str]) -> list[Any]:
         """The findings on those of these models that were asked."""
         return [self.read(model) for model in models if self.place(model).exists()]
 
-    def keep(self, model: str, found: T) -> Path:
+    def keep(self, model: str, found: Any) -> Path:
         """Write the findings on a model to their place, and return it."""
         files.write_json(self.place(model), made() | {"model": model, "found": plain(found)})
         return self.place(model)
