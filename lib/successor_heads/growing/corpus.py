@@ -430,6 +430,8 @@ def check(without: frozenset[str] | set[str], base: int) -> None:
 
 # --- succession held out --------------------------------------------------------------------------
 
+# The frames in which the model is asked to go on with a list, and how a document that counts in one of them begins.
+LIST_FRAMES = {"commas": " ", "count": "We count:", "bullets": "- "}
 ROMAN = OrdinalClass("roman", ROMAN_NUMERALS)
 LISTS = CLASSES | {ROMAN.task: ROMAN}
 
@@ -480,7 +482,8 @@ class HeldOut:
     In order means that the word comes before its successor in the document, with whatever lies between;
     so every frame counts, a range "pages 130 to 131" and a sum "July plus 1 is August" as well as a list.
     Each member is still mentioned, and may stand in order beside any other neighbour.
-    With `kinds`, documents of these kinds alone are dropped: the order is then left to the other frames.
+    With `kinds`, documents of these kinds alone are dropped: the order is then left to the other frames. Of `counting`
+    a frame may be named instead: see LIST_FRAMES.
     """
 
     task: str
@@ -489,7 +492,10 @@ class HeldOut:
 
     def stands_in(self, document: Document) -> bool:
         """Whether `document` gives one of the pairs in order, in a frame that is held out."""
-        if document.kind not in self.kinds:
+        if document.kind not in self.kinds and not any(
+            document.kind == "counting" and document.text.startswith(LIST_FRAMES[frame])
+            for frame in self.kinds & LIST_FRAMES.keys()
+        ):
             return False
         return not self.words.isdisjoint(pairs_in_order(document.text).get(self.task, ()))
 
@@ -502,6 +508,7 @@ class HeldOut:
         numbers:every=3         every third pair
         numbers:random=19       nineteen pairs drawn by the seed
         numbers:130-149@counting,numbered_list      in documents of these kinds alone
+        numbers:130-149@commas,bullets              in lists of these two frames alone
         Raises UserError for a list, a range, a count or a kind that does not exist.
         """
         match = re.fullmatch(r"(\w+)(?::(?:(\d+)-(\d+)|every=(\d+)|random=(\d+)))?(?:@([\w,]+))?", text)
@@ -519,8 +526,8 @@ class HeldOut:
             starts = random.Random(f"held out/{seed}").sample(starts, min(int(drawn), len(starts)))
         if not starts:
             raise UserError(f"'{text}' names no pair of {task}, which has {len(pairs_of(task))}.")
-        if unknown := sorted(set((kinds or "").split(",")) - {*KINDS, ""}):
-            raise UserError(f"'{unknown[0]}' is no kind of document; there are {', '.join(KINDS)}.")
+        if unknown := sorted(set((kinds or "").split(",")) - {*KINDS, *LIST_FRAMES, ""}):
+            raise UserError(f"'{unknown[0]}' is no kind of document; there are {', '.join([*KINDS, *LIST_FRAMES])}.")
         return cls(task, frozenset(starts), frozenset(kinds.split(",")) if kinds else frozenset(KINDS))
 
 

@@ -30,14 +30,14 @@ from successor_heads import figures, intervals, maps, ov_circuit, records, repor
 from successor_heads.anatomy import Anatomy, name_of
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.growing import announced, succession
-from successor_heads.growing.corpus import LISTS, pairs_of
+from successor_heads.growing.corpus import LIST_FRAMES, LISTS, pairs_of
 from successor_heads.growing.train import Recipe
 from successor_heads.live import Living
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.studies import Verdict, list_name
 
 CHAPTER = "06-growing"
-FRAMES = ("commas", "count", "bullets")  # in which the list share is taken
+FRAMES = tuple(LIST_FRAMES)  # in which the list share is taken
 MEASURES = ("head", "list")
 MAPPED = ("letters", "months", "days", "number_words")  # lists whose maps are kept along the live training
 TABLE_BELOW, RULE_ABOVE, LEARNED_ABOVE = 0.20, 0.80, 0.80
@@ -48,6 +48,7 @@ FAMILY = {
     "parts-no-interchange": 24, "parts-narrow": 24, "parts-long-again": 2, "parts-long-no-decimals": 2,
     "listed-in-numbered": 2, "days-out": 12, "number-words-out": 12, "parts-small": 12,
     "parts-very-long-again": 3, "parts-very-long-untied": 3, "listed-in-numbered-long": 2,
+    "listed-in-other-frames": 2,
 }  # fmt: skip
 CHANCE_OF_DIGIT, TRACE = 0.10, 0.05
 # Of experiment 10: shares of answers that end as the successor or as the number itself.
@@ -59,6 +60,7 @@ ELSEWHERE = (
     "listed-in-diaries",
     "listed-in-numbered",
     "listed-in-numbered-long",
+    "listed-in-other-frames",
 )  # in order in other documents alone
 OTHERS = ("days-out", "number-words-out", "parts-small")  # other lists, and a larger network
 RULES_EXPECTED = ("parts-digits", *ELSEWHERE)  # the positive controls
@@ -76,7 +78,7 @@ ARM_NAMES = {
     "parts-narrow": "… heads 8 wide", "scattered": "19 pairs at random", "block-4": "4 pairs in a block",
     "block-half": "99 pairs in a block", "thirds": "every third pair", "listed-in-headings": "in order in headings alone",
     "listed-in-diaries": "in order in diaries alone", "listed-in-numbered": "in numbered lists alone",
-    "listed-in-numbered-long": "numbered lists, longer",
+    "listed-in-numbered-long": "numbered lists, longer", "listed-in-other-frames": "in other frames of lists alone",
     "days-out": "days held out", "number-words-out": "words of numbers held out", "parts-small": "… a larger network",
     "full": "everything", "no-decimals": "no decimals", "no-endings": "no “ends in”", "no-compositions": "only “ends in”",
     "base8": "base 8", "base12": "base 12",
@@ -533,10 +535,10 @@ def _sharing(by_arm: ByArm) -> pd.DataFrame:
 
 def _outcomes(its: Mapping[str, Any], by_arm: ByArm, rows: pd.DataFrame) -> list[Outcome]:
     """One outcome an experiment, in the order in which they were announced."""
-    headings, diaries, numbered, longer = (partial(_elsewhere, arm=arm) for arm in ELSEWHERE)
+    headings, diaries, numbered, longer, frames = (partial(_elsewhere, arm=arm) for arm in ELSEWHERE)
     judges: list[Callable[[ByArm, pd.DataFrame], tuple[str, str]]] = [
         _parts, _digit_trace, _digits_control, _long, _doses, _shapes, headings, _levers, _makers_of_tens, _digit_by_rule, diaries,
-        numbered, _others, _late_rule, longer,
+        numbered, _others, _late_rule, longer, frames,
     ]  # fmt: skip
     n_seeds = len(its["common"]["seeds"])
     experiments = [(experiment, None) for experiment in its["experiments"]]
