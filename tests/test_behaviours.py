@@ -344,7 +344,7 @@ def test_losses_rise_as_in_a_run_without_the_head(neox, tokenizer):
 
 def test_stored_runs_add_up_and_hold_no_book():
     runs = {run["model"]: run for run in behaviours.stored_runs()}
-    assert set(runs) == {"grown/llama", "grown/pythia", "published/gemma3-270m", "published/smollm2"}
+    assert set(runs) == {"grown/gpt2", "grown/llama", "grown/pythia", "published/gemma3-270m", "published/smollm2"}
     for run in runs.values():
         assert [text["name"] for text in run["texts"]] == ["documentation", "books"]
         for text in run["texts"]:
@@ -353,13 +353,10 @@ def test_stored_runs_add_up_and_hold_no_book():
             assert sum(n for n, *_ in text["cases"].values()) == text["won"][0]
             for way, shares in text["losses"].items():
                 assert sum(share for _, _, share, *_ in shares.values()) == pytest.approx(1, abs=1e-3)
-                if text["by_lot"] is not None:  # of a run from before it was asked
-                    assert sum(text["by_lot"][way].values()) == pytest.approx(1, abs=1e-3)
-                    value, low, high = text["rises"][way]["all"]
-                    assert low <= value <= high
-            assert (text["clear"] is None) == (text["by_lot"] is None) == (text["rises"] is None)
-            if run["model"].startswith("grown/"):
-                assert text["documents"] <= text["contexts"] and set(text["clear"]) < set(behaviours.BEHAVIOURS)
+                assert sum(text["by_lot"][way].values()) == pytest.approx(1, abs=1e-3)
+                value, low, high = text["rises"][way]["all"]
+                assert low <= value <= high
+            assert text["documents"] <= text["contexts"] and set(text["clear"]) < set(behaviours.BEHAVIOURS)
         assert [text["name"] for text in run["read"]] == ["documentation"]
         for case in run["cases"]:
             context = run["read"][case["text"]]["contexts"][case["context"]]

@@ -902,7 +902,7 @@ def _control_sentence(found: Found) -> str:
             f"{ARM_NAMES[row.arm].removeprefix('… ')} {row.held:.2f} {MEASURE_NAMES[row.by]} (neighbours {row.seen:.2f})"
             for row in best.itertuples()
         )
-        return f"\n\nA rule would have been seen, as positive controls show: {said}."
+        return f"\n\nWhat carries over is seen, as positive controls show: {said}."
     seen = (
         "; that pairs carried over would be seen, longer training shows."
         if late_sentence(found)

@@ -1369,7 +1369,7 @@ def draw_elsewhere(runs: Sequence[Run]) -> Table:
         for _, text, name in _texts_of(runs)
     }
     clear = {
-        called: listed([name for _, text, name in _texts_of(runs) if behaviour in (text["clear"] or ())]) or "none"
+        called: listed([name for _, text, name in _texts_of(runs) if behaviour in text["clear"]]) or "none"
         for behaviour, called in shown.items()
     }
     columns = [
@@ -1380,7 +1380,7 @@ def draw_elsewhere(runs: Sequence[Run]) -> Table:
         pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("head, text"),
         caption="Clear of chance by both sets of rules: "
         + "; ".join(f"{called} for {who}" for called, who in clear.items())
-        + f"{_not_asked(runs)}.",
+        + ".",
         details=f"Of the winning cases, and of ΔL by the direct path under mean ablation. Shuffled: with answers shuffled within contexts, not "
         f"said of fewer than {LEAST_CASES} cases. By lot: if the loss of each context fell on all its prefixes alike. In brackets 95% bootstrap intervals, "
         f"documents resampled. {_measured_on(runs)} {_lists_of(runs)} Books: eleven of the public domain that no grown model has read; their text is not part of this project.",
@@ -1397,13 +1397,7 @@ def _beside_chance(text: Mapping[str, Any], behaviour: str, *, interval: bool = 
 def _beside_lot(text: Mapping[str, Any], behaviour: str, way: str) -> str:
     """The share of a behaviour in ΔL in percent, as 74 (66 to 79); 26: what it would have by lot is behind the semicolon."""
     share = _percent(Share(*text["losses"][way][behaviour])).replace("%", "")
-    return share + (f"; {100 * text['by_lot'][way][behaviour]:.2g}" if text["by_lot"] else "")
-
-
-def _not_asked(runs: Sequence[Run]) -> str:
-    """The runs that were made before they were asked all of this, as the end of a caption."""
-    older = [run["model"] for run in runs if any(text["clear"] is None for text in run["texts"])]
-    return f"; not asked yet of {listed(older)}" if older else ""
+    return f"{share}; {100 * text['by_lot'][way][behaviour]:.2g}"
 
 
 def _measured_on(runs: Sequence[Run]) -> str:
@@ -1487,7 +1481,7 @@ def draw_rises_elsewhere(runs: Sequence[Run]) -> Table:
     rows = {
         f"{name}: {text['everywhere']['successorship']} prefixes": [
             _rise(text["rises"][f"{path}, mean"]["successorship"], digits=2)
-            if text["rises"] and text["everywhere"]["successorship"] >= LEAST_CASES
+            if text["everywhere"]["successorship"] >= LEAST_CASES
             else "–"
             for path in PATHS
         ]
@@ -1496,12 +1490,11 @@ def draw_rises_elsewhere(runs: Sequence[Run]) -> Table:
     everywhere = "; ".join(
         f"{name} " + ", ".join(f"{path} {_rise(text['rises'][f'{path}, mean']['all'], digits=4)}" for path in PATHS)
         for _, text, name in _texts_of(runs)
-        if text["rises"]
     )
     return Table(
         pd.DataFrame.from_dict(rows, orient="index", columns=list(PATHS)).rename_axis("head, text: succession"),
         caption="By how many nats the loss rises without the head where the rules see succession, those prefixes included where it falls.",
-        details=f"Mean ablation. In brackets 95% bootstrap intervals, documents resampled; of fewer than {LEAST_CASES} prefixes nothing is said, nor of runs that were made before this was asked. The rules see the "
+        details=f"Mean ablation. In brackets 95% bootstrap intervals, documents resampled; of fewer than {LEAST_CASES} prefixes nothing is said. The rules see the "
         f"head's attention and the answer, and not its effect. Over all prefixes: {everywhere}.",
     )
 
@@ -1509,13 +1502,9 @@ def draw_rises_elsewhere(runs: Sequence[Run]) -> Table:
 # Stored cases to be looked at twice, chosen by reading all of those of the published models: the model, the answer, and
 # why. What is said of numbers stands in the record.
 SURPRISES = (
-    ("published/gemma3-270m", " z", "It counts, and no rule sees it: the lists of both have capitals only"),
-    ("published/gemma3-270m", "-", "A list without numbers: the head that numbers lists repeats their marks, too"),
-    (
-        "published/smollm2",
-        " ticks",
-        "The largest win of this head, at an answer that neither it nor the model has in mind",
-    ),
+    ("published/smollm2", "k", "It counts, and no rule sees it: the lists of both have capitals only"),
+    ("published/smollm2", "height", "Nothing is counted, and yet the head goes on: after width comes height"),
+    ("published/gemma3-270m", "4", "It raises the number it looks at above the one that follows, and in other scripts"),
 )
 
 
