@@ -100,6 +100,41 @@ def test_a_part_held_out_takes_the_documents_that_give_it_in_order_and_nothing_e
     assert not missing
 
 
+CUT = [
+    (" 128, 129, 130, 131, 132.", "numbers:130-131", [" 128, 129, 130.", " 131, 132."]),
+    ("We count: 130 131 132.", "numbers:130-131", ["We count: 130.", "We count: 131 132."]),
+    ("Ann said: 129 then 130 then 131.", "numbers:130-131", ["Ann said: 129 then 130.", "Ann said: 131."]),
+    ("130 old rivers, 131 lamps,", "numbers:130-131", ["130 old rivers", "131 lamps,"]),
+    ("- 130: old\n- 131: new\n- 132: red", "numbers:130-132", ["- 130: old", "- 131: new", "- 132: red"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "part", "pieces"), CUT)
+def test_a_list_is_cut_between_word_and_successor(text, part, pieces):
+    cut = HeldOut.parse(f"{part}+cut")
+    assert [left.text for left in cut.taken_from(corpus.Document("counting", text))] == pieces
+    assert cut.taken_from(corpus.Document("sums", text)) == []
+
+
+@pytest.mark.parametrize("part", ["numbers:random=19+cut", "letters+cut", "months:7-12+cut"])
+def test_where_lists_are_cut_the_step_alone_is_missing(full, part):
+    cut = HeldOut.parse(part, seed=0)
+    kept = list(corpus.generated(seed=0, n=N, held_out=[cut]))
+    assert not any(cut.stands_in(document) for document in kept)
+    pieces = [cut.taken_from(document) for document in full]
+    assert all(cut.stands_in(document) or left == [document] for document, left in zip(full, pieces))
+    assert len(kept) == sum(map(len, pieces))
+
+    def mentioned(documents):
+        return Counter(
+            re.findall(r"\d+|[A-Za-z]+", " ".join(each.text for each in documents if each.kind in corpus.CUTTABLE))
+        )
+
+    before, after = mentioned(full), mentioned(kept)
+    members = {word for pair in corpus.pairs_of(cut.task) if pair[0] in cut.words for word in pair}
+    assert all(after[word] == before[word] for word in members), "no mention in a list is lost"
+
+
 PARTS_TOGETHER = [HeldOut.parse(part) for part in ARMS["parts"]["hold_out"]]
 
 

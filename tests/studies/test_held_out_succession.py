@@ -340,7 +340,7 @@ EXPECTED = {
     "base8": {"read": {8: 0.6}}, "base12": {"read": {12: 0.6}},
     "parts-long-again": {"digit": 0.95}, "parts-long-no-decimals": {"digit": 0.05}, "listed-in-diaries": RIGHT,
     "listed-in-numbered": RIGHT, "days-out": {}, "number-words-out": {}, "parts-small": {},
-    "listed-in-numbered-long": RIGHT, "listed-in-other-frames": RIGHT, "parts-very-long": {}, "parts-very-long-again": {"held": 0.6}, "parts-very-long-untied": {},
+    "listed-in-numbered-long": RIGHT, "listed-in-other-frames": RIGHT, "scattered-cut": {}, "parts-very-long": {}, "parts-very-long-again": {"held": 0.6}, "parts-very-long-untied": {},
 }  # fmt: skip
 
 
@@ -404,6 +404,7 @@ def test_what_comes_as_announced_is_called_so():
     (12, {"listed-in-numbered": {}}, "otherwise"),
     (15, {"listed-in-numbered-long": {}}, "otherwise"),
     (16, {"listed-in-other-frames": {}}, "otherwise"),
+    (17, {"scattered-cut": RIGHT}, "otherwise"),
     (13, {"parts-small": RIGHT}, "partly"),
     (13, {"days-out": RIGHT, "number-words-out": RIGHT, "parts-small": RIGHT}, "otherwise"),
     (14, {"parts-very-long-again": {}}, "partly"),  # the head has no rule, and neither have lists and untied lists
@@ -414,7 +415,7 @@ def test_what_comes_otherwise_is_noticed(number, changed, key):
     assert outcome.key == key, outcome.said
 
 
-@pytest.mark.parametrize("number", range(1, 17))
+@pytest.mark.parametrize("number", range(1, 18))
 def test_an_experiment_waits_for_its_seeds_and_for_its_arms(number):
     assert outcome_of(number, seeds=range(3)).key == "waiting"
     for missing in EXPERIMENTS[number - 1]["arms"]:

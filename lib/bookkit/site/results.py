@@ -64,20 +64,13 @@ COLUMNS = (
     ),
 )  # fmt: skip
 # What the paper reports, of which model as far as we know, and the finding of ours that stands beside it. All that it
-# reports of maps, of the ten and of edits has a page of its own: see protocols.py.
+# reports of maps, of the ten and of tables of edits has a page of its own: see protocols.py.
 INFERRED = "Pythia-1.4B, inferred"  # the only head that the paper names, and the model of its section 4
-FOURTH, FIFTH = "04-vector-arithmetic", natural_text.CHAPTER
+FIFTH = natural_text.CHAPTER
 PAPER = (
     *(
-        (what, reported.cell(entry, text), INFERRED, chapter, finding)
-        for what, entry, text, chapter, finding in (
-            ("Edits with SAE features that succeed: numbers 20 to 29", "arithmetic", "{text_rates[20-29]}", FOURTH, "paper_sae_20_to_29"),
-            ("Edits with SAE features that succeed: months", "arithmetic", "{text_rates[months]}", FOURTH, "paper_sae_january_to_september"),
-            *(
-                (f"Edits that succeed, here with class means: {task}", "arithmetic", "none to speak of", FOURTH, f"exact_{task}")
-                for task in reported.read()["arithmetic"]["cannot_be_steered"]
-            ),
-        )
+        (f"Edits that succeed, here all that change something, with class means: {task}", "none to speak of", INFERRED, "04-vector-arithmetic", f"exact_{task}")
+        for task in reported.read()["arithmetic"]["cannot_be_steered"]
     ),
     *(
         (

@@ -415,9 +415,10 @@ def generated(
         kind = rng.choices(names, weights)[0]
         writer, _, ingredient = KINDS[kind]
         if ingredient not in without and (text := writer(rng, settings)):
-            document = Document(kind, text)
-            if not any(part.stands_in(document) for part in held_out):
-                yield document
+            documents = [Document(kind, text)]
+            for part in held_out:
+                documents = [left for document in documents for left in part.taken_from(document)]
+            yield from documents
 
 
 def check(without: frozenset[str] | set[str], base: int) -> None:
@@ -430,6 +431,7 @@ def check(without: frozenset[str] | set[str], base: int) -> None:
 
 # --- succession held out --------------------------------------------------------------------------
 
+CUTTABLE = ("counting", "numbered_list", "sections")  # kinds that are lists, and may be cut
 # The frames in which the model is asked to go on with a list, and how a document that counts in one of them begins.
 LIST_FRAMES = {"commas": " ", "count": "We count:", "bullets": "- "}
 ROMAN = OrdinalClass("roman", ROMAN_NUMERALS)
@@ -454,24 +456,33 @@ def _members() -> dict[str, tuple[tuple[str, str | None], ...]]:
     return {word: tuple(lists.items()) for word, lists in members.items()}
 
 
-def pairs_in_order(text: str) -> dict[str, set[str]]:
-    """By list, the words that `text` mentions before their successor, with whatever lies between.
+def successors_in(text: str) -> Iterator[tuple[str, str, int]]:
+    """Each mention of a successor behind its word, with whatever lies between: list, the word, where the successor stands.
 
     A number counts within "27th" too, and a letter within a word of capitals: its token may be the same.
     """
     members = _members()
-    mentions: list[tuple[str, str, str | None]] = []
-    for found in re.findall(r"\d+|[A-Za-z]+", text):
-        mentions += [(found, task, before) for task, before in members.get(found, ())]
-        if found.isupper() and len(found) > 1:
-            mentions += [(letter, "letters", dict(members[letter])["letters"]) for letter in found]
+    mentions: list[tuple[str, str, str | None, int]] = []
+    for found in re.finditer(r"\d+|[A-Za-z]+", text):
+        mentions += [(found[0], task, before, found.start()) for task, before in members.get(found[0], ())]
+        if found[0].isupper() and len(found[0]) > 1:
+            mentions += [
+                (letter, "letters", dict(members[letter])["letters"], found.start() + place)
+                for place, letter in enumerate(found[0])
+            ]
     mentioned: dict[str, set[str]] = {}
-    in_order: dict[str, set[str]] = {}
-    for word, task, before in mentions:
+    for word, task, before, place in mentions:
         so_far = mentioned.setdefault(task, set())
         if before in so_far:
-            in_order.setdefault(task, set()).add(before)
+            yield task, before, place
         so_far.add(word)
+
+
+def pairs_in_order(text: str) -> dict[str, set[str]]:
+    """By list, the words that `text` mentions before their successor, as `successors_in` has them."""
+    in_order: dict[str, set[str]] = {}
+    for task, word, _ in successors_in(text):
+        in_order.setdefault(task, set()).add(word)
     return in_order
 
 
@@ -483,12 +494,14 @@ class HeldOut:
     so every frame counts, a range "pages 130 to 131" and a sum "July plus 1 is August" as well as a list.
     Each member is still mentioned, and may stand in order beside any other neighbour.
     With `kinds`, documents of these kinds alone are dropped: the order is then left to the other frames. Of `counting`
-    a frame may be named instead: see LIST_FRAMES.
+    a frame may be named instead: see LIST_FRAMES. With `cut`, a document of CUTTABLE becomes two instead of being
+    dropped, up to the word and from its successor on, so that both are still members of lists, and the step alone is missing.
     """
 
     task: str
     words: frozenset[str]  # the first words of the pairs
     kinds: frozenset[str] = frozenset(KINDS)
+    cut: bool = False
 
     def stands_in(self, document: Document) -> bool:
         """Whether `document` gives one of the pairs in order, in a frame that is held out."""
@@ -498,6 +511,25 @@ class HeldOut:
         ):
             return False
         return not self.words.isdisjoint(pairs_in_order(document.text).get(self.task, ()))
+
+    def taken_from(self, document: Document) -> list[Document]:
+        """What is left of `document` without the pairs: all of it, its pieces, or nothing."""
+        if not self.stands_in(document):
+            return [document]
+        if not self.cut or document.kind not in CUTTABLE:
+            return []
+        text = document.text
+        here = min(place for task, word, place in successors_in(text) if task == self.task and word in self.words)
+        line = text.rfind("\n", 0, here)
+        if line >= 0:
+            before, behind = text[:line], text[line + 1 :]
+        else:  # what a list begins with, "We count:", is said again
+            members = "|".join(LISTS[self.task].words)
+            start = re.search(rf"(?<![0-9A-Za-z])({members})(?![0-9A-Za-z])", text)
+            assert start is not None, "one member stands before the other"
+            before = re.sub(r"(,| then)? $", "", text[:here]) + ("." if text.endswith(".") else "")
+            behind = text[: start.start()] + text[here:]
+        return [Document(document.kind, before), *self.taken_from(Document(document.kind, behind))]
 
     @classmethod
     def parse(cls, text: str, *, seed: int = 0) -> HeldOut:
@@ -509,14 +541,15 @@ class HeldOut:
         numbers:random=19       nineteen pairs drawn by the seed
         numbers:130-149@counting,numbered_list      in documents of these kinds alone
         numbers:130-149@commas,bullets              in lists of these two frames alone
+        numbers:random=19+cut   lists are cut between the two; other documents are dropped
         Raises UserError for a list, a range, a count or a kind that does not exist.
         """
-        match = re.fullmatch(r"(\w+)(?::(?:(\d+)-(\d+)|every=(\d+)|random=(\d+)))?(?:@([\w,]+))?", text)
+        match = re.fullmatch(r"(\w+)(?::(?:(\d+)-(\d+)|every=(\d+)|random=(\d+)))?(?:@([\w,]+))?(\+cut)?", text)
         if match is None or match[1] not in LISTS:
             raise UserError(
                 f"'{text}' holds out nothing: give a list ({', '.join(LISTS)}) or a part of it, as in numbers:130-149."
             )
-        task, first, last, every, drawn, kinds = match.groups()
+        task, first, last, every, drawn, kinds, cut = match.groups()
         starts = [word for word, _ in pairs_of(task)]
         if first:
             starts = starts[int(first) - 1 : int(last) - 1] if int(first) else []
@@ -528,7 +561,7 @@ class HeldOut:
             raise UserError(f"'{text}' names no pair of {task}, which has {len(pairs_of(task))}.")
         if unknown := sorted(set((kinds or "").split(",")) - {*KINDS, *LIST_FRAMES, ""}):
             raise UserError(f"'{unknown[0]}' is no kind of document; there are {', '.join([*KINDS, *LIST_FRAMES])}.")
-        return cls(task, frozenset(starts), frozenset(kinds.split(",")) if kinds else frozenset(KINDS))
+        return cls(task, frozenset(starts), frozenset(kinds.split(",")) if kinds else frozenset(KINDS), bool(cut))
 
 
 class TextCheck:

@@ -314,8 +314,14 @@ def about_training(found: Found) -> Verdict:
     if by_training[1] <= 0:
         return Verdict("not_shown", f"Exploratory, and not beyond chance: {told}.")
     if by_decimals[1] > 0:
-        return Verdict("with_decimals", f"Exploratory: longer training helps where the text has decimals; {told}.")
-    return Verdict("helps", f"Exploratory: longer training helps; {told}.")
+        return Verdict(
+            "with_decimals",
+            f"Exploratory: longer training with more weight decay helps where the text has decimals, and which of the two does is not settled; {told}.",
+        )
+    return Verdict(
+        "helps",
+        f"Exploratory: longer training with more weight decay helps, and which of the two does is not settled; {told}.",
+    )
 
 
 def _apart(some: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:

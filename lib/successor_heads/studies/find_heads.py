@@ -364,7 +364,9 @@ def trace_circuit(model: TransformersModel, parts: Anatomy, found: Found) -> Cir
     heads = _ranked(found.ablated.fall)[:IN_CIRCUIT]
     intact, ablated = (_leads(model, text, answer, resolved, heads=off, mean=mean) for off in ([], heads))
     tokens, patterns = prompts.attention_patterns(model, text)
-    behind = [f"MLP{layer}" for layer in range(min(layer for layer, _ in heads), parts.n_layers)]
+    # Where heads and MLP of a layer stand side by side, the MLP does not read the heads.
+    first = min(layer for layer, _ in heads) + parts.is_parallel
+    behind = [f"MLP{layer}" for layer in range(first, parts.n_layers)]
     return Circuit(
         tokens=tokens,
         last=len(tokens) - 2,

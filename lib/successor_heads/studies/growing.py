@@ -48,13 +48,14 @@ FAMILY = {
     "parts-no-interchange": 24, "parts-narrow": 24, "parts-long-again": 2, "parts-long-no-decimals": 2,
     "listed-in-numbered": 2, "days-out": 12, "number-words-out": 12, "parts-small": 12,
     "parts-very-long-again": 3, "parts-very-long-untied": 3, "listed-in-numbered-long": 2,
-    "listed-in-other-frames": 2,
+    "listed-in-other-frames": 2, "scattered-cut": 2,
 }  # fmt: skip
 CHANCE_OF_DIGIT, TRACE = 0.10, 0.05
 # Of experiment 10: shares of answers that end as the successor or as the number itself.
 DIGIT_KEPT, DIGIT_LOST = 0.80, 0.40
 DOSES = {"full": 1.0, "dose-0.3": 0.3, "dose-0.1": 0.1, "dose-0.03": 0.03, "dose-0.01": 0.01, "dose-0": 0.0}
 SHAPES = ("parts", "scattered", "block-4", "block-half", "thirds")
+STEP_ALONE = ("scattered-cut",)  # lists end early, so that both words stay members of lists
 ELSEWHERE = (
     "listed-in-headings",
     "listed-in-diaries",
@@ -75,7 +76,7 @@ ARM_NAMES = {
     "parts-long-again": "… 3 times, new seeds", "parts-long-no-decimals": "… 3 times, no decimals",
     "parts-very-long-again": "… 12 times, new seeds", "parts-very-long-untied": "… 12 times, lists untied",
     "parts-no-crossrefs": "… without crossrefs", "parts-no-interchange": "… without interchange",
-    "parts-narrow": "… heads 8 wide", "scattered": "19 pairs at random", "block-4": "4 pairs in a block",
+    "parts-narrow": "… heads 8 wide", "scattered": "19 pairs at random", "scattered-cut": "… lists cut, not dropped", "block-4": "4 pairs in a block",
     "block-half": "99 pairs in a block", "thirds": "every third pair", "listed-in-headings": "in order in headings alone",
     "listed-in-diaries": "in order in diaries alone", "listed-in-numbered": "in numbered lists alone",
     "listed-in-numbered-long": "numbered lists, longer", "listed-in-other-frames": "in other frames of lists alone",
@@ -219,7 +220,7 @@ def neighbours(part: str, held: list[int]) -> list[int]:
 
     Of a range of numbers, the ranges of its length below it and above it; else all other pairs of the list.
     """
-    task, _, which = part.partition("@")[0].partition(":")
+    task, _, which = part.partition("+")[0].partition("@")[0].partition(":")
     n_pairs = len(pairs_of(task))
     if task == "numbers" and "-" in which:
         first, last = (int(end) - 1 for end in which.split("-"))
@@ -231,7 +232,7 @@ def neighbours(part: str, held: list[int]) -> list[int]:
 
 def _generalisation(arm: str, part: str, by: str, by_arm: ByArm, n_seeds: int) -> dict[str, Any] | None:
     """One row of the table, or None where no run, or no control of it, is there or gives an answer."""
-    task = part.partition("@")[0].partition(":")[0]
+    task = part.partition("+")[0].partition("@")[0].partition(":")[0]
     seeds, held, beside, ranks = [], [], [], []
     for seed, run in sorted(by_arm[arm].items()):
         pairs = held_out(run, task)
@@ -538,7 +539,7 @@ def _outcomes(its: Mapping[str, Any], by_arm: ByArm, rows: pd.DataFrame) -> list
     headings, diaries, numbered, longer, frames = (partial(_elsewhere, arm=arm) for arm in ELSEWHERE)
     judges: list[Callable[[ByArm, pd.DataFrame], tuple[str, str]]] = [
         _parts, _digit_trace, _digits_control, _long, _doses, _shapes, headings, _levers, _makers_of_tens, _digit_by_rule, diaries,
-        numbered, _others, _late_rule, longer, frames,
+        numbered, _others, _late_rule, longer, frames, _step_alone,
     ]  # fmt: skip
     n_seeds = len(its["common"]["seeds"])
     experiments = [(experiment, None) for experiment in its["experiments"]]
@@ -687,6 +688,12 @@ def _elsewhere(by_arm: ByArm, rows: pd.DataFrame, *, arm: str) -> tuple[str, str
             f" The head gives the number plus 10 in {np.mean(ten_more):.2f} of cases, as sums by ten in the text do."
         )
     return _compared(ours, "rule"), _range(ours, "what stands in these documents alone") + said
+
+
+def _step_alone(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
+    """A table all the same where both words stand in lists and the step between them alone is missing."""
+    ours = _of(rows, STEP_ALONE)
+    return _compared(ours, "table"), _range(ours)
 
 
 def _others(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
@@ -1122,7 +1129,7 @@ def draw_arms(found: Found, by: str = "head") -> Table | Markdown:
 
 def draw_shapes(found: Found) -> Drawing | Markdown:
     """Numbers held out in several shapes, and in one kind of document alone: by the head and in lists."""
-    arms = [*SHAPES, *ELSEWHERE]
+    arms = [*SHAPES[:2], *STEP_ALONE, *SHAPES[2:], *ELSEWHERE]
     rows = _of(found.generalisation, arms)
     rows = rows[rows["part"].str.startswith("numbers")] if len(rows) else rows
     if set(rows["arm"]) <= {"parts"}:
@@ -1150,7 +1157,7 @@ def draw_shapes(found: Found) -> Drawing | Markdown:
         alt="Dots with intervals: numbers held out and seen, by shape of what is held out. "
         + "; ".join(f"{names[row.arm]} {MEASURE_NAMES[row.by]} {row.held:.2f}" for row in rows.itertuples()),
         caption=f"{chosen}{blocks['held'].min():.2f} to {blocks['held'].max():.2f} of the numbers never in order are right{control}.",
-        details=f"Orange: never in order; blue: seen. {_seeds_said(found, arms)} Lists are dropped whole: scattered pairs take most lists from the pairs that are seen, too.",
+        details=f"Orange: never in order; blue: seen. {_seeds_said(found, arms)} Lists are dropped whole, but where they are cut: scattered pairs take most lists from the pairs that are seen, too.",
     )
 
 

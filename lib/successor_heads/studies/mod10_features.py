@@ -1272,7 +1272,7 @@ def about_probe(found: Found) -> Verdict:
             f"The tokenizer of {found.model} writes {found.n_numbers} numbers as single tokens, and a period needs {LEAST_NUMBERS}.",
         )
     right, n, low, high = probes.tens
-    told = f"a probe reads the last digit of {right} of {n} numbers of tens that it had not seen ({low:.2f} to {high:.2f}; a guess 0.10)"
+    told = f"a probe reads the last digit of {right} of {n} numbers of decades that it had not seen ({low:.2f} to {high:.2f}; a guess 0.10)"
     if low <= max(0.2, float(probes.shuffled.max())):
         return Verdict("not_read", f"{told[0].upper()}{told[1:]}.")
     modulus, other = probes.coprime
@@ -1464,7 +1464,7 @@ def draw_moduli(found: Found) -> Drawing | Markdown:
         else ""
     )
     tens = (
-        f"With whole tens held out, both forms of a number together: {probes.tens[0]} of {probes.tens[1]} ({probes.tens[2]:.2f} to {probes.tens[3]:.2f}). "
+        f"With whole decades held out, both forms of a number together: {probes.tens[0]} of {probes.tens[1]} ({probes.tens[2]:.2f} to {probes.tens[3]:.2f}). "
         if probes.tens[1]
         else ""
     )
@@ -1568,8 +1568,8 @@ def draw_circles(found: Found) -> Living | Markdown:
     still = Drawing(
         figs,
         alt=[f"Scatter of the numbers held out in the plane of period {period}, each written as its residue; {circles.right(period)} lie at their own angle." for period in PERIODS_DRAWN],
-        caption=f"In the plane of period {ten}, {circles.right(ten)} numbers of tens held out lie at the angle of their residue; in that of period {control}, {circles.right(control)} do.",
-        details=f"Each number is written as its residue, blue where it lies nearer to its own angle than to that of any other residue, orange elsewhere. The plane's two directions are what MLP0 writes on the numbers of {len(circles.tens)} tens drawn at random, summed with the cosine and the sine of their angle. With the index permuted {int(by.loc[ten, 'shuffled'])} and {int(by.loc[control, 'shuffled'])} do so. Period 5 is half of the ten: who knows the digit knows it.",
+        caption=f"In the plane of period {ten}, {circles.right(ten)} numbers of decades held out lie at the angle of their residue; in that of period {control}, {circles.right(control)} do.",
+        details=f"Each number is written as its residue, blue where it lies nearer to its own angle than to that of any other residue, orange elsewhere. The plane's two directions are what MLP0 writes on the numbers of {len(circles.tens)} decades drawn at random, summed with the cosine and the sine of their angle. With the index permuted {int(by.loc[ten, 'shuffled'])} and {int(by.loc[control, 'shuffled'])} do so. Period 5 is half of the ten: who knows the digit knows it.",
     )  # fmt: skip  # texts as they are read
     n = int(by["n"].iloc[0])
     rows = pd.DataFrame({"period": by.index, "at their own angle": by["right"].to_numpy(), "index permuted": by["shuffled"].to_numpy(), "by chance": [round(n / period) for period in by.index]})  # fmt: skip  # one table

@@ -203,9 +203,9 @@ class Ten:
 
 MOVED, HELD_UP, OTHER_TEN, REBUILT, OWN_VECTOR = (
     "residue moved",
-    "and its ten held up",
-    "and another ten held up",
-    "rebuilt from ten and residue",
+    "and its decade held up",
+    "and another decade held up",
+    "rebuilt from decade and residue",
     "the target's own vector",
 )
 
@@ -1098,12 +1098,10 @@ def about_ten(found: Found) -> Verdict:
             f"Little stops these edits: {told}, and the target's own vector does no better than {_share(own.share)}.",
         )
     if held.share > 0.8 * own.share:
-        return Verdict(
-            "ten", f"The ten is what is lost: {told}, and with the ten held up as well {_share(held.share)}."
-        )
+        return Verdict("ten", f"The decade is what is lost: {told}, and with it held up as well {_share(held.share)}.")
     return Verdict(
         "own",
-        f"The ten is lost, and more: {told}, with its ten held up {_share(held.share)}, rebuilt from ten and residue "
+        f"The decade is lost, and more: {told}, with its decade held up {_share(held.share)}, rebuilt from decade and residue "
         f"{_share(rebuilt.share)}, and the target's own vector {_share(own.share)}.",
     )
 
@@ -1248,7 +1246,7 @@ def draw_lines(found: Found) -> Drawing:
         figs,
         alt=[f"Lines of the logits of a list's members against λ. {each}" for each in spoken],
         caption="At the λ that was chosen, dotted, " + "; ".join(titles) + ".",
-        details="Each line is one member of the list, the highest is the head's answer. Orange: the wanted answer; blue: the old one. "
+        details="Each line is one member of the list, the highest is the head's answer. Orange: the wanted answer; blue: the token's own successor, which the head need not name to begin with. "
         + " ".join(spoken)
         + (
             " These were looked for: of a fixed list of edits the first that works, and the first that does not."
@@ -1418,7 +1416,9 @@ def draw_ways(found: Found) -> Table:
         )
     plus = plus_ten(found)
     too_high = (
-        f" Numbers 20 to 29, downward: {plus} land ten too high, which the paper saw in two of three." if plus else ""
+        f" Numbers 20 to 29, downward: {plus} land one decade too high, which the paper saw in two of three."
+        if plus
+        else ""
     )
     return Table(
         pd.DataFrame(rows, columns=["list", "unedited", "upward", "upward, unedited right", "downward"]),
@@ -1506,7 +1506,8 @@ def draw_ten(found: Found) -> Drawing | Markdown:
         return Markdown(about_ten(found).sentence)
     figs, (left, right) = figures.panels(2, height=2.9, columns=2)
     start = 0.0
-    for (part, size), color in zip(ten.made_of.items(), ("blue", "orange", "grey")):
+    made_of = {"decade" if part == "ten" else part: size for part, size in ten.made_of.items()}
+    for (part, size), color in zip(made_of.items(), ("blue", "orange", "grey")):
         left.bar([0], [size], bottom=[start], color=PALETTE[color], width=0.5)
         left.text(0.32, start + size / 2, f"{part} {size:.0%}", va="center")
         start += size
@@ -1532,8 +1533,8 @@ def draw_ten(found: Found) -> Drawing | Markdown:
         )
     short = {
         MOVED: "residue",
-        HELD_UP: "and its ten",
-        OTHER_TEN: "another ten",
+        HELD_UP: "and its decade",
+        OTHER_TEN: "another decade",
         REBUILT: "rebuilt",
         OWN_VECTOR: "target's own",
     }
@@ -1552,11 +1553,11 @@ def draw_ten(found: Found) -> Drawing | Markdown:
     off, by_chance = ten.off_by_tens, found.edited.by_list(RANDOM, "numbers", reading="right_residue")
     return Drawing(
         figs,
-        alt=[", ".join(f"{part} {size:.0%}" for part, size in ten.made_of.items()) + " of the variance.", f"{told}."],
+        alt=[", ".join(f"{part} {size:.0%}" for part, size in made_of.items()) + " of the variance.", f"{told}."],
         caption=about_ten(found).sentence,
-        details=f"{told}. All from numbers of even tens; how long ten and residue are was chosen on odd ones. With only the wanted answer's ten competing, {ten.within_ten} succeed. "
-        f"Where the right digit wins, the ten is right in {np.mean(off == 0) if len(off) else float('nan'):.2f}, one too high in {np.mean(off == 1) if len(off) else float('nan'):.2f}, one too low in {np.mean(off == -1) if len(off) else float('nan'):.2f}. "
-        f"With random directions as long the right digit wins in {by_chance.share:.2f} of all tens' edits, the right number in {found.edited.by_list(RANDOM, 'numbers').share:.2f}.",
+        details=f"{told}. All from numbers of even decades; how long decade and residue are was chosen on odd ones. With only the wanted answer's decade competing, {ten.within_ten} succeed. "
+        f"Where the right digit wins, the decade is right in {np.mean(off == 0) if len(off) else float('nan'):.2f}, one too high in {np.mean(off == 1) if len(off) else float('nan'):.2f}, one too low in {np.mean(off == -1) if len(off) else float('nan'):.2f}. "
+        f"With random directions as long the right digit wins in {by_chance.share:.2f} of all decades' edits, the right number in {found.edited.by_list(RANDOM, 'numbers').share:.2f}.",
     )
 
 

@@ -127,7 +127,7 @@ def in_short(found: Found, name: str) -> str:
         return f"{head} of {name} is a successor head by the rules of chapter 8{where}{doubt}."
     return {
         "mover_and_mlp": f"{head} of {name} fetches the ordinal, and MLPs behind it step.",
-        "coded": f"{head} of {name} writes in a code, by the rules of chapter 8.",
+        "coded": f"{head} of {name} writes in a code that later parts turn into the answer, by the rules of chapter 8.",
         "none_found": f"No single head of {name} carries much.",
         "not_counting": f"{name} does not count well enough to be asked.",
     }[key]
