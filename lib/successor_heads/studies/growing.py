@@ -53,6 +53,8 @@ FAMILY = {
 CHANCE_OF_DIGIT, TRACE = 0.10, 0.05
 # Of experiment 10: shares of answers that end as the successor or as the number itself.
 DIGIT_KEPT, DIGIT_LOST = 0.80, 0.40
+# Of experiment 18: a head counts that gives so many of the neighbours; of fewer than three heads nothing is said.
+COUNTS_ABOVE, DIGIT_BY_RULE, FEWEST_HEADS = 0.80, 0.50, 3
 DOSES = {"full": 1.0, "dose-0.3": 0.3, "dose-0.1": 0.1, "dose-0.03": 0.03, "dose-0.01": 0.01, "dose-0": 0.0}
 SHAPES = ("parts", "scattered", "block-4", "block-half", "thirds")
 STEP_ALONE = ("scattered-cut",)  # lists end early, so that both words stay members of lists
@@ -92,6 +94,7 @@ PART_NAMES = {
 TOKENS_A_STEP_OF_PYTHIA = 1024 * 2048
 PROLONGED = ("parts", "parts-long", "parts-very-long")  # the same text, read for longer
 CONFIRMING = ("parts-long-again", "parts-long-no-decimals")  # of experiment 10: new seeds, and their control
+DIGITS = (*PROLONGED, *CONFIRMING, LATE[0], "parts-no-decimals")  # arms whose last digits are looked at
 
 Runs = Mapping[str, Mapping[str, Any]]  # name of the run -> its record
 ByArm = Mapping[str, Mapping[int, Mapping[str, Any]]]  # arm -> seed -> its record
@@ -309,13 +312,23 @@ def _digit_share(run: Mapping[str, Any], *, by: str, of: int) -> float:
 
 
 def _digits(by_arm: ByArm) -> pd.DataFrame:
-    """How the head's answers to numbers held out end, in trainings of three lengths and without decimals: one row an arm and seed."""
-    rows = [
-        {"arm": arm, "seed": seed, "successor": last_digit_share(run, by="head"), "own": own_digit_share(run)}
-        for arm in (*PROLONGED, *CONFIRMING, "parts-no-decimals")
-        for seed, run in by_arm.get(arm, {}).items()
-    ]
-    return pd.DataFrame(rows, columns=["arm", "seed", "successor", "own"])
+    """How the head's answers to numbers held out end, in trainings of three lengths and without decimals: one row an arm and seed.
+
+    `counts`: whether the head gives the neighbours, so that its answers say something of how it counts.
+    """
+    rows = []
+    for arm in DIGITS:
+        for seed, run in by_arm.get(arm, {}).items():
+            near = neighbours("numbers:130-149", held_out(run, "numbers"))
+            right, n = outcomes(run, "numbers", near, by="head")
+            ends = {"successor": last_digit_share(run, by="head"), "own": own_digit_share(run)}
+            rows.append({"arm": arm, "seed": seed, **ends, "counts": right >= COUNTS_ABOVE * n})
+    return pd.DataFrame(rows, columns=["arm", "seed", "successor", "own", "counts"])
+
+
+def digit_of_counting_heads(digits: pd.DataFrame, *arms: str) -> np.ndarray:
+    """Of every head of these arms that counts, the share of its answers to numbers held out that end as the successor."""
+    return digits.loc[digits["arm"].isin(arms) & digits["counts"].astype(bool), "successor"].to_numpy(float)
 
 
 def _whereabouts(by_arm: ByArm) -> pd.DataFrame:
@@ -539,7 +552,7 @@ def _outcomes(its: Mapping[str, Any], by_arm: ByArm, rows: pd.DataFrame) -> list
     headings, diaries, numbered, longer, frames = (partial(_elsewhere, arm=arm) for arm in ELSEWHERE)
     judges: list[Callable[[ByArm, pd.DataFrame], tuple[str, str]]] = [
         _parts, _digit_trace, _digits_control, _long, _doses, _shapes, headings, _levers, _makers_of_tens, _digit_by_rule, diaries,
-        numbered, _others, _late_rule, longer, frames, _step_alone,
+        numbered, _others, _late_rule, longer, frames, _step_alone, _digit_of_those_that_count,
     ]  # fmt: skip
     n_seeds = len(its["common"]["seeds"])
     experiments = [(experiment, None) for experiment in its["experiments"]]
@@ -756,12 +769,31 @@ def _digit_by_rule(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     (kept, kept_low, kept_high), (without, without_low, without_high) = means.values()
     if not len(numbers) or np.isnan(without):
         return "open", ""
-    said = f"The digit is kept in {kept:.2f} ({kept_low:.2f} to {kept_high:.2f}), without decimals in {without:.2f} ({without_low:.2f} to {without_high:.2f})."
+    within = f"{max(kept_low, 0.0):.2f} to {min(kept_high, 1.0):.2f}"
+    within_without = f"{max(without_low, 0.0):.2f} to {min(without_high, 1.0):.2f}"
+    said = f"The digit is kept in {kept:.2f} ({within}), without decimals in {without:.2f} ({within_without})."
     held = [kept_low > DIGIT_KEPT, without_high < DIGIT_LOST]
     against = [kept_high < DIGIT_KEPT, without_low > DIGIT_LOST]
     if all(held):
         return ("expected" if numbers["held_high"].iloc[0] < TABLE_BELOW else "partly"), said
     return ("open" if not any(against) else "partly" if any(held) else "otherwise"), said
+
+
+def _digit_of_those_that_count(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
+    """In new seeds, heads that count answer to numbers held out with the successor's digit, and not with the successor."""
+    each = digit_of_counting_heads(_digits(by_arm), LATE[0])
+    numbers = _of(rows, [LATE[0]])
+    numbers = numbers[(numbers["part"] == "numbers:130-149") & (numbers["by"] == "head")]
+    if not len(numbers):
+        return "open", ""
+    if len(each) < FEWEST_HEADS:
+        return "open", f"Only {len(each)} of {len(by_arm[LATE[0]])} heads give the neighbours."
+    mean, low, high = intervals.mean_over_seeds(each)
+    low, high = max(low, 0.0), min(high, 1.0)
+    said = f"Of {len(each)} heads that give the neighbours, answers to numbers held out end as the successor does in {mean:.2f} ({low:.2f} to {high:.2f}) of cases."
+    if low > DIGIT_BY_RULE:
+        return ("expected" if numbers["held_high"].iloc[0] < TABLE_BELOW else "partly"), said
+    return ("otherwise" if high < DIGIT_BY_RULE else "open"), said
 
 
 def _late_rule(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
@@ -858,10 +890,15 @@ def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
     if not len(settled):
         return Verdict("not_settled", f"**Rule or table? Not settled.** At most {largest} is right.{caveat}{tens}")
     if set(settled["verdict"]) == {"table"}:
+        most = settled.loc[settled["held"].idxmax()]
+        where = (
+            "" if len(settled) == len(rows) else f", where it is settled ({len(settled)} of {len(rows)} comparisons)"
+        )
         return Verdict(
             "table",
-            f"**A table:** in {n} seeds, of successors never shown in order at most {largest} is right, "
-            f"of their neighbours at least {settled['seen'].min():.2f}.{caveat} That a rare seed differs is not excluded.{tens}",
+            f"**A table{where}:** in {n} seeds, of successors never shown in order at most {most['held']:.2f} ({most['held_low']:.2f} to {most['held_high']:.2f}) are right "
+            f"({'; '.join(_named(row) for _, row in settled.iterrows())}), of pairs that were shown at least {settled['seen'].min():.2f}.{caveat} "
+            f"That a rare seed differs is not excluded.{tens}",
         )
     if set(settled["verdict"]) == {"rule"}:
         least = settled["held"].min()
@@ -958,38 +995,31 @@ def late_sentence(found: Found) -> str:
 
 
 def _digit_sentence(found: Found) -> str:
-    """What answers to numbers held out keep of the digit after three times the steps; empty where it is little.
+    """What answers to numbers held out keep of the digit, in heads that give the neighbours; empty where that is little.
 
-    Where experiment 10 has been run, its new seeds have the last word.
+    Where experiment 18 has been run, its new seeds have the last word.
     """
-    suggesting = PROLONGED[1]
-    kept, low, high = _kept(found, suggesting)
-    if found.seeds_of.get(suggesting, 0) < found.seeds_announced or not low > DIGIT_LOST:
+    longer, longest = (PROLONGED[1], CONFIRMING[0]), (PROLONGED[2],)
+    each = {arms: digit_of_counting_heads(found.digits, *arms) for arms in (longer, longest)}
+    if any(len(its) < FEWEST_HEADS for its in each.values()) or not each[longest].mean() > DIGIT_BY_RULE:
         return ""
-    where = f"after {ARM_NAMES[suggesting][2:]}, answers to numbers held out end as the successor or as the number itself in {kept:.2f} ({low:.2f} to {high:.2f}) of cases"
-    (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("10 ")]
-    if outcome.key in ("not_run", "waiting"):
-        without = _kept(found, "parts-no-decimals")[0]
-        control = "" if np.isnan(without) else f"; without decimals, read for less: {without:.2f}"
-        return f"\n\n**The digit goes on where the pair does not** (exploratory): {where} (a guess: 0.20{control})."
-    again, again_low, again_high = _kept(found, CONFIRMING[0])
-    each = found.digits[found.digits["arm"] == CONFIRMING[0]][["successor", "own"]].sum(axis=1)
-    new = f"{again:.2f} ({again_low:.2f} to {again_high:.2f}; by seed {each.min():.2f} to {each.max():.2f})"
-    beside = f"(announced: more than {DIGIT_KEPT:.2f}; a guess: 0.20; without decimals: {_kept(found, CONFIRMING[1])[0]:.2f})"
-    claim = "The digit goes on where the pair does not"
-    claim = (
-        f"{claim}, confirmed" if outcome.key == "expected" else f"That {claim[0].lower()}{claim[1:]} is not confirmed"
+    without = digit_of_counting_heads(found.digits, CONFIRMING[1])
+    where = (
+        f"of numbers held out, heads that give their neighbours answer with the last digit of the successor in {each[longer].mean():.2f} of cases "
+        f"after 3 times the steps ({len(each[longer])} heads) and in {each[longest].mean():.2f} after 12 times ({len(each[longest])}); "
+        f"a guess has {CHANCE_OF_DIGIT:.2f}"
+        + (f", without decimals they have {without.mean():.2f} ({len(without)})" if len(without) else "")
     )
-    return f"\n\n**{claim}:** {where} in the seeds that suggested it, and in {new} in five new ones {beside}."
-
-
-def _kept(found: Found, arm: str) -> tuple[float, float, float]:
-    """Mean share of answers that keep the digit, with its interval over seeds; NaN where the arm has not been run."""
-    its = found.digits[found.digits["arm"] == arm][["successor", "own"]].sum(axis=1).to_numpy()
-    if len(its) < 2:
-        return (np.nan,) * 3
-    mean, low, high = intervals.mean_over_seeds(its)
-    return mean, max(low, 0.0), min(high, 1.0)
+    (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("18 ")]
+    claim = "The digit goes by rule, the decade does not"
+    if outcome.key in ("not_run", "waiting"):
+        return f"\n\n**{claim}** (exploratory; new seeds are announced): {where}."
+    held = (
+        f"**{claim}** (confirmed on new seeds)"
+        if outcome.key == "expected"
+        else f"**That {claim[0].lower()}{claim[1:]} is not confirmed**"
+    )
+    return f"\n\n{held}: {where}. New seeds: {outcome.said}"
 
 
 def _tens_sentence(found: Found, earlier: Earlier | None) -> str:
@@ -1003,7 +1033,7 @@ def _tens_sentence(found: Found, earlier: Earlier | None) -> str:
     return (
         f"\n\n**{'Fewer numbers without the tens' if needs else 'A head can do without the tens'}** ({which}): without text that composes numbers a probe reads the "
         f"last digit in {without['accuracy']:.2f} of cases (with it: {full['accuracy']:.2f}), and the head gives "
-        f"{without['numbers']:.2f} of the numbers' successors (with it: {full['numbers']:.2f})."
+        f"{without['numbers']:.2f} of the numbers' successors (with it: {full['numbers']:.2f}). Whether a head uses the tens where they are there is another question."
     )
 
 
@@ -1134,9 +1164,9 @@ def draw_shapes(found: Found) -> Drawing | Markdown:
     rows = rows[rows["part"].str.startswith("numbers")] if len(rows) else rows
     if set(rows["arm"]) <= {"parts"}:
         return _awaited(found, arms[1:], "Other shapes of what is held out")
-    figs, axes = figures.panels(len(MEASURES), height=2.7)
-    names = {**ARM_NAMES, "parts": "19 pairs in a block"}
     shown = [arm for arm in arms if arm in set(rows["arm"])]
+    figs, axes = figures.panels(len(MEASURES), height=0.9 + 0.3 * len(shown))
+    names = {**ARM_NAMES, "parts": "19 pairs in a block"}
     for ax, by in zip(axes, MEASURES):
         its = rows[rows["by"] == by].set_index("arm").reindex(shown).reset_index()
         for offset, which, color in ((0.15, "held", "orange"), (-0.15, "seen", "blue")):
@@ -1241,44 +1271,55 @@ def draw_last_digit(found: Found) -> Drawing | Markdown:
     table = found.last_digit
     if not len(table):
         return _awaited(found, ["parts", "parts-no-decimals"], "The last digit")
-    longer = [arm for arm in (*PROLONGED[1:], *CONFIRMING) if arm in set(found.digits["arm"])]
+    longer = [arm for arm in (*PROLONGED[1:], LATE[0], *CONFIRMING) if arm in set(found.digits["arm"])]
     fig, ax = figures.panel(height=2.0 + 0.35 * len(longer), width=figures.NARROW)
+    lists = table.set_index("by").loc["list"]
+    names = {PROLONGED[0]: "the head", "parts-no-decimals": "the head, no decimals"}
+    names |= {arm: f"the head, {ARM_NAMES[arm][2:]}" for arm in longer}
     lines = [
-        (each, "orange" if each is row.each else "grey", {"head": "the head", "list": "in lists"}[row.by] + text)
-        for row in table.itertuples()
-        for each, text in ((row.each, ""), (row.each_without, ", no decimals"))
+        (its["successor"], its["counts"].astype(bool), names[arm])
+        for arm in names
+        if len(its := found.digits[found.digits["arm"] == arm])
     ]
-    by_arm = found.digits.groupby("arm")
-    lines += [(by_arm.get_group(arm)["successor"], "orange", f"the head, {ARM_NAMES[arm][2:]}") for arm in longer]
-    for place, (each, color, _) in enumerate(lines):
-        ax.scatter(each, [place] * len(each), s=26, color=PALETTE[color], alpha=0.7, linewidths=0)
-        ax.plot([np.mean(each)] * 2, [place - 0.3, place + 0.3], color=figures.INK, linewidth=1.5)
-    own = [(0, "parts"), *((len(lines) - len(longer) + k, arm) for k, arm in enumerate(longer))]
-    for place, arm in own:
-        each = by_arm.get_group(arm)["own"]
-        ax.scatter(each, [place] * len(each), s=30, facecolors="none", edgecolors=PALETTE["blue"], linewidths=1.2)
+    lines[2:2] = [
+        (each, [True] * len(each), said)
+        for each, said in ((lists["each"], "in lists"), (lists["each_without"], "in lists, no decimals"))
+    ]
+    for place, (each, counts, name) in enumerate(lines):
+        color = PALETTE["grey" if "no decimals" in name else "orange"]
+        ax.scatter(
+            each,
+            [place] * len(each),
+            s=28,
+            facecolors=[color if yes else "none" for yes in counts],
+            edgecolors=color,
+            linewidths=1.2,
+        )
     ax.axvline(CHANCE_OF_DIGIT, color=figures.INK, linewidth=1, linestyle=":")
-    ax.set(xlim=(-0.02, 1.02), ylim=(len(lines) - 0.5, -0.5), xlabel="answers with that last digit, one dot a seed")
+    ax.set(
+        xlim=(-0.03, 1.03), ylim=(len(lines) - 0.5, -0.5), xlabel="answers with the right last digit, one dot a seed"
+    )
     ax.set_yticks(range(len(lines)), [name for *_, name in lines])
     said = {
         "trace": "more often than a guess and than without decimals", "none": "no more often than a guess",
         "open": "which the seeds do not settle", "waiting": "with seeds still to come",
     }  # fmt: skip
-    head, means = table.set_index("by").loc["head"], by_arm[["successor", "own"]].mean()
-    prolonged = "".join(
-        f" {ARM_NAMES[arm][2:].capitalize()} ({len(by_arm.get_group(arm))} seeds): {means.loc[arm, 'successor']:.2f}, and as the number itself ends {means.loc[arm, 'own']:.2f}."
-        for arm in longer
+    head = table.set_index("by").loc["head"]
+    counting = {arm: digit_of_counting_heads(found.digits, arm) for arm in longer}
+    prolonged = "; ".join(
+        f"{ARM_NAMES[arm][2:]} {its.mean():.2f} ({len(its)} of {found.seeds_of.get(arm, 0)} heads)"
+        for arm, its in counting.items()
+        if len(its)
     )
-    ended = "; ".join(f"{ARM_NAMES[arm][2:]}, {means.loc[arm].sum():.2f}" for arm in longer)
-    last = f" It ends as the successor or as the number itself: {ended}." if longer else ""
+    last = f" Heads that give the neighbours, {prolonged}." if prolonged else ""
     return Drawing(
         fig,
-        alt="Dots, one a seed: " + "; ".join(f"{MEASURE_NAMES[row.by]} {row.share:.2f}, without decimals {row.without:.2f}" for row in table.itertuples()),
+        alt="Dots, one a seed: " + "; ".join(f"{name} {np.mean(each):.2f}" for each, _, name in lines),
         caption=f"The head's answer to a number held out has the right last digit in {head['share']:.2f} of cases, {said[head['verdict']]}.{last}",
-        details="Dotted: a guess, .10. Filled: the successor's last digit; hollow: that of the number itself, which was looked at after the results and is exploratory. " + " ".join(
+        details=f"Dotted: a guess, .10. Filled: heads that give at least {COUNTS_ABOVE:.2f} of the neighbours; hollow: heads that do not count numbers so well, of which a digit says little. That heads are told apart so was thought of after the results. " + " ".join(
             f"{MEASURE_NAMES[row.by].capitalize()}: {row.share:.2f} with decimals, {row.without:.2f} without; against chance p = {row.p_chance:.2g}, against the text without p = {row.p_without:.2g}: {said[row.verdict]}."
             for row in table.itertuples()
-        ) + f" One-sided t over {int(head['seeds'])} seeds, paired by seed between arms, Holm over four tests.{prolonged}",
+        ) + f" One-sided t over {int(head['seeds'])} seeds, paired by seed between arms, Holm over four tests.",
     )  # fmt: skip
 
 
