@@ -25,7 +25,7 @@ import lzma
 import random
 import re
 import sysconfig
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -389,6 +389,9 @@ KINDS = {  # kind: (writer, weight among documents, the ingredient it belongs to
 }
 
 
+FAR = 500  # documents: more than a window of a training text holds
+
+
 def generated(
     *,
     seed: int,
@@ -399,7 +402,9 @@ def generated(
 ) -> Iterator[Document]:
     """Documents 0 to `n - 1` of `seed`, less those of the ingredients left out and of the pairs held out.
 
-    `base` is the base in which the decimals documents compose numbers (10, 8 or 12).
+    `base` is the base in which the decimals documents compose numbers (10, 8 or 12). Of a document that is cut each piece
+    comes `FAR` documents behind the one before it: a window of a training text holds many documents, and side by side
+    the pieces would give the pair in order after all.
     Raises UserError for an unknown ingredient or base.
     """
     check(without, base)
@@ -410,6 +415,7 @@ def generated(
         compositions="compositions" not in without,
     )
     names, weights = list(KINDS), [weight for _, weight, _ in KINDS.values()]
+    waiting: dict[int, list[Document]] = defaultdict(list)
     for i in range(n):
         rng = random.Random(f"{seed}/{i}")
         kind = rng.choices(names, weights)[0]
@@ -418,7 +424,11 @@ def generated(
             documents = [Document(kind, text)]
             for part in held_out:
                 documents = [left for document in documents for left in part.taken_from(document)]
-            yield from documents
+            for k, document in enumerate(documents):
+                waiting[i + k * FAR].append(document)
+        yield from waiting.pop(i, ())
+    for place in sorted(waiting):
+        yield from waiting[place]
 
 
 def check(without: frozenset[str] | set[str], base: int) -> None:
