@@ -319,12 +319,6 @@ def test_a_stored_run_on_more_text_stands_in_for_the_chapters_record_and_brings_
     assert lists["value"] * lists["n"] == pytest.approx(run["lists"]["won"])
 
 
-def test_edits_are_held_against_the_papers_with_the_papers_kind_of_directions():
-    """Months stood there with class means, four times as often right as with features of autoencoders."""
-    beside = {what: finding for what, *_, finding in results.PAPER if what.startswith("Edits with SAE")}
-    assert len(beside) == 2 and all(finding.startswith("paper_sae_") for finding in beside.values())
-
-
 def test_a_ratio_of_another_score_than_the_papers_says_so(record):
     row = next(
         line

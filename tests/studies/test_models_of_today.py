@@ -127,7 +127,7 @@ def test_what_a_verdict_hangs_on_is_said():
         ({}, "L1H2 of It is a successor head by the rules of chapter 8, reading what stands after 1 blocks."),
         ({"at": 0, "last": 0.75}, "by the rules of chapter 8, though it copies nearly as often as it steps."),
         (MOVER, "L1H2 of It fetches the ordinal, and MLPs behind it step."),
-        ({"macro": 0.2}, "L1H2 of It writes in a code, by the rules of chapter 8."),
+        ({"macro": 0.2}, "L1H2 of It is needed, and what it writes cannot be read, by the rules of chapter 8."),
         ({"low": -0.1}, "No single head of It carries much."),
         ({"right": 9}, "It does not count well enough to be asked."),
     ],
@@ -157,7 +157,7 @@ def test_a_difference_that_a_model_above_the_papers_line_has_is_not_enough(monke
     by_itself = table.frame.set_index("difference")["by itself"]
     assert by_itself["embeddings are tied"] == by_itself["numbers go digit by digit"] == "not enough"
     assert by_itself["heads share keys and values"] == by_itself["narrow for its depth"] == "open"
-    assert f"{(by_itself == 'not enough').sum()} cannot be it" in table.caption and "<table" in table._repr_html_()
+    assert f"{(by_itself == 'not enough').sum()} do not preclude" in table.caption and "<table" in table._repr_html_()
     scores = reported.best_scores()
     low = scores.assign(score=np.where(scores["family"] == "llama", 0.3, scores["score"]))
     monkeypatch.setattr(reported, "best_scores", lambda: low)
@@ -291,13 +291,15 @@ def test_what_the_rules_say_of_what_is_known_is_counted_and_judged():
     assert frame.loc["index crosses lists"].tolist() == ["–", "1 of 2", "–"]
     assert frame.loc["all rules together"].tolist() == ["1 of 1", "2 of 2", "1 of 1"]
     assert "<table" in table._repr_html_() and "3 of 3 plants" in table.caption and "0 of 40" in table.caption
-    assert models_of_today.verdict_of_known(plants, TWINS).key == "known"
+    assert models_of_today.verdict_of_known(plants, TWINS, grown).key == "known"
     wrong = pd.DataFrame([HEAD, FETCH | {"verdict": "coded"}])
-    told = models_of_today.verdict_of_known(wrong, TWINS)
+    told = models_of_today.verdict_of_known(wrong, TWINS, grown)
     assert told.key == "mistaken" and "fetch and step 0 of 1" in told.sentence
     alarms = TWINS.assign(alarm=[True] * 3 + [False] * 37)
-    assert models_of_today.verdict_of_known(plants, alarms).key == "mistaken"
-    assert models_of_today.verdict_of_known(plants, alarms.assign(alarm=[True] * 2 + [False] * 38)).key == "known"
+    assert models_of_today.verdict_of_known(plants, alarms, grown).key == "mistaken"
+    assert (
+        models_of_today.verdict_of_known(plants, alarms.assign(alarm=[True] * 2 + [False] * 38), grown).key == "known"
+    )
 
 
 def test_grown_models_stand_beside_the_plants():

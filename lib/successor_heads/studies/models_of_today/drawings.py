@@ -540,7 +540,7 @@ def draw_differences() -> Table:
         )
     return Table(
         pd.DataFrame(rows, columns=["difference", "here", "paper's, with it", "best of these", "by itself"]),
-        caption=f"Of {len(rows)} differences {settled} cannot be it by themselves: a model of the paper has them, and a head above its line.",
+        caption=f"Of {len(rows)} differences {settled} do not preclude such a head: a model of the paper has them, and a head above its line. They may still make one less likely.",
         details="Best score of the paper's models that share the difference, Figure 2, left, of version 1. Together such differences may matter all the same. What would decide each that is open: "
         "one recipe, trained with that alone changed, over several seeds; for the rounding, the same score on the weights as they were released; for the tuning, on the model before it.",
     )

@@ -151,8 +151,11 @@ def keep(*, n_plants: int, n_twins: int) -> None:
     write_json(TABLE, made() | {"plants": plants, "twins": twins})
 
 
-def verdict_of_known(plants: pd.DataFrame, twins: pd.DataFrame) -> Verdict:
-    """Whether the rules know what was planted: "known", or "mistaken" if they call a plant wrongly or raise too many alarms."""
+def verdict_of_known(plants: pd.DataFrame, twins: pd.DataFrame, trained: pd.DataFrame) -> Verdict:
+    """Whether the rules know what was planted: "known", or "mistaken" if they call a plant wrongly or raise too many alarms.
+
+    `trained` are the grown models that count: what their head is, another score says and no plan, so they decide nothing.
+    """
     right, alarms = rightly(plants)["all rules together"], int(twins["alarm"].sum())
     wrong = int((right == 0).sum())
     key = "known" if not wrong and alarms <= FALSE_ALARMS * len(twins) else "mistaken"
@@ -164,7 +167,8 @@ def verdict_of_known(plants: pd.DataFrame, twins: pd.DataFrame) -> Verdict:
     return Verdict(
         key,
         f"**{lead}:** rightly called are {of_each} (95% interval of all from {low:.2f}), and {alarms} of {len(twins)} networks with random weights "
-        "raise an alarm. Not shown: that they know a head that is faint, shared, or of a kind that nobody planted.",
+        "raise an alarm in the search over depths. "
+        f"Of {len(trained)} grown models that count, the rules name the head of the canonical score in {int(rightly(trained)['all rules together'].sum())}. Not shown: that they know a head that is faint, shared, or of a kind that nobody planted.",
     )
 
 

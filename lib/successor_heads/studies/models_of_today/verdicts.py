@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from successor_heads import ordinals
 from successor_heads.studies import Verdict, listed
 from successor_heads.studies.models_of_today.found import Found
 from successor_heads.studies.models_of_today.rules import RULES
@@ -103,11 +104,11 @@ def _short(found: Found) -> str:
     how = {
         "successor_head": f"{name} is one",
         "mover_and_mlp": f"{name} fetches the ordinal, and MLPs behind it step",
-        "coded": f"{name} carries much of it, in a code",
+        "coded": f"{name} carries much of it, and what it writes we cannot read",
         "none_found": "no single head carries much",
     }[key]
     return (
-        f"{how}: without it {_effect(found, name)} is lost, and it promotes the successor on {part['successor']:.0%} of the "
+        f"{how}: with another list's output in its place {_effect(found, name)} is lost, and it promotes the successor on {part['successor']:.0%} of the "
         f"lists, the ordinal itself on {part['last']:.0%}"
     )
 
@@ -127,7 +128,7 @@ def in_short(found: Found, name: str) -> str:
         return f"{head} of {name} is a successor head by the rules of chapter 8{where}{doubt}."
     return {
         "mover_and_mlp": f"{head} of {name} fetches the ordinal, and MLPs behind it step.",
-        "coded": f"{head} of {name} writes in a code that later parts turn into the answer, by the rules of chapter 8.",
+        "coded": f"{head} of {name} is needed, and what it writes cannot be read, by the rules of chapter 8.",
         "none_found": f"No single head of {name} carries much.",
         "not_counting": f"{name} does not count well enough to be asked.",
     }[key]
@@ -147,7 +148,7 @@ def _successor_head(found: Found) -> str:
     return (
         f"**{found.model} counts with a successor head, {name}, by our rules.** Reading {where}, it scores {own['macro']:.2f} on "
         f"pairs that did not choose its depth (null of the search {null:.2f}). In lists it promotes the successor most on "
-        f"{part['successor']:.0%} and the ordinal itself on {part['last']:.0%}{through}. Without it {_effect(found, name)} is lost. "
+        f"{part['successor']:.0%} and the ordinal itself on {part['last']:.0%}{through}. With another list's output in its place {_effect(found, name)} is lost. "
         f"{_doubt(found)}Not shown: that it follows a rule."
     )
 
@@ -160,9 +161,20 @@ def _doubt(found: Found) -> str:
     stepping = [
         str(row.head) for row in found.depth.leading.itertuples() if _steps(found, row, found.depth.leading_null)
     ]
-    if key in ("coded", "mover_and_mlp", "none_found") and stepping:
+    if (
+        key in ("coded", "mover_and_mlp", "none_found")
+        and stepping
+        and found.part(stepping[0])["successor"] > by_lot(found)
+    ):
         return f"Against luck among the heads with the largest effect alone {stepping[0]} would be a successor head. "
     return ""
+
+
+def by_lot(found: Found) -> float:
+    """On how many of the lists of confirmation a member drawn by lot would be the successor."""
+    kept = found.gate[found.gate["kept"]]
+    sizes = kept["class"].map(lambda task: len(ordinals.CLASSES[task].words))
+    return float((kept["n_confirmation"] / sizes).sum() / kept["n_confirmation"].sum())
 
 
 def _copies_nearly_as_often(found: Found, head: str) -> bool:
@@ -179,7 +191,7 @@ def _mover(found: Found) -> str:
     part = found.part(found.top)
     return (
         f"**{found.model} counts, and not with a successor head: {found.top} fetches the last ordinal, and MLPs behind it step.** "
-        f"Without it {_effect(found, found.top)} is lost; what it promotes most is the ordinal itself on {part['last']:.0%} of the "
+        f"With another list's output in its place {_effect(found, found.top)} is lost; what it promotes most is the ordinal itself on {part['last']:.0%} of the "
         f"lists, the successor on {part['successor']:.0%}; {_through(found)}."
     )
 
@@ -187,9 +199,9 @@ def _mover(found: Found) -> str:
 def _coded(found: Found) -> str:
     part = found.part(found.top)
     return (
-        f"**{found.model} counts, and one head carries much of it in a code that we cannot read: {found.top}.** Without it "
+        f"**{found.model} counts; one head carries much of it, {found.top}, and what it writes we cannot read.** With another list's output in its place "
         f"{_effect(found, found.top)} is lost; what it writes is the ordinal in {part['last']:.0%} of the lists and the successor in "
-        f"{part['successor']:.0%}. By our rules it is neither a successor head nor a mover. {_doubt(found)}".strip()
+        f"{part['successor']:.0%} (a member drawn by lot would be the successor in {by_lot(found):.0%}). By our rules it is neither a successor head nor a mover. {_doubt(found)}".strip()
     )
 
 
