@@ -237,6 +237,16 @@ def test_the_verdict_says_what_becomes_of_the_digit_and_whether_that_was_confirm
         assert claim not in growing.verdict(growing.measure(as_expected(**changed))).sentence
 
 
+def test_whether_the_step_alone_is_carried_over_is_said_once_it_is_settled():
+    claim = "**Nor is it that the words were missing.**"
+    said = growing.verdict(growing.measure(as_expected())).sentence
+    assert f"{claim} Where lists are cut" in said and "of steps that were shown 1.00" in said
+    carried = growing.verdict(growing.measure(as_expected(**{"scattered-cut": RIGHT}))).sentence
+    assert claim not in carried and "**Where the step alone is missing**" in carried
+    for changed in ({"seen": 0.5}, None):
+        assert "step alone" not in growing.verdict(growing.measure(as_expected(**{"scattered-cut": changed}))).sentence
+
+
 def test_of_heads_that_do_not_give_the_neighbours_the_digit_says_nothing():
     made = runs(seeds=range(3), parts_very_long={"digit": 1.0}) | {
         f"parts-very-long-seed{seed}": made_up("parts-very-long", seed, digit=0.0, seen=0.5) for seed in (3, 4)

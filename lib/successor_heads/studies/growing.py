@@ -865,7 +865,13 @@ def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
     of `Found` where there are enough and else from earlier ones.
     """
     late = late_sentence(found)
-    tens = _control_sentence(found) + (late and f"\n\n{late}") + _digit_sentence(found) + _tens_sentence(found, earlier)
+    tens = (
+        _step_sentence(found)
+        + _control_sentence(found)
+        + (late and f"\n\n{late}")
+        + _digit_sentence(found)
+        + _tens_sentence(found, earlier)
+    )
     rows = _of(found.generalisation, ["parts"])
     if not len(rows):
         return Verdict(
@@ -930,6 +936,23 @@ def tens_of(found: Found, earlier: Earlier | None) -> tuple[pd.DataFrame, str]:
         return found.tens[found.tens["arm"].isin(TENS)], "announced"
     tens = earlier.tens if earlier else found.tens.iloc[:0]
     return tens[tens["arm"].isin(TENS)], "exploratory"
+
+
+def _step_sentence(found: Found) -> str:
+    """What becomes of a step that alone is missing, both words still members of lists; empty where that is not settled."""
+    rows = _of(found.generalisation, STEP_ALONE)
+    rows = rows[rows["verdict"].isin(SETTLED)]
+    if not len(rows):
+        return ""
+    each = "; ".join(
+        f"{MEASURE_NAMES[row.by]} {row.held:.2f} ({row.held_low:.2f} to {row.held_high:.2f}), of steps that were shown {row.seen:.2f}"
+        for row in rows.itertuples()
+    )
+    return (
+        f"\n\n**Nor is it that the words were missing.** Where lists are cut between two numbers, so that both stay members of lists and the step alone is never shown, of such steps are right {each}."
+        if set(rows["verdict"]) == {"table"}
+        else f"\n\n**Where the step alone is missing**, both numbers still members of lists, of such steps are right {each}."
+    )
 
 
 def _control_sentence(found: Found) -> str:

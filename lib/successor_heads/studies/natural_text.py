@@ -819,19 +819,22 @@ def verdict(found: Found) -> Verdict:
         )
     clear = {behaviour for of in found.texts for behaviour in of.clear(n_texts=len(found.texts))}
     jobs = [job for job in found.shown_jobs if job in ("acronym", "copying")]
-    in_text = [DOES[behaviour] for behaviour in DOES if behaviour in clear]
+    clear_in = {each: [of.name for of in found.texts if each in of.clear(n_texts=len(found.texts))] for each in NAMED}
+    in_text = [f"{DOES[behaviour]} in {listed(clear_in[behaviour])}" for behaviour in DOES if behaviour in clear]
     on_prompts = [DOES[behaviour] for behaviour in DOES if behaviour in jobs and behaviour not in clear]
     left = [f"{of.cases_of('other').share:.0%} in {of.name}" for of in found.texts if len(of.cases)]
     rest = f" Of its cases {listed(left)} have no name. Not shown: that the model needs it there."
     if "successorship" in clear:
         if in_text or on_prompts:
-            also = f" By both sets of rules it also {listed(in_text)} more often than chance." if in_text else ""
+            also = f" More often than chance, by both sets of rules, it also {listed(in_text)}." if in_text else ""
             also += f" On prompts made for it, it also {listed(on_prompts)}." if on_prompts else ""
             return Verdict(
-                "several", f"**{found.name} counts in text, and has other work as well:** {told}.{also}{rest}"
+                "several",
+                f"**{found.name} counts in text ({listed(clear_in['successorship'])}), and has other work as well:** {told}.{also}{rest}",
             )
         return Verdict(
-            "counts", f"**{found.name} counts in text:** {told}. No other behaviour is clear of chance.{rest}"
+            "counts",
+            f"**{found.name} counts in text ({listed(clear_in['successorship'])}):** {told}. No other behaviour is clear of chance.{rest}",
         )
     if clear:
         return Verdict(
