@@ -124,8 +124,13 @@ def cases(found):
         return replace(
             found,
             larger=replace(
-                found.larger, wins=wins, dependent=dependent, null=(0.45, 0.55), dependent_null=(0.45, 0.55)
-            ),
+                found.larger,
+                wins=wins,
+                dependent=dependent,
+                null=(0.45, 0.55),
+                dependent_null=(0.45, 0.55),
+                plants={"greater_than": (0.9, 0.56), "successor": (0.5, 0.5)},
+            ),  # fmt: skip
         )
 
     high, none = (0.7, 0.6, 0.8), (0.5, 0.45, 0.55)
@@ -137,6 +142,7 @@ def cases(found):
         ("past", "no_head", unshown), ("past", "not_asked", replace(found, past=None)),
         ("lists", "not_shown", found), ("lists", "shared", shared), ("lists", "one_list", made(sizes={"numbers": 12})),
         ("larger", "depends", larger(high, high)), ("larger", "whatever_read", larger(high, none)),
+        ("larger", "whatever_read", larger(high, (0.57, 0.55, 0.6))),  # no more than a plant keeps that reads nothing
         ("larger", "not_shown", larger(none, high)), ("larger", "too_few", replace(found, larger=None)),
         ("dimensions", "first", found), ("dimensions", "any", replace(found, spectrum=equal)), ("dimensions", "no_head", unshown),
         ("looks", "ordinals", found), ("looks", "not_measured", replace(found, looks=replace(looks(), preference=None))),

@@ -83,6 +83,8 @@ def rule_or_table(found):
     left = [f"{growing.VERDICTS[key]} in {n}" for key, n in waiting["verdict"].value_counts().items()]
     if left:
         said.append(f"Not settled: {len(waiting)}, {listed(left)}.")
+    if "not_learned" in set(waiting["verdict"]):
+        said.append("Where even pairs that were shown are not learned, nothing follows.")
     seen = [f"{row.seen:.2f} ({row.seen_low:.2f} to {row.seen_high:.2f})" for row in done.itertuples()]
     if late := growing.late_sentence(found):
         said.append(late)

@@ -738,11 +738,14 @@ def about_larger(found: Found) -> Verdict:
     told = f"{wins:.2f} of the draws, and {dependent:.2f} with the candidates' means out"
     if not (low > 0.5 and wins > larger.null[1]):
         return Verdict("not_shown", f"A greater-than bias of {found.name} is not shown: the larger member wins {told}.")
-    if dependent_low > 0.5 and dependent > larger.dependent_null[1]:
+    # A planted head that prefers late members whatever it reads keeps a little with the means out: that much shows nothing.
+    kept = larger.plants["greater_than"][1]
+    if dependent_low > max(0.5, kept) and dependent > larger.dependent_null[1]:
         return Verdict("depends", f"{found.name} prefers larger members, in part by what it reads: they win {told}.")
     return Verdict(
         "whatever_read",
-        f"{found.name} promotes late members, but not shown to depend on what it reads: they win {told}.",
+        f"{found.name} promotes late members, but not shown to depend on what it reads: they win {told}; "
+        f"a plant that promotes them whatever it reads keeps {kept:.2f}.",
     )
 
 

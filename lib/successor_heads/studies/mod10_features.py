@@ -1216,9 +1216,9 @@ def _in_the_model(
 def without_decimals() -> pd.DataFrame:
     """Models grown on the same text with and without decimals: arm, seed, the probe at ten, the best head's macro."""
     rows = []
-    for name, run in observe.stored().items():
+    for name, run in observe.stored(observe.ANNOUNCED_RUNS).items():
         arm, _, seed = name.rpartition("-seed")
-        if arm in ("pythia-tiny-full", "pythia-tiny-no-decimals"):
+        if arm in ("full", "no-decimals"):
             ten = next(row["accuracy"] for row in run["probes"] if row["modulus"] == 10)
             rows.append(
                 (
@@ -1407,7 +1407,7 @@ def _grown_sentence(found: Found, *, but: bool) -> str:
     without = found.grown[found.grown["text"] == "without decimals"]
     return (
         f"{'But' if but else 'And'} {len(without)} models whose text never takes numbers apart have no ten (the probe reads {without['probe'].mean():.2f}) and count all the same "
-        f"(exploratory; macro {without['macro'].min():.2f} or more)."
+        f"(announced in chapter 6; macro {without['macro'].min():.2f} or more)."
     )
 
 
@@ -1881,7 +1881,7 @@ def draw_grown(found: Found) -> Drawing:
         fig,
         alt=f"Scatter of grown models: with decimals the probe reads {read}, without {read_without}; macro {counts} and {count_without}.",
         caption=f"Models grown without decimals have no ten to read ({read_without}; with decimals {read}) and count all the same (macro {count_without}; {counts}).",
-        details="From the lowest to the highest model of each kind. Stored runs of chapter 6, of a smaller size than the models that come with the book; the dotted line is a guess. The probe is the ridge probe of chapter 6, on numbers held out.",
+        details="From the lowest to the highest model of each kind. Announced runs of chapter 6, of a smaller size than the models that come with the book; the dotted line is a guess. The probe is the ridge probe of chapter 6, on numbers held out.",
     )
 
 
