@@ -130,7 +130,7 @@ def cases(found):
                 null=(0.45, 0.55),
                 dependent_null=(0.45, 0.55),
                 plants={"greater_than": (0.9, 0.56), "successor": (0.5, 0.5)},
-            ),  # fmt: skip
+            ),
         )
 
     high, none = (0.7, 0.6, 0.8), (0.5, 0.45, 0.55)
