@@ -298,7 +298,8 @@ def test_where_numbers_are_counted_after_longer_training_is_told_by_head_and_in_
 def test_the_verdict_says_whether_a_rule_would_have_been_seen():
     seen = growing.verdict(growing.measure(as_expected())).sentence
     assert (
-        "What carries over is seen, as positive controls show: a token a digit 1.00 in lists (neighbours 1.00)" in seen
+        "What carries over is seen, as a positive control shows: a token a digit 1.00 in lists (neighbours 1.00)"
+        in seen
     )
     blind = growing.verdict(
         growing.measure(as_expected(of=["parts", "full", "listed-in-headings"], **{"listed-in-headings": {}}))

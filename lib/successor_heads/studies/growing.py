@@ -949,7 +949,7 @@ def _step_sentence(found: Found) -> str:
         for row in rows.itertuples()
     )
     return (
-        f"\n\n**Nor is it that the words were missing.** Where lists are cut between two numbers, so that both stay members of lists and the step alone is never shown, of such steps are right {each}."
+        f" **Nor is it that the words were missing.** Where lists are cut between two numbers, so that both stay members of lists and the step alone is never shown, of such steps are right {each}."
         if set(rows["verdict"]) == {"table"}
         else f"\n\n**Where the step alone is missing**, both numbers still members of lists, of such steps are right {each}."
     )
@@ -965,11 +965,14 @@ def _control_sentence(found: Found) -> str:
         return ""
     best = rows.loc[rows.groupby("arm", sort=False)["held"].idxmax()]  # of each control by the measure that says more
     if (rows["verdict"] == "rule").any():
+        ruled = rows[rows["verdict"] == "rule"]
         said = "; ".join(
             f"{ARM_NAMES[row.arm].removeprefix('… ')} {row.held:.2f} {MEASURE_NAMES[row.by]} (neighbours {row.seen:.2f})"
-            for row in best.itertuples()
+            for row in ruled.itertuples()
         )
-        return f"\n\nWhat carries over is seen, as positive controls show: {said}."
+        n_others = len(best) - ruled["arm"].nunique()
+        others = f" Of {n_others} other arms that were meant to bring out a rule none has." if n_others else ""
+        return f"\n\nWhat carries over is seen, as a positive control shows: {said}.{others}"
     seen = (
         "; that pairs carried over would be seen, longer training shows."
         if late_sentence(found)
@@ -1161,7 +1164,8 @@ def draw_arms(found: Found, by: str = "head") -> Table | Markdown:
         f"{ARM_NAMES[arm]} ({its['seeds'].max()})": {
             PART_NAMES[row.part]: f"{row.held:.2f}; not learned ({row.seen:.2f})"
             if row.verdict == "not_learned"
-            else f"{row.held:.2f} ({row.held_low:.2f}–{row.held_high:.2f}); {row.seen:.2f}"
+            else f"{row.held:.2f} ({row.held_low:.2f}–{row.held_high:.2f})"
+            + ("" if np.isnan(row.seen) else f"; {row.seen:.2f}")
             for row in its.itertuples()
         }
         for arm, its in rows.groupby("arm", sort=False)
