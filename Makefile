@@ -39,9 +39,8 @@ STAMP := .venv/installed-$(shell cat requirements.lock pyproject.toml | cksum | 
 # What a reader sets reaches a command through the environment, where no quotation mark or bracket in it is the shell's.
 export MODEL REVISION DTYPE DEVICE CORES CELL_TIMEOUT PROFILE REPOSITORY BRANCH RELEASE TAG BOOKS
 BUILD = $(BIN)/python -m bookkit.build --model="$$MODEL" --revision="$$REVISION" --dtype="$$DTYPE" --device="$$DEVICE" --cores="$$CORES" --cell-timeout="$$CELL_TIMEOUT"
-# A file's tests stay together, for the sake of what they set up; the files come in the order of tests/conftest.py. One
-# worker more than cores: those that wait for a browser or a kernel leave a third of the cores idle.
-TEST = $(BIN)/python -m pytest --numprocesses "$$((CORES + 1))" --dist loadfile --no-loadscope-reorder
+# A file's tests stay together, for the sake of what they set up; the files come in the order of tests/conftest.py.
+TEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
 help:
 	@echo "make book     run the notebooks and build the site  (MODEL=… for another model than the book's own)"
@@ -80,12 +79,13 @@ lint: $(STAMP)
 
 # What to run before each commit.
 check: lint
-	$(TEST) -m "not book and not published and not slow"
+	$(TEST) --numprocesses "$$CORES" -m "not book and not published and not slow"
 
-# The browser tests read the built book, so it is built first. What is up to date is not built again.
+# The browser tests read the built book, so it is built first. What is up to date is not built again. One worker more than
+# cores: some wait for a browser or a kernel.
 test: $(STAMP)
 	$(BUILD)
-	$(TEST)
+	$(TEST) --numprocesses "$$((CORES + 1))"
 
 # Runs the chapters whose last record is not what was accepted, from three seeds each.
 accept: $(STAMP)

@@ -240,6 +240,7 @@ def test_modal_features_of_autoencoders_stand_out_at_the_planted_modulus_only(se
     assert max(gap[k] for k in gap if k != 7) < 0.3 * gap[7]
 
 
+@pytest.mark.slow
 def test_nested_residues_are_those_of_scikit_learn_s_grid_search(decimal):
     x, index = decimal[0], INDEX
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
@@ -262,6 +263,7 @@ def test_nested_residues_are_those_of_scikit_learn_s_grid_search(decimal):
     assert 0.3 < (read.numpy() == labels).mean() < 1
 
 
+@pytest.mark.slow
 def test_nested_residues_of_noise_are_chance(decimal):
     x, index = decimal[0], INDEX
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))

@@ -170,6 +170,7 @@ def in_context(request, tmp_path_factory):
     return planted, models.load(str(out))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ATTENTIVE)
 def test_heads_in_context_attend_answer_and_matter(in_context, role):
     planted, model = in_context
@@ -277,6 +278,7 @@ def test_a_tie_is_no_success():
     assert 0 < macro(shared, classes).item() < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_published_tokenizers(family):
     folder = real_tokenizer_folder(calibrate.OWN_TOKENIZERS[family])
@@ -316,6 +318,7 @@ def test_a_broken_tokenizer_is_one_sentence(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--family", "gpt_neox"], ["--like", "EleutherAI/pythia-70m-shape"]])
 def test_a_hidden_head_has_the_family_that_it_is_made_in(options, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(words, "ZOO", tmp_path)

@@ -74,6 +74,7 @@ OF_FRAMES = {"commas": r" \w+, \w+", "count": r"We count: \w", "bullets": r"- \w
 PARTS = sorted({part for arm in ARMS.values() for part in arm.get("hold_out", [])})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_held_out_takes_the_documents_that_give_it_in_order_and_nothing_else(full, first_and_last, part):
     held_out = HeldOut.parse(part, seed=0)
@@ -116,6 +117,7 @@ def test_a_list_is_cut_between_word_and_successor(text, part, pieces):
     assert cut.taken_from(corpus.Document("sums", text)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["numbers:random=19+cut", "letters+cut", "months:7-12+cut"])
 def test_where_lists_are_cut_the_step_alone_is_missing(full, part):
     cut = HeldOut.parse(part, seed=0)
@@ -159,6 +161,7 @@ def kept_together():
     return list(corpus.generated(seed=0, n=N, held_out=PARTS_TOGETHER))
 
 
+@pytest.mark.slow
 def test_parts_held_out_together_are_those_held_out_one_by_one(full, kept_together):
     assert kept_together == [
         document for document in full if not any(part.stands_in(document) for part in PARTS_TOGETHER)
@@ -459,6 +462,7 @@ def test_the_file_says_when_it_entered_the_history(tmp_path, monkeypatch):
     assert announced.committed() is None
 
 
+@pytest.mark.slow
 def test_what_was_announced_is_older_than_its_records_and_has_not_been_rewritten():
     if not (ROOT / ".git").exists() or git("rev-parse", "--is-shallow-repository") == "true":
         pytest.skip("no git history here")

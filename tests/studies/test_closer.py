@@ -121,6 +121,7 @@ def test_a_verdict_counts_what_was_expected():
 DRAWINGS = ["looks", "distractors", "mlps", "neurons", "subspaces"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DRAWINGS)
 def test_no_drawing_has_a_fault(what):
     figures.use_style()
@@ -141,6 +142,7 @@ def test_tables_say_what_holds_of_each_kind_and_each_question():
     assert answers.frame["question"].tolist() == list(closer_shown.QUESTIONS)
 
 
+@pytest.mark.slow
 def test_the_page_is_made_of_what_comes_with_the_book(tmp_path):
     every = closer.SHELF.read_all([*PUBLISHED, "made/up"])
     assert every and {found.model for found in every} <= set(PUBLISHED)

@@ -98,6 +98,7 @@ def test_verdicts_say_how_many_share_and_how_many_were_expected():
     assert further_shown.verdict_further([wrong]).key == "otherwise"
 
 
+@pytest.mark.slow
 def test_tables_and_the_drawing_have_no_fault():
     figures.use_style()
     both = [made(), made(**GEMMA)]

@@ -237,6 +237,7 @@ def test_the_verdict_says_what_becomes_of_the_digit_and_whether_that_was_confirm
         assert claim not in growing.verdict(growing.measure(as_expected(**changed))).sentence
 
 
+@pytest.mark.slow
 def test_whether_the_step_alone_is_carried_over_is_said_once_it_is_settled():
     claim = "**Nor is it that the words were missing.**"
     said = growing.verdict(growing.measure(as_expected())).sentence
@@ -402,6 +403,7 @@ def outcome_of(number, **changed):
 TITLES = [str(experiment["id"]) for experiment in EXPERIMENTS]
 
 
+@pytest.mark.slow
 def test_what_comes_as_announced_is_called_so():
     outcomes = growing.measure(as_expected()).outcomes
     assert [outcome.title for outcome in outcomes] == TITLES
@@ -409,6 +411,7 @@ def test_what_comes_as_announced_is_called_so():
     assert all(outcome.seeds == 5 and "nan" not in outcome.said for outcome in outcomes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "changed", "key"), [
     (1, {"parts": RIGHT}, "otherwise"),
     (1, {"parts": {"seen": 0.6}, "full": {"seen": 0.6}}, "open"),  # neighbours not learned
@@ -449,6 +452,7 @@ def test_what_comes_otherwise_is_noticed(number, changed, key):
     assert outcome.key == key, outcome.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, 19))
 def test_an_experiment_waits_for_its_seeds_and_for_its_arms(number):
     assert outcome_of(number, seeds=range(3)).key == "waiting"

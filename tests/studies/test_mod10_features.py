@@ -544,6 +544,7 @@ def test_probe_reads_the_planted_modulus_on_numbers_and_on_lists_never_seen(subj
         assert study.about_probe(made(probes=found)).key in ("another", "not_read")
 
 
+@pytest.mark.slow
 def test_autoencoders_find_the_planted_residues_and_no_ten_in_the_twin_of_seven(subject):
     """Matched features, and the modal share through a head that reads residues alone and through the plant's own."""
     modulus, planted, head, classes = subject

@@ -167,6 +167,7 @@ def cases(found):
     ]  # fmt: skip  # as a table
 
 
+@pytest.mark.slow
 def test_every_part_has_a_key_for_every_finding(found):
     for part, key, changed in cases(found):
         said = study.ABOUT[part](changed)
