@@ -49,7 +49,7 @@ class Column:
 
 
 COLUMNS = (
-    Column("probe_numbers", "mod-10 probe, numbers", "share of numbers whose last digit a linear {term}`probe` reads from the output of {term}`MLP0`, whole tens held out; a guess is 0.10", "03-mod-10-features", "probe_tens_held_out"),
+    Column("probe_numbers", "mod-10 probe, numbers", "share of numbers whose last digit a linear {term}`probe` reads from the output of {term}`MLP0`, whole decades held out; a guess is 0.10", "03-mod-10-features", "probe_tens_held_out"),
     Column("probe_words", "mod-10 probe, unseen lists", "the same probe, trained on numbers, on words of lists that it never saw, as in the paper; its control is the best of neighbouring moduli", "03-mod-10-features", "lists_unseen", "lists_unseen_neighbour"),
     Column("place_and_list", "place and list parted", "share of tokens held out that a place from one list and another list make, by one linear map; its control are shuffled lists", "03-mod-10-features", "subspace_nearest", "subspace_nearest_shuffled"),
     Column("edits_head", "arithmetic, head", "share of edits of a token's vector after which the head names the wanted word, mean over the classes; its control is shuffled directions", "04-vector-arithmetic", "exact_class_means", "exact_shuffled"),

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without", action="append", default=[], metavar="INGREDIENT",
                         help="leave out decimals, crossrefs, interchange or prose, or of the decimals the endings or the compositions; may be given again")  # fmt: skip
     parser.add_argument("--hold-out", action="append", default=[], metavar="PART",
-                        help="pairs never given in order: letters, numbers:130-149, numbers:every=3, numbers:random=19, or numbers:130-149@counting in one kind of document alone; may be given again")  # fmt: skip
+                        help="pairs never given in order: letters, numbers:130-149, numbers:every=3, numbers:random=19, or numbers:130-149@counting in one kind of document alone; with +cut lists are cut between the two and not dropped; may be given again")  # fmt: skip
     parser.add_argument("--generated-share", type=float, default=None, metavar="SHARE",
                         help="share of generated text, 0 to 1; the rest is docstrings")  # fmt: skip
     parser.add_argument("--vocabulary", type=int, default=None, metavar="TOKENS", help="size of the vocabulary (4096)")

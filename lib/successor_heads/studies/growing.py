@@ -57,7 +57,7 @@ DIGIT_KEPT, DIGIT_LOST = 0.80, 0.40
 COUNTS_ABOVE, DIGIT_BY_RULE, FEWEST_HEADS = 0.80, 0.50, 3
 DOSES = {"full": 1.0, "dose-0.3": 0.3, "dose-0.1": 0.1, "dose-0.03": 0.03, "dose-0.01": 0.01, "dose-0": 0.0}
 SHAPES = ("parts", "scattered", "block-4", "block-half", "thirds")
-STEP_ALONE = ("scattered-cut",)  # lists end early, so that both words stay members of lists
+STEP_ALONE = ("scattered-cut",)  # lists are cut between two words, so that both stay members of lists
 ELSEWHERE = (
     "listed-in-headings",
     "listed-in-diaries",
@@ -321,9 +321,9 @@ def _digits(by_arm: ByArm) -> pd.DataFrame:
         for seed, run in by_arm.get(arm, {}).items():
             near = neighbours("numbers:130-149", held_out(run, "numbers"))
             right, n = outcomes(run, "numbers", near, by="head")
-            ends = {"successor": last_digit_share(run, by="head"), "own": own_digit_share(run)}
-            rows.append({"arm": arm, "seed": seed, **ends, "counts": right >= COUNTS_ABOVE * n})
-    return pd.DataFrame(rows, columns=["arm", "seed", "successor", "own", "counts"])
+            successor = last_digit_share(run, by="head")
+            rows.append({"arm": arm, "seed": seed, "successor": successor, "counts": right >= COUNTS_ABOVE * n})
+    return pd.DataFrame(rows, columns=["arm", "seed", "successor", "counts"])
 
 
 def digit_of_counting_heads(digits: pd.DataFrame, *arms: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 ::
 
     found = vector_arithmetic.measure(model, parts, ordinals.resolve(model.tokenizer), name="grown/pythia", seed=0)
-    vector_arithmetic.verdict(found).key      # "digit_only": the right digit wins, and the ten is lost
+    vector_arithmetic.verdict(found).key      # "digit_only": the right digit wins, and the decade is lost
 
 Every edit that the paper makes, with its own length k = λ (x · f), at the best head and in the running model. Ticks are
 kept by **grid**, the members of one ten of a list: that is how the paper shows them, and where its figures stand beside
