@@ -1,8 +1,10 @@
-"""Models run and edited by plain hooks, the independent computation that traces are held against."""
+"""Models run and edited by plain hooks, or traced whole: the computations that the library's quicker ones are held against."""
 
+import nnsight
 import torch
 
 from successor_heads import anatomy, direct_effects, texts
+from successor_heads.prompts import encode
 
 
 def reference_of(model, contexts, batch_size=2):
@@ -75,3 +77,25 @@ def hooked_forward(model, prompt, *, edits=(), mlps=()):
     for handle in handles:
         handle.remove()
     return logits, torch.stack(seen).unflatten(-1, (parts.n_heads, parts.d_head))
+
+
+def attention_at(model, prompts, places):
+    """Attention of every head from the last token of each prompt to one place, counted from the end: [layer, head, prompt]."""
+    parts = anatomy.of(model)
+    rows, columns = torch.arange(len(prompts)), torch.tensor(places)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        looks = nnsight.save([])
+        for layer in range(parts.n_layers):
+            # An advanced index on both sides of a slice: prompts come first.
+            looks.append(parts.attention(layer).output[1][rows, :, -1, columns])
+    return torch.stack(looks).float().cpu().transpose(1, 2)
+
+
+def mlp_outputs(model, prompts):
+    """What every MLP adds to the stream at the last position of each prompt: [layer, prompt, d_model]."""
+    parts = anatomy.of(model)
+    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
+        outputs = nnsight.save([])
+        for layer in range(parts.n_layers):
+            outputs.append(parts.mlp_writer(layer).output[:, -1])
+    return torch.stack(outputs).float().cpu()

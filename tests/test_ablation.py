@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from by_hooks import PROMPTS, hooked, hooked_forward, reference_of
-from successor_heads import ablation, anatomy, prompts
+from by_hooks import PROMPTS, hooked, hooked_forward, mlp_outputs, reference_of
+from successor_heads import ablation, anatomy, cached, prompts
 
 
 def with_mlp0(model, prompt, *, at, edit):
@@ -113,9 +113,12 @@ def test_losses_without_groups_of_heads_are_those_of_hooks_in_every_family(any_m
 def test_resampled_heads_and_mlps_are_those_of_hooks_in_every_family(any_model):
     parts, token_ids = anatomy.of(any_model), torch.arange(8, 15)
     answers, donors = token_ids[: len(PROMPTS)], PROMPTS[1:] + PROMPTS[:1]
-    heads, mlps = prompts.head_outputs(any_model, donors), prompts.mlp_outputs(any_model, donors)
+    heads, mlps = prompts.head_outputs(any_model, donors), mlp_outputs(any_model, donors)
     of_heads = ablation.head_ablation_effects(any_model, PROMPTS, answers, members=token_ids, replacement=heads)
-    of_mlps = ablation.mlp_ablation_effects(any_model, PROMPTS, answers, members=token_ids, replacement=mlps)
+    variants = [[], *([cached.Edit(layer, None, mlps[layer])] for layer in range(parts.n_layers))]
+    of_mlps = cached.logits_of_variants(any_model, PROMPTS, variants, token_ids)[..., : len(PROMPTS)].diagonal(
+        dim1=1, dim2=2
+    )
     for place, (prompt, answer) in enumerate(zip(PROMPTS, answers)):
         donor = hooked_forward(any_model, donors[place])[1]
         for layer in range(parts.n_layers):
@@ -130,8 +133,8 @@ def test_resampled_heads_and_mlps_are_those_of_hooks_in_every_family(any_model):
             assert (found.roll(1) - by_hand).abs().max() > 1e-2  # the control: a neighbour is another head
 
             without_mlp = hooked_forward(any_model, prompt, mlps=[(layer, mlps[layer, place])])[0][answer]
-            torch.testing.assert_close(of_mlps.ablated.logit[layer, place], without_mlp, atol=1e-4, rtol=0)
-        assert (of_mlps.ablated.logit[:, place] - of_mlps.clean.logit[place]).abs().max() > 1e-2
+            torch.testing.assert_close(of_mlps[1 + layer, place], without_mlp, atol=1e-4, rtol=0)
+        assert (of_mlps[1:, place] - of_mlps[0, place]).abs().max() > 1e-2
 
 
 def test_a_head_that_writes_what_it_wrote_changes_nothing(any_model):

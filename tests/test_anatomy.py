@@ -9,7 +9,7 @@ from transformers import BertConfig, BertLMHeadModel, Gemma3Config, GPT2Config, 
 from transformers.activations import ACT2FN
 
 from conftest import CONFIGS, MORE_CONFIGS, random_module
-from successor_heads import anatomy
+from successor_heads import anatomy, models
 from successor_heads.errors import UserError
 
 TOKENS = torch.tensor([[4, 9, 5, 30, 7, 200]])
@@ -186,8 +186,9 @@ def test_an_unsupported_family_is_refused_with_those_that_are():
     assert (Path(__file__).parents[1] / anatomy.HOW_TO_ADD).is_file()
 
 
-def test_an_unknown_activation_is_refused(neox):
-    parts = anatomy.of(copy.deepcopy(neox._module))
+@pytest.mark.parametrize("family", ["gpt_neox", "phi3"])
+def test_an_unknown_activation_is_refused(checkpoints, family):
+    parts = anatomy.of(models.load(str(checkpoints[family]))._module)
     parts.config.hidden_act = "magic"
     with pytest.raises(UserError, match="'magic' is not known.*gelu"):
         parts.mlp0(parts.embed(TOKENS[0]))

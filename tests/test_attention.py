@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from by_hooks import attention_at
 from successor_heads import anatomy, attention, cached, models, prompts
 
 LAYER = 1
@@ -35,7 +36,7 @@ def by_hand(gpt2, queries, keys):
 def test_own_queries_and_keys_give_the_models_own_pattern(gpt2, reads):
     pattern = attention.from_last(gpt2, OWN, LAYER)
     torch.testing.assert_close(pattern, attention.from_last(gpt2, OWN, LAYER, reads=reads[0]))
-    looks = prompts.attention_at(gpt2, OWN, [-2, -4])[LAYER]
+    looks = attention_at(gpt2, OWN, [-2, -4])[LAYER]
     torch.testing.assert_close(pattern[[0, 1], :, [-2, -4]].T, looks)
 
 

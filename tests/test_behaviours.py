@@ -321,6 +321,8 @@ def test_what_is_kept_belongs_to_the_weights_and_to_the_text(checkpoints, contex
 
     one, other = (models.load(str(checkpoints["gpt_neox"])) for _ in range(2))
     assert behaviours._digest_of(one) == behaviours._digest_of(other)
+    windows = torch.arange(32)
+    assert len({behaviours._digest("x", windows.view(shape)) for shape in ((4, 8), (2, 16), (32,))}) == 3
     with torch.no_grad():
         other._module.get_output_embeddings().weight[:, 0] += 1e-3
     assert behaviours._digest_of(one) != behaviours._digest_of(other)

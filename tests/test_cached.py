@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import MistralConfig
 
-from by_hooks import PROMPTS, hooked_forward
+from by_hooks import PROMPTS, attention_at, hooked_forward, mlp_outputs
 from conftest import GROUPED, random_module
 from successor_heads import ablation, anatomy, cached, models, ordinals, prompts
 from successor_heads.cached import Edit, Push
@@ -160,8 +160,8 @@ def test_what_runs_are_asked_again_is_what_each_question_by_itself_says(checkpoi
     whole = prompts.next_token_logits(model, PROMPTS)[:, token_ids]
     parts = anatomy.of(model._module)
     by_hand = {
-        "heads": prompts.head_outputs(model, PROMPTS), "mlps": prompts.mlp_outputs(model, PROMPTS),
-        "looks": prompts.attention_at(model, PROMPTS, places),
+        "heads": prompts.head_outputs(model, PROMPTS), "mlps": mlp_outputs(model, PROMPTS),
+        "looks": attention_at(model, PROMPTS, places),
     }  # fmt: skip  # one thing a line
     intact = cached.Intact(model, PROMPTS)
     variants = [[], [Edit(1, 0, by_hand["heads"][1, 0].flip(0))]]

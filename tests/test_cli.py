@@ -71,7 +71,7 @@ def test_score_prints_the_best_heads_and_writes_all_of_them(checkpoints, tmp_pat
         (f"L{head['layer']}H{head['head']}", f"{head['macro']:.2f}", f"{head['micro']:.2f}")
         for head in record["heads"][:10]
     ]
-    assert "macro  micro  numbers  number words" in output and "95% bootstrap interval" in output
+    assert "macro  micro  numbers  number words" in output and "95% interval, hierarchical over the classes, " in output
     pairs = next(line for line in output.splitlines() if line.strip().startswith("pairs"))
     assert pairs.split() == ["pairs", "290", "199", "19", "9", "7", "7", "12", "12", "25"]
     assert record["seconds"] > 0 and record["peak_rss_bytes"] > 10**8

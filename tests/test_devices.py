@@ -26,6 +26,7 @@ from successor_heads import (
     models,
     ordinals,
     ov_circuit,
+    paths,
     prompts,
     scores,
     streaming,
@@ -78,7 +79,7 @@ def from_weights(parts, classes):
     yield "edits, leads", edit(probe.directions).lead
     means = torch.stack([x[numbers.index % 10 == residue].mean(0) for residue in range(10)])
     yield "edits by means", edit(means).right_residue
-    yield "random edits", edit(arithmetic.random_directions(means, seed=0, span=x)).unmoved
+    yield "random edits", edit(arithmetic.random_directions(means, seed=0, span=x)).lead
 
 
 def from_prompts(model, classes):
@@ -95,15 +96,18 @@ def from_prompts(model, classes):
     yield "means", means
     push, held = Push(1, torch.ones(len(PROMPTS), 1, parts.d_model)), [Edit(1, 0, means[1, 0])]
     yield "steered", cached.logits_of_variants(model, PROMPTS, [held], days.token_ids, push=push)
-    for name, values in zip(("tokens", "inputs"), prompts.head_inputs(model, PROMPTS, layer=1)):
-        yield name, values
     yield "total effects", ablation.mean_ablation_effects(model, PROMPTS, answers, **asked).difference_fall
     yield "direct effects", direct_effects.on_answers(model, PROMPTS, answers, **asked).logit_fall
     replaced = {"members": days.token_ids, "replacement": prompts.head_outputs(model, PROMPTS[::-1])}
     groups = [[(0, 1), (1, 0)], [(1, 1)]]
     yield "two ablated", ablation.group_ablation_effects(model, PROMPTS, answers, groups, **replaced).ablated.logit
-    mlps = {"members": days.token_ids, "replacement": prompts.mlp_outputs(model, PROMPTS[::-1])}
-    yield "mlps ablated", ablation.mlp_ablation_effects(model, PROMPTS, answers, **mlps).logit_fall
+    intact = cached.Intact(model, PROMPTS)
+    for name, values in zip(("heads", "MLPs"), intact.written()):
+        yield f"written by {name}", values
+    own, other = paths.Written(*intact.written()), paths.written(model, PROMPTS[::-1])
+    straight = paths.direct_logits(model, intact.streams()[-1], own, other, days.token_ids)
+    for name, values in zip(("by heads", "by MLPs"), straight):
+        yield f"directly {name}", values
 
     contexts = torch.arange(4, 4 + 3 * 8).view(3, 8)
     effects, reference = behaviours.measure(model, contexts, seed=0)
@@ -116,8 +120,8 @@ def from_prompts(model, classes):
         ("logit", "loss"), ablation.ablated_in_text(model, contexts, [(1, 0)], mean=means, batch_size=2)
     ):
         yield f"ablated, {name}", values
-    (paths,) = direct_effects.losses_by_path(model, contexts, (1, 0), replacements=[means[1, 0]], batch_size=2)
-    for name, values in paths._asdict().items():
+    (losses,) = direct_effects.losses_by_path(model, contexts, (1, 0), replacements=[means[1, 0]], batch_size=2)
+    for name, values in losses._asdict().items():
         yield f"losses, {name}", values
     behind, final = lens.streams(model, contexts, layer=0)
     yield "stream", behind

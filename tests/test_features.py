@@ -336,7 +336,7 @@ def test_passes_over_tokens_show_each_token_as_often(monkeypatch):
 
 @pytest.mark.slow
 def test_a_numeric_part_recombines_tokens_it_never_saw_and_not_if_lists_are_shuffled():
-    """Vectors that are a list plus a place, exactly: held-out tokens are met; with places dealt out they are not."""
+    """Vectors that are a list plus a place, exactly: held-out tokens are met; with places permuted they are not."""
     generator = torch.Generator().manual_seed(10)
     lists, places = torch.randn(4, 64, generator=generator), torch.randn(12, 64, generator=generator)
     own_list, own_place = torch.arange(48) // 12, torch.arange(48) % 12

@@ -73,6 +73,20 @@ def test_by_way_of_everything_is_the_total_effect(deep):
     assert (direct - total).abs().max() > 1e-3
 
 
+def test_in_half_precision_paths_are_those_of_single_precision_but_for_its_rounding(checkpoints):
+    """The paper's own model is run in bfloat16: `models.yml`."""
+    falls = []
+    for dtype in ("float32", "bfloat16"):
+        model = models.load(str(checkpoints["llama-biased"]), dtype=dtype)
+        intact, other = paths.written(model, PROMPTS), paths.written(model, OTHERS)
+        final = cached.Intact(model, PROMPTS).streams()[-1]
+        heads, mlps = paths.direct_logits(model, final, intact, other, TOKENS)
+        clean = anatomy.of(model).logits(final, TOKENS).cpu()
+        falls.append(torch.cat([(heads - clean).flatten(), (mlps - clean).flatten()]))
+    single, half = falls
+    assert torch.corrcoef(torch.stack(falls))[0, 1] > 0.99 and (single - half).abs().max() < 0.3 * single.abs().max()
+
+
 def test_direct_logits_are_paths_with_no_receiver(deep):
     intact, other = paths.written(deep, PROMPTS), paths.written(deep, OTHERS)
     final = cached.Intact(deep, PROMPTS).streams()[-1]

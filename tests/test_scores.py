@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from successor_heads import anatomy, intervals, models, ordinals
+from successor_heads import anatomy, exercises, intervals, models, ordinals
 from successor_heads.ov_circuit import effective_ov_logits, head_input
 from successor_heads.planted.known import macro as joint_by_hand
 from successor_heads.scores import (
@@ -148,7 +148,20 @@ def test_the_null_of_the_best_head_is_above_that_of_one_head(neox, tokenizer):
 def test_success_is_equality_whatever_is_predicted(predicted, target):
     scores = HeadScores(predicted={"task": torch.from_numpy(predicted)}, target={"task": torch.tensor(target)})
     assert np.array_equal(scores.success["task"].numpy(), predicted == np.array(target))
-    assert torch.equal(scores.micro, scores.macro)
+    torch.testing.assert_close(scores.micro, scores.macro)
+
+
+def test_heads_that_tie_share_the_first_place_whatever_the_order_of_a_sum():
+    """Two heads with the same shares, in classes of other names: added in another order they differ in the last bit."""
+    wrong = torch.full((10,), -1)
+    predicted, target, ties = {}, {}, [(7, 3, 1, 6), (1, 6, 7, 3)]
+    for task, right in zip("abcd", zip(*ties)):
+        target[task] = torch.arange(10)
+        predicted[task] = torch.stack([torch.where(torch.arange(10) < n, target[task], wrong) for n in right])[None]
+    scores = HeadScores(predicted=predicted, target=target)
+    assert sum([0.7, 0.3, 0.1, 0.6]) != sum([0.1, 0.6, 0.7, 0.3]), "which is what the shares would give"
+    assert scores.macro[0, 0] == scores.macro[0, 1] and scores.best == (0, 0)
+    assert exercises.highest(scores.macro) == {(0, 0), (0, 1)}
 
 
 def test_conventions_change_what_they_say_and_canonical_is_what_is_asked_for_with_no_word(checkpoints, tokenizer):

@@ -577,6 +577,19 @@ def test_what_would_not_fit_into_memory(checkpoints, monkeypatch, dtype, free, e
     assert streaming.would_not_fit(str(checkpoints["gpt_neox"]), dtype=dtype) == expected
 
 
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+def test_whether_weights_fit_is_asked_of_them_and_not_of_the_config(checkpoints, monkeypatch, tmp_path, name):
+    """Most configs on the hub call it torch_dtype, and some are wrong about it."""
+    shutil.copytree(checkpoints["gpt_neox"], tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config.pop("dtype", None)
+    path.write_text(json.dumps(config | {name: "float16"}))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=150_000))
+    assert streaming.would_not_fit(str(tmp_path / "model"))
+    assert not streaming.would_not_fit(str(tmp_path / "model"), dtype="float16")
+
+
 def test_a_score_is_streamed_unless_something_else_is_said(checkpoints, monkeypatch):
     called = []
     score = Checkpoint.score

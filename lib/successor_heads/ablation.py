@@ -133,22 +133,6 @@ def group_ablation_effects(
     return _effects(model, prompts, answers, variants, members=members)
 
 
-def mlp_ablation_effects(
-    model: TransformersModel,
-    prompts: Sequence[Prompt],
-    answers: Int[Tensor, " prompt"],
-    *,
-    members: Int[Tensor, " member"],
-    replacement: Float[Tensor, "layer *prompt d_model"],
-) -> AblationEffects:
-    """The total effect of every MLP when it adds its `replacement` at the last position: [layer, prompt].
-
-    A mean over prompts of `prompts.mlp_outputs`, or for each prompt what the MLP added on another.
-    """
-    variants = [[Edit(layer, None, value)] for layer, value in enumerate(replacement)]
-    return _effects(model, prompts, answers, variants, members=members)
-
-
 def _effects(
     model: TransformersModel,
     prompts: Sequence[Prompt],
@@ -252,7 +236,7 @@ def without_mlp0_directions(
     At every position. A norm behind the MLP, where the family has one, counts as part of it.
     """
     parts = anatomy.of(model)
-    written = model.get(f"{parts.blocks_path}.0.{parts.mlp_post_norm_path or parts.mlp_out_path}")
+    written = parts.mlp_writer(0)
     device, dtype = model._module.device, model._module.dtype
     directions, mean = directions.to(device, dtype), mean.to(device, dtype)
     with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):

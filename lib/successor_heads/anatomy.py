@@ -189,8 +189,7 @@ class Anatomy:
 
         A norm behind the MLP, as Gemma and OLMo 2 have, is in: what later heads read has gone through it.
         """
-        written = self._linear(self._in(0, self.mlp_out_path), self.mlp0_neurons(x))
-        return self._norm_in(0, self.mlp_post_norm_path, written)
+        return self.mlp_out(0, self.mlp0_neurons(x))
 
     def mlp0_neurons(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token neuron"]:
         """What MLP0's neurons hand to its last linear map on reading x: behind the bend and, if any, the gate."""
@@ -236,10 +235,19 @@ class Anatomy:
 
     def self_attention0(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         """What attention 0 adds to the stream for tokens that see only themselves: norms, all heads, biases."""
-        value = torch.einsum("td,hdk->htk", self.head_norm(0)(x), self.w_v(0)) + self.b_v(0)[:, None].to(x.device)
-        written = (value @ self.w_o(0)).sum(0)
-        bias = self._bias(self._in(0, self.output_projection_path))
-        return self._norm_in(0, self.attention_post_norm_path, written if bias is None else written + bias)
+        value = torch.einsum("td,hdk->thk", self.head_norm(0)(x), self.w_v(0)) + self.b_v(0).to(x.device)
+        return self.attention_out(0, value)
+
+    def attention_out(self, layer: int, z: Float[Tensor, "*batch head d_head"]) -> Float[Tensor, "*batch d_model"]:
+        """What attention adds to the stream when its heads hand `z` to the output projection: biases and norms in, in float32."""
+        written = z.float().flatten(-2) @ self.w_o(layer).flatten(0, 1)
+        bias = self._bias(self._in(layer, self.output_projection_path))
+        return self._norm_in(layer, self.attention_post_norm_path, written if bias is None else written + bias)
+
+    def mlp_out(self, layer: int, neurons: Float[Tensor, "*batch neuron"]) -> Float[Tensor, "*batch d_model"]:
+        """What an MLP adds to the stream when its neurons have these values: biases and norms in, in float32."""
+        written = self._linear(self._in(layer, self.mlp_out_path), neurons.float())
+        return self._norm_in(layer, self.mlp_post_norm_path, written)
 
     def compute(self, function: Callable, *args, **kwargs):
         """What `function` returns on this anatomy and the arguments, computed where the weights are: here, or on NDIF."""
@@ -292,16 +300,20 @@ class Anatomy:
         return F.layer_norm(x.float().to(weight.device), (self.d_model,), weight, self._bias(path), epsilon)
 
     def _neurons(self, layer: int, x: Tensor) -> Tensor:
+        # One matrix in memory at a time.
+        if self.mlp_gate_path is None:
+            return self._activation(self._linear(self._in(layer, self.mlp_in_path), x))
+        hidden = self._activation(self._linear(self._in(layer, self.mlp_gate_path), x))
+        return hidden * self._linear(self._in(layer, self.mlp_in_path), x)
+
+    @property
+    def _activation(self) -> Callable[[Tensor], Tensor]:
         name = getattr(self.config, self.activation_name)
         if name not in ACTIVATIONS:
             raise UserError(
                 f"The MLP's activation '{name}' is not known, only {', '.join(ACTIVATIONS)}: see {HOW_TO_ADD}."
             )
-        # One matrix in memory at a time.
-        if self.mlp_gate_path is None:
-            return ACTIVATIONS[name](self._linear(self._in(layer, self.mlp_in_path), x))
-        hidden = ACTIVATIONS[name](self._linear(self._in(layer, self.mlp_gate_path), x))
-        return hidden * self._linear(self._in(layer, self.mlp_in_path), x)
+        return ACTIVATIONS[name]
 
     def _linear(self, path: str, x: Tensor) -> Tensor:
         weight = self.weights.take(f"{path}.weight").float()
@@ -485,7 +497,7 @@ class Phi3(Llama):
 
     def _neurons(self, layer, x):
         gate, up = self._linear(self._in(layer, "mlp.gate_up_proj"), x).chunk(2, dim=-1)
-        return ACTIVATIONS[self.config.hidden_act](gate) * up
+        return self._activation(gate) * up
 
 
 FAMILIES: dict[str, type[Anatomy]] = {

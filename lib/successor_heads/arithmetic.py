@@ -91,11 +91,6 @@ class EditOutcome:
         return (self.won != TIE) & (index[self.won] % modulus == index[self.edits.answer] % modulus)
 
     @cached_property
-    def unmoved(self) -> Bool[Tensor, " edit"]:
-        """Whether the source's own successor still wins."""
-        return (self.won != TIE) & (self.won == self.edits.original)
-
-    @cached_property
     def lead(self) -> Float[Tensor, " edit"]:
         """Logit of the edit's answer minus that of the source's own successor; NaN where there is none."""
         place = torch.stack([self.edits.answer, self.edits.original.clamp(min=0)], dim=1)

@@ -118,8 +118,8 @@ def preference(sentences: Sequence[Read]) -> Float[Tensor, "layer head"]:
     return torch.stack(found).sum(0) / torch.stack(even).sum(0)
 
 
-def dealt_anew(labels: Bool[Tensor, " token"], generator: torch.Generator) -> Bool[Tensor, " token"]:
-    """The label "ordinal" dealt out anew; to the first token, which is never counted, none is dealt."""
+def permuted_labels(labels: Bool[Tensor, " token"], generator: torch.Generator) -> Bool[Tensor, " token"]:
+    """The labels "ordinal" and "other" permuted; the first token, which is never counted, keeps its own."""
     deal = torch.randperm(len(labels) - 1, generator=generator)
     return torch.cat([labels[:1], labels[1:][deal]])
 

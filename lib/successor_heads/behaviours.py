@@ -14,7 +14,6 @@ most, and the answer. The rules are those of the paper (arXiv v1, section 4), an
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -26,11 +25,11 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from nnsight import TransformersModel
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from successor_heads import direct_effects, models, ordinals, progress, texts
+from successor_heads import direct_effects, files, models, ordinals, progress, texts
 from successor_heads.anatomy import name_of
 from successor_heads.direct_effects import TOP_ATTENDED, PathLosses, Reference, TextEffects
 from successor_heads.errors import UserError
@@ -173,11 +172,16 @@ def _kept(folder: Path | None, digest: str, make: Callable[[], dict[str, Tensor]
         return make()
     path = folder / f"{digest}.safetensors"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        draft, clock = path.with_suffix(f".{os.getpid()}"), time.process_time()
+        clock = time.process_time()
         tensors = {name: tensor.contiguous() for name, tensor in make().items()}
-        save_file(tensors, draft, metadata={SECONDS: repr(time.process_time() - clock)})
-        draft.replace(path)
+        taken = {SECONDS: repr(time.process_time() - clock)}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            files.replace(path, lambda draft: save_file(tensors, draft, metadata=taken))
+        except (OSError, SafetensorError) as error:
+            raise UserError(
+                f"{path} cannot be written ({error}): make room on the disk and run the command again."
+            ) from error
     return load_file(path)
 
 
@@ -192,8 +196,13 @@ def seconds_kept(folder: Path) -> float:
 
 def _digest(*parts: Tensor | str) -> str:
     total = hashlib.sha256(f"{STORED}".encode())
-    for part in parts:
-        total.update(part.encode() if isinstance(part, str) else part.contiguous().numpy().tobytes())
+    for part in parts:  # each behind its kind and size, or other parts could make the same bytes
+        about, content = (
+            ("", part.encode())
+            if isinstance(part, str)
+            else (f"{part.dtype} {tuple(part.shape)}", part.contiguous().numpy().tobytes())
+        )
+        total.update(f"{about} {len(content)} ".encode() + content)
     return total.hexdigest()[:32]
 
 

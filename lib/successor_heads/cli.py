@@ -228,7 +228,7 @@ def report(record: dict) -> str:
         *_aligned([header, *rows, pairs]),
         "",
         f"Best head L{best['layer']}H{best['head']}: macro {best['macro']:.3f}, "
-        f"95% bootstrap interval {low:.3f} to {high:.3f}.",
+        f"95% interval, hierarchical over the classes, {low:.3f} to {high:.3f}.",
     ]
     for task, words in record["dropped"].items():
         if words:

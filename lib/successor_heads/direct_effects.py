@@ -263,7 +263,8 @@ def logit_parts(
     """What each part of the model adds to the answer's logit at the last position; the parts sum to the logit.
 
     Parts are the embedding, every head ("L1H6"), MLP ("MLP1") and bias. Each goes through the final norm with
-    the run's own divisor. `heads` write their `mean` there; the run is then the ablated one.
+    the run's own divisor. `heads` write their `mean` there; the run is then the ablated one. Of a model that caps its
+    logits it is the logit in front of the cap, for a cap has no parts.
     """
     parts = anatomy.of(model)
     _check_weights(model)
@@ -280,8 +281,7 @@ def logit_parts(
             outputs.append(projection.input[:, -1].clone())
             if parts.attention_post_norm_path is not None:
                 summed.append(model.get(post_norm_path(parts, layer)).input[:, -1])
-            writer = parts.mlp_post_norm_path or parts.mlp_out_path
-            mlps.append(model.get(f"{parts.blocks_path}.{layer}.{writer}").output[:, -1])
+            mlps.append(parts.mlp_writer(layer).output[:, -1])
         stream = final_norm.input[:, -1].save()
     written["embedding"] = first.float()
     for layer, (z, mlp, norm) in enumerate(zip(outputs, mlps, frozen_post_norms(parts, summed))):
@@ -298,7 +298,9 @@ def logit_parts(
     final = _frozen(parts, parts.final_norm_path, stream.float())
     found = {part: (final(values) * unembed).sum(-1).cpu() for part, values in written.items()}
     zero = parts.final_norm(torch.zeros(1, parts.d_model, device=stream.device))  # the norm's own bias
-    return found | {"final bias": (zero * unembed).sum(-1).cpu()}
+    found["final bias"] = (zero * unembed).sum(-1).cpu()
+    bias = parts._bias(parts.unembedding_path)
+    return found if bias is None else found | {"unembedding bias": bias[answers.to(bias.device)].cpu()}
 
 
 class FrozenNorm(NamedTuple):

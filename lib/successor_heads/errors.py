@@ -8,3 +8,9 @@ NO_DOCSTRINGS = (
 
 class UserError(Exception):
     """One sentence that says what is wrong and what to do; the command line prints it and exits with 2."""
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that a random generator cannot take. Raises UserError."""
+    if not 0 <= seed < 2**63:
+        raise UserError(f"The seed {seed} is out of range: choose a whole number from 0 to 2**63 - 1.")

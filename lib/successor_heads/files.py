@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import secrets
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -98,16 +99,26 @@ def _is_stream(path: str | Path) -> bool:
 
 def _draft_of(path: Path) -> Path:
     """Where a draft of the file lies: in the same folder, because a rename is atomic only within one file system."""
-    return path.with_name(f".{path.name[:40]}.{os.getpid()}")
+    return path.with_name(
+        f".{path.name[:40]}.{secrets.token_hex(8)}"
+    )  # two containers may share a folder, and a process's number
 
 
 def write_json(path: str | Path, payload: Mapping[str, Any]) -> None:
-    """Write `payload` so that `path` holds the old content or the new, never half of it; its folder is made if need be.
+    """Write `payload` as `write_text` does.
 
     Tensors, arrays and tables are written as lists; NaN and infinity as null. Raises UserError
     when the folder cannot be written to.
     """
-    path, text = Path(path), as_json(payload)
+    write_text(path, as_json(payload))
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 so that `path` holds the old content or the new, never half of it; its folder is made if need be.
+
+    Raises UserError when the folder cannot be written to.
+    """
+    path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, lambda draft: draft.write_text(text, encoding="utf-8"))

@@ -169,7 +169,7 @@ class GGUFFile:
                 "llama.cpp itself would load."
             ) from error
 
-    def told(self, key: str, default: Any = ...) -> Any:
+    def field(self, key: str, default: Any = ...) -> Any:
         """A piece of metadata under the architecture's name. Raises KeyError where it is missing without a default."""
         value = self.metadata.get(f"{self.family}.{key}", default)
         if value is ...:
@@ -228,20 +228,20 @@ class GGUFFile:
     def _names(self) -> gguf.TensorNameMap:
         """From the module's names to the file's."""
         architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == self.family)
-        return gguf.get_tensor_name_map(architecture, self.told("block_count"))
+        return gguf.get_tensor_name_map(architecture, self.field("block_count"))
 
     def _layout(self, name: str) -> Layout:
         match self.family:
             case "llama" if name.endswith(("q_proj.weight", "q_proj.bias")):
-                return Permuted(self.told("attention.head_count"))
+                return Permuted(self.field("attention.head_count"))
             case "llama" if name.endswith(("k_proj.weight", "k_proj.bias")):
-                return Permuted(self.told("attention.head_count_kv", self.told("attention.head_count")))
+                return Permuted(self.field("attention.head_count_kv", self.field("attention.head_count")))
             case "gemma2" | "gemma3" if name.endswith("norm.weight"):
                 return PlusOne()
             case "gpt2" if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
                 return Transposed()
             case "gptneox" if ".query_key_value." in name:
-                return Sorted(self.told("attention.head_count"))
+                return Sorted(self.field("attention.head_count"))
             case _:
                 return AS_IS
 
@@ -326,11 +326,11 @@ def _any_family(file: GGUFFile) -> dict[str, Any]:
         for key, name in (("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding"))
     }
     return {
-        "hidden_size": file.told("embedding_length"),
-        "intermediate_size": file.told("feed_forward_length"),
-        "num_hidden_layers": file.told("block_count"),
-        "num_attention_heads": file.told("attention.head_count"),
-        "max_position_embeddings": file.told("context_length"),
+        "hidden_size": file.field("embedding_length"),
+        "intermediate_size": file.field("feed_forward_length"),
+        "num_hidden_layers": file.field("block_count"),
+        "num_attention_heads": file.field("attention.head_count"),
+        "max_position_embeddings": file.field("context_length"),
         "vocab_size": file.stored["token_embd.weight"].shape[0],
         "tie_word_embeddings": "output.weight" not in file.stored,
         **tokens,
@@ -341,17 +341,17 @@ def _like_llama(file: GGUFFile) -> dict[str, Any]:
     config = _any_family(file)
     n_heads = config["num_attention_heads"]
     return config | {
-        "num_key_value_heads": file.told("attention.head_count_kv", n_heads),
-        "head_dim": file.told("attention.key_length", config["hidden_size"] // n_heads),
-        "rms_norm_eps": file.told("attention.layer_norm_rms_epsilon"),
+        "num_key_value_heads": file.field("attention.head_count_kv", n_heads),
+        "head_dim": file.field("attention.key_length", config["hidden_size"] // n_heads),
+        "rms_norm_eps": file.field("attention.layer_norm_rms_epsilon"),
         "rope_parameters": _rope(file),
     }
 
 
 def _rope(file: GGUFFile) -> dict[str, Any]:
     """How positions are turned. Raises UserError for a stretching of them that is not known."""
-    rope = {"rope_theta": file.told("rope.freq_base", 10000.0), "rope_type": "default"}
-    stretched = file.told("rope.scaling.type", "none")
+    rope = {"rope_theta": file.field("rope.freq_base", 10000.0), "rope_type": "default"}
+    stretched = file.field("rope.scaling.type", "none")
     if "rope_freqs.weight" in file.stored:
         # Llama 3.1 and later. The file holds what each frequency is divided by, the config what that was made from;
         # these three are the same for all of them.
@@ -359,9 +359,9 @@ def _rope(file: GGUFFile) -> dict[str, Any]:
         rope |= {"rope_type": "llama3", "factor": told.max().item(), "low_freq_factor": 1.0, "high_freq_factor": 4.0}
         rope["original_max_position_embeddings"] = 8192
     elif stretched in ("linear", "yarn"):
-        rope |= {"rope_type": stretched, "factor": file.told("rope.scaling.factor")}
+        rope |= {"rope_type": stretched, "factor": file.field("rope.scaling.factor")}
         if stretched == "yarn":
-            rope["original_max_position_embeddings"] = file.told("rope.scaling.original_context_length")
+            rope["original_max_position_embeddings"] = file.field("rope.scaling.original_context_length")
     elif stretched != "none" and "rope_factors_long.weight" not in file.stored:
         raise UserError(
             f"{file.path} stretches its positions by '{stretched}', which is not known here: see its origin."
@@ -401,15 +401,15 @@ def _gemma2(file: GGUFFile) -> dict[str, Any]:
         "query_pre_attn_scalar": (
             config["hidden_size"] // config["num_attention_heads"] if largest else config["head_dim"]
         ),
-        "sliding_window": file.told("attention.sliding_window", 4096),
-        "attn_logit_softcapping": file.told("attn_logit_softcapping", 50.0),
-        "final_logit_softcapping": file.told("final_logit_softcapping", 30.0),
+        "sliding_window": file.field("attention.sliding_window", 4096),
+        "attn_logit_softcapping": file.field("attn_logit_softcapping", 50.0),
+        "final_logit_softcapping": file.field("final_logit_softcapping", 30.0),
     }
 
 
 def _gemma3(file: GGUFFile) -> dict[str, Any]:
     config = _like_llama(file)
-    n_layers, period = config["num_hidden_layers"], file.told("attention.sliding_window_pattern", 6)
+    n_layers, period = config["num_hidden_layers"], file.field("attention.sliding_window_pattern", 6)
     largest = n_layers == 62
     return config | {
         "model_type": "gemma3_text",
@@ -417,23 +417,23 @@ def _gemma3(file: GGUFFile) -> dict[str, Any]:
         "query_pre_attn_scalar": (
             config["hidden_size"] // config["num_attention_heads"] if largest else config["head_dim"]
         ),
-        "sliding_window": file.told("attention.sliding_window"),
+        "sliding_window": file.field("attention.sliding_window"),
         "layer_types": [
             "full_attention" if layer % period == period - 1 else "sliding_attention" for layer in range(n_layers)
         ],
         "rope_parameters": {
             "full_attention": config["rope_parameters"],
-            "sliding_attention": {"rope_theta": file.told("rope.freq_base_swa", 10000.0), "rope_type": "default"},
+            "sliding_attention": {"rope_theta": file.field("rope.freq_base_swa", 10000.0), "rope_type": "default"},
         },
-        "final_logit_softcapping": file.told("final_logit_softcapping", None),
+        "final_logit_softcapping": file.field("final_logit_softcapping", None),
     }
 
 
 def _phi3(file: GGUFFile) -> dict[str, Any]:
     config = _like_llama(file)
     rope = config["rope_parameters"]
-    rope["partial_rotary_factor"] = file.told("rope.dimension_count", config["head_dim"]) / config["head_dim"]
-    config["original_max_position_embeddings"] = file.told(
+    rope["partial_rotary_factor"] = file.field("rope.dimension_count", config["head_dim"]) / config["head_dim"]
+    config["original_max_position_embeddings"] = file.field(
         "rope.scaling.original_context_length", config["max_position_embeddings"]
     )
     if "rope_factors_long.weight" in file.stored:
@@ -446,7 +446,7 @@ def _phi3(file: GGUFFile) -> dict[str, Any]:
     return config | {
         "model_type": "phi3",
         "hidden_act": "silu",
-        "sliding_window": file.told("attention.sliding_window", None) or None,
+        "sliding_window": file.field("attention.sliding_window", None) or None,
     }
 
 
@@ -462,7 +462,7 @@ def _gpt2(file: GGUFFile) -> dict[str, Any]:
     return {renamed.get(key, key): value for key, value in config.items()} | {
         "model_type": "gpt2",
         "activation_function": "gelu_new",
-        "layer_norm_epsilon": file.told("attention.layer_norm_epsilon"),
+        "layer_norm_epsilon": file.field("attention.layer_norm_epsilon"),
     }
 
 
@@ -472,13 +472,13 @@ def _gpt_neox(file: GGUFFile) -> dict[str, Any]:
     return config | {
         "model_type": "gpt_neox",
         "hidden_act": "gelu",
-        "layer_norm_eps": file.told("attention.layer_norm_epsilon"),
-        "use_parallel_residual": file.told("use_parallel_residual"),
+        "layer_norm_eps": file.field("attention.layer_norm_epsilon"),
+        "use_parallel_residual": file.field("use_parallel_residual"),
         "attention_bias": "blk.0.attn_qkv.bias" in file.stored,
         "rope_parameters": {
             "rope_type": "default",
-            "rope_theta": file.told("rope.freq_base", 10000.0),
-            "partial_rotary_factor": file.told("rope.dimension_count") / d_head,
+            "rope_theta": file.field("rope.freq_base", 10000.0),
+            "partial_rotary_factor": file.field("rope.dimension_count") / d_head,
         },
     }
 

@@ -92,16 +92,6 @@ def middle(values: Sequence[float] | np.ndarray, *, level: float = 0.95) -> tupl
     return float(low), float(high)
 
 
-def jeffreys(successes: int, n: int) -> tuple[float, float]:
-    """Jeffreys interval of a share of `n` independent cases: nearer to 0 of n and n of n than Wilson's.
-
-    (0, 1) for n = 0. Where no case, or every case, succeeds, the bound on that side is the share itself.
-    """
-    low = float(scipy.stats.beta.ppf(0.025, successes + 0.5, n - successes + 0.5)) if successes else 0.0
-    high = float(scipy.stats.beta.ppf(0.975, successes + 0.5, n - successes + 0.5)) if successes < n else 1.0
-    return low, high
-
-
 def mean_of_shares(
     successes: Sequence[int], n: Sequence[int], *, seed: int, n_resamples: int = 2000
 ) -> tuple[float, float]:
@@ -164,11 +154,3 @@ def mcnemar(before: Bool[np.ndarray, " case"], after: Bool[np.ndarray, " case"])
     """
     lost, won = int((before & ~after).sum()), int((after & ~before).sum())
     return float(scipy.stats.binomtest(lost, lost + won).pvalue) if lost + won else 1.0
-
-
-def paired_permutation(differences: Float[np.ndarray, " case"], *, seed: int, n_permutations: int = 10_000) -> float:
-    """Two-sided p-value that paired differences have a mean of zero, by flipping their signs at random."""
-    rng = np.random.default_rng(seed)
-    signs = rng.choice([-1.0, 1.0], size=(n_permutations, len(differences)))
-    as_far = np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12
-    return float((as_far.sum() + 1) / (n_permutations + 1))

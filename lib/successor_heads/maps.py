@@ -96,7 +96,7 @@ def null_components(
 ) -> Float[Tensor, "permutation pattern"]:
     """Unique shares in a matrix that knows nothing of the order.
 
-    The members' places are dealt out anew, rows and columns alike. That leaves copying what it is, so for copying the
+    The members' places are permuted, rows and columns alike. That leaves copying what it is, so for copying the
     columns alone are shuffled.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -15,7 +15,6 @@ the direct effect, and with all parts behind it the total one. All of it are edi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
 import torch
@@ -110,15 +109,8 @@ def direct_logits(
             own = torch.arange(parts.n_heads)
             variants[own, :, own] = after.heads[layer].to(stream)
             with torch.no_grad():
-                change = _attention_out(parts, layer, variants) - _attention_out(parts, layer, z)
+                change = parts.attention_out(layer, variants) - parts.attention_out(layer, z)
                 heads[layer][:, rows] = parts.logits(stream + change, token_ids).cpu()
                 change = (after.mlps[layer] - before.mlps[layer]).to(stream)
                 mlps[layer, rows] = parts.logits(stream + change, token_ids).cpu()
     return heads, mlps
-
-
-def _attention_out(parts: Anatomy, layer: int, z: Float[Tensor, "*batch head d_head"]) -> Tensor:
-    """What attention adds to the stream when its heads hand `z` to the output projection."""
-    out = parts.output_projection(layer)(z.flatten(-2))
-    post = parts.attention_post_norm_path
-    return out if post is None else attrgetter(post)(parts.block(layer))(out)

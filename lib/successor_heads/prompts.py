@@ -92,20 +92,6 @@ def token_texts(tokenizer, token_ids: Int[Tensor, " position"]) -> list[str]:
     return [after[len(before) :] for before, after in itertools.pairwise(texts)]
 
 
-def attention_at(
-    model: TransformersModel, prompts: Sequence[Prompt], places: Sequence[int]
-) -> Float[Tensor, "layer head prompt"]:
-    """Attention of every head from the last token of each prompt to one place, counted from the end: -1 is the last."""
-    parts = anatomy.of(model)
-    rows, columns = torch.arange(len(prompts)), torch.tensor(places)
-    with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
-        looks = nnsight.save([])
-        for layer in range(parts.n_layers):
-            # An advanced index on both sides of a slice: prompts come first.
-            looks.append(parts.attention(layer).output[1][rows, :, -1, columns])
-    return torch.stack(looks).float().cpu().transpose(1, 2)
-
-
 def next_token_logits(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[Tensor, "prompt d_vocab"]:
     """Logits of the token that follows each prompt."""
     inputs = encode(model, prompts)
@@ -117,29 +103,11 @@ def next_token_logits(model: TransformersModel, prompts: Sequence[Prompt]) -> Fl
 def mlp0_outputs(model: TransformersModel, prompts: Sequence[str]) -> Float[Tensor, "prompt d_model"]:
     """What MLP0 adds to the stream at the last token of each prompt, having read what it reads at work."""
     parts = anatomy.of(model)
-    mlp0 = model.get(f"{parts.blocks_path}.0.{parts.mlp_post_norm_path or parts.mlp_out_path}")
+    mlp0 = parts.mlp_writer(0)
     inputs = encode(model, prompts)
     with explained(model), model.trace(inputs, remote=model.remote):
         written = mlp0.output[:, -1].save()
     return written.float().cpu()
-
-
-def head_inputs(
-    model: TransformersModel, texts: Sequence[str], *, layer: int, batch_size: int = 32
-) -> tuple[Int[Tensor, " token"], Float[Tensor, "token d_model"]]:
-    """Every token of the texts, and what the heads of a layer read there: the residual stream, normed."""
-    parts = anatomy.of(model)
-    token_ids, streams = [], []
-    by_length = sorted(texts, key=len)  # for little padding
-    for start in range(0, len(by_length), batch_size):
-        inputs = encode(model, by_length[start : start + batch_size])
-        with torch.no_grad(), model.trace(inputs) as tracer:
-            stream = parts.block(layer).input.save()
-            tracer.stop()  # no later block is needed
-        real = inputs["attention_mask"].bool()
-        token_ids.append(inputs["input_ids"][real].cpu())
-        streams.append(stream[real].float().cpu())
-    return torch.cat(token_ids), parts.head_norm(layer)(torch.cat(streams)).cpu()
 
 
 def mean_head_outputs(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[Tensor, "layer head d_head"]:
@@ -164,18 +132,6 @@ def head_outputs(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[T
         for projection in projections:
             outputs.append(projection.input[:, -1])
     return torch.stack(outputs).float().unflatten(-1, (parts.n_heads, parts.d_head)).transpose(1, 2).cpu()
-
-
-def mlp_outputs(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[Tensor, "layer prompt d_model"]:
-    """What every MLP adds to the stream at the last position of each prompt."""
-    parts = anatomy.of(model)
-    writers = [parts.mlp_writer(layer) for layer in range(parts.n_layers)]
-    inputs = encode(model, prompts)
-    with explained(model), model.trace(inputs, logits_to_keep=1, remote=model.remote):
-        outputs = nnsight.save([])
-        for writer in writers:
-            outputs.append(writer.output[:, -1])
-    return torch.stack(outputs).float().cpu()
 
 
 def split_at(tokenizer, text: str, start: int) -> tuple[list[int], int] | None:

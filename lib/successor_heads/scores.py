@@ -76,8 +76,8 @@ class HeadScores:
 
     @cached_property
     def macro(self) -> Float[Tensor, "layer head"]:
-        """Mean over the classes of the share in the class."""
-        return torch.stack(list(self.by_task.values())).mean(0)
+        """Mean over the classes of the share in the class. Rounded, or the last bits of a sum would part heads that tie."""
+        return torch.stack(list(self.by_task.values())).mean(0).round(decimals=12)
 
     @cached_property
     def ranking(self) -> list[dict[str, int | float]]:
@@ -213,7 +213,7 @@ def paper_null(
 
 
 def permuted_targets(targets: dict[str, Int[Tensor, " _"]], generator: torch.Generator) -> dict[str, Int[Tensor, " _"]]:
-    """The successors of each class, dealt out anew among its pairs."""
+    """The successors of each class, permuted among its pairs."""
     return {task: target[torch.randperm(len(target), generator=generator)] for task, target in targets.items()}
 
 
@@ -264,5 +264,5 @@ def permutation_null(scores: HeadScores, *, n_permutations: int, seed: int) -> P
         for permutation in range(n_permutations):
             permuted = target[torch.randperm(len(target), generator=generator)]
             macro[permutation] += (predicted == permuted).double().mean(-1)
-    macro /= len(scores.predicted)
+    macro = (macro / len(scores.predicted)).round(decimals=12)  # as the observed one, so that what ties does
     return PermutationNull(macro=macro, highest=macro.amax((1, 2)))

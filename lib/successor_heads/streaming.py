@@ -69,12 +69,13 @@ def would_not_fit(
 
     Raises UserError as `load` does.
     """
-    folder, file, config, _ = models.describe(name, revision=revision)
+    folder, file, _, _ = models.describe(name, revision=revision)
     if file is not None:
         n_weights: float = sum(math.prod(tensor.shape) for tensor in file.stored.values())
     else:
-        stored = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None) or "float32"
-        n_weights = sum(file.size for file in _open_files(name, folder).values()) / models.DTYPES[stored].itemsize
+        opened = _open_files(name, folder)
+        entries = (entry for item in opened.items() for entry in _read_header(name, *item)[0].values())
+        n_weights = sum(math.prod(entry.shape) for entry in entries if not isinstance(entry, str))
     free = psutil.virtual_memory().available
     # Of a model that is to be spread over several, no one GPU has to hold all.
     if device != models.SPREAD and (target := models.usable_device(device)).type == "cuda":
@@ -345,6 +346,7 @@ class Read:
 class Checkpoint:
     """The weights of a saved model, read as they are asked for (`anatomy.Weights`), and what else it holds.
 
+    It is scored once, and its reading threads end with that: open another for another score.
     Raises UserError for whatever keeps the model from being read, as `models.load` does.
     """
 

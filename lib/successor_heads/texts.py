@@ -201,7 +201,8 @@ def _folder(folder: Path) -> tuple[list[str], str]:
             ) from error
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}): take it out of the folder.") from error
-    others = [path for path in found if path.is_file() and path not in set(paths)]
+    read = set(paths)
+    others = [path for path in found if path.is_file() and path not in read]
     no_files = [path for path in named if not path.is_file()]  # folders of such a name, and links that lead nowhere
     left_out = [path.relative_to(folder).as_posix() for path in sorted(others + no_files)]
     if not left_out:

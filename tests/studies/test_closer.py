@@ -144,7 +144,7 @@ def test_tables_say_what_holds_of_each_kind_and_each_question():
 
 @pytest.mark.slow
 def test_the_page_is_made_of_what_comes_with_the_book(tmp_path):
-    every = closer.SHELF.read_all([*PUBLISHED, "made/up"])
+    every = closer.STORED.read_all([*PUBLISHED, "made/up"])
     assert every and {found.model for found in every} <= set(PUBLISHED)
     for found in every:
         assert len(found.rarely) >= 5 and found.n_lists >= 90
@@ -188,8 +188,8 @@ def test_lists_rarely_read_go_on_as_their_text_says(pythia):
 
 def test_the_last_digit_is_asked_and_no_list_carries():
     rng = np.random.default_rng(0)
-    for told in rarely_read._told("numbers of four digits", rng):
-        numbers = [int(number) for number in (*told.shown, told.given + told.answer)]
+    for one in rarely_read._list_texts("numbers of four digits", rng):
+        numbers = [int(number) for number in (*one.shown, one.given + one.answer)]
         assert np.diff(numbers).tolist() == [1, 1, 1] and 1000 <= numbers[0] and numbers[-1] < 10_000
         assert len({number // 10 for number in numbers}) == 1
 
@@ -197,7 +197,7 @@ def test_the_last_digit_is_asked_and_no_list_carries():
 def test_a_list_told_with_two_members_exchanged_has_all_else_the_same():
     tokenizer, frames = word_tokenizer(), {"there": of_lists.Frame(" there about when ", " ", " some ")}
     lists = of_lists.make(tokenizer, frames, length=3, most=4, parity=1).kept(["letters"])
-    told = of_lists.retold(tokenizer, lists, frames, (0, -1, -2), same_end=False)
+    told = of_lists.reordered(tokenizer, lists, frames, (0, -1, -2), same_end=False)
     assert set(told) == set(range(len(lists.every)))
     for place, other in told.items():
         prompt = lists.prompts[place]

@@ -115,12 +115,12 @@ def test_tables_and_the_drawing_have_no_fault():
 
 
 def test_what_comes_with_the_book_is_of_the_head_that_the_chapter_names():
-    every = further.SHELF.read_all([*PUBLISHED, "made/up"])
+    every = further.STORED.read_all([*PUBLISHED, "made/up"])
     assert every and {found.model for found in every} <= set(PUBLISHED)
     for found in every:
-        assert found.head == closer.SHELF.read(found.model).head and len(found.neurons) == 4 * further.LEADING
+        assert found.head == closer.STORED.read(found.model).head and len(found.neurons) == 4 * further.LEADING
         # The neurons are those that the closer questions found to lead.
-        named = closer.SHELF.read(found.model).neurons.groupby("part")["which"].first()
+        named = closer.STORED.read(found.model).neurons.groupby("part")["which"].first()
         first = found.neurons.groupby("part").first()["neuron"]
         assert {part: str(neuron) for part, neuron in first.items()} == named.to_dict()
 

@@ -63,7 +63,7 @@ def probes(*, right=30, tens=95, coprime=0.1, n_numbers=100) -> Probes:
         by_modulus=moduli, words=words,
         in_circles=pd.DataFrame([("months", 10, 20, 24), ("months", 12, 3, 24), ("days", 7, 1, 14)], columns=["list", "modulus", "right", "n"]),
         tens=(tens, 100, tens / 100 - 0.05, min(1.0, tens / 100 + 0.05)), beyond=(20, 200),
-        shuffled=np.full(5, 0.12), dealt=np.linspace(0.05, 0.15, 50), rows=torch.eye(10), n_numbers=n_numbers, last=200,
+        shuffled=np.full(5, 0.12), permuted=np.linspace(0.05, 0.15, 50), rows=torch.eye(10), n_numbers=n_numbers, last=200,
     )  # fmt: skip  # what is made up, by field
 
 

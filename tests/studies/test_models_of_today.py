@@ -405,13 +405,13 @@ def test_an_index_is_found_in_another_class_round_the_circle(of_letters):
 
 def test_a_list_is_retold_with_the_same_end(of_letters):
     tokenizer = word_tokenizer()
-    told = of_lists.retold(tokenizer, of_letters, LETTERS, (2, 1, 0))
+    told = of_lists.reordered(tokenizer, of_letters, LETTERS, (2, 1, 0))
     for place, prompt in told.items():
         one = of_letters.every[place]
         assert prompt != one.prompt and prompt[one.at :] == one.prompt[one.at :]
-    constant = of_lists.retold(tokenizer, of_letters, LETTERS, (0, 0, 0))
+    constant = of_lists.reordered(tokenizer, of_letters, LETTERS, (0, 0, 0))
     assert len(constant) == len(of_letters.every) >= len(told)
-    assert of_lists.retold(tokenizer, of_letters, LETTERS, (-2, -1, 0)) == {place: one.prompt for place, one in enumerate(of_letters.every)}  # fmt: skip
+    assert of_lists.reordered(tokenizer, of_letters, LETTERS, (-2, -1, 0)) == {place: one.prompt for place, one in enumerate(of_letters.every)}  # fmt: skip
 
 
 def test_a_share_of_sums_resamples_clusters_whole():
@@ -474,7 +474,7 @@ def test_the_gate_and_the_orders_are_those_of_whole_passes():
     torch.testing.assert_close(some.donors.mlps, some.intact.of(some.lists.donor).mlps)
     orders = instruments.in_other_orders(some, frames)
     told = instruments.other_orders(some, orders).set_index("shown")
-    retold = of_lists.retold(model.tokenizer, some.lists, frames, (2, 1, 0))
+    retold = of_lists.reordered(model.tokenizer, some.lists, frames, (2, 1, 0))
     rows = some.lists.at(retold)
     said = rows.said(torch.cat([prompts.next_token_logits(model, [one])[:, rows.token_ids] for one in retold.values()]))
     assert told.loc["descending", "successor"] == pytest.approx(float((said == rows.answer).double().mean()))

@@ -215,10 +215,10 @@ def test_tables_have_their_columns_and_what_the_paper_reports_comes_from_its_fil
     tables = [
         natural_text.draw_texts(found), natural_text.draw_cases(found), natural_text.draw_paths(found, of_people),
         natural_text.draw_strict(found), natural_text.draw_ordered(found), natural_text.draw_kinds(found),
-        natural_text.draw_elsewhere(behaviours.stored_runs()),
-        natural_text.draw_paths_elsewhere(behaviours.stored_runs()),
-        natural_text.draw_behaviours_elsewhere(behaviours.stored_runs()),
-        natural_text.draw_rises_elsewhere(behaviours.stored_runs()),
+        natural_text.draw_stored_runs(behaviours.stored_runs()),
+        natural_text.draw_stored_paths(behaviours.stored_runs()),
+        natural_text.draw_stored_behaviours(behaviours.stored_runs()),
+        natural_text.draw_stored_rises(behaviours.stored_runs()),
     ]  # fmt: skip  # all of them
     for table in tables:
         assert "<table" in table._repr_html_() and "nan" not in table._repr_html_(), table.caption
@@ -346,7 +346,7 @@ def test_some_cases_are_short_and_keep_their_places():
 
 def test_stored_runs_stand_beside_what_the_paper_reports():
     runs = behaviours.stored_runs()
-    shown = natural_text.draw_elsewhere(runs)
+    shown = natural_text.draw_stored_runs(runs)
     assert shown.frame.iloc[0].tolist() == ["43.4%", "negligible", "38", "12"] and len(shown.frame) == 1 + 2 * len(runs)
     for run in runs:
         for text in run["texts"]:
@@ -359,11 +359,11 @@ def test_stored_runs_stand_beside_what_the_paper_reports():
             clear = text["clear"]
             assert (name in counts) == ("successorship" in clear) and (name in copies) == ("copying" in clear)
             assert f"{text['contexts']} contexts of {text['length']} tokens" in shown.details
-    every = natural_text.draw_behaviours_elsewhere(runs).frame
+    every = natural_text.draw_stored_behaviours(runs).frame
     assert every.iloc[0].tolist() == ["43.4%", "23.8%", "negligible", "18.9%"] and len(every) == 1 + 2 * len(runs)
-    rises = natural_text.draw_rises_elsewhere(runs).frame
+    rises = natural_text.draw_stored_rises(runs).frame
     assert len(rises) == 2 * len(runs) and list(rises) == list(natural_text.PATHS)
-    paths = natural_text.draw_paths_elsewhere(runs).frame
+    paths = natural_text.draw_stored_paths(runs).frame
     assert len(paths) == 6 * (1 + len(runs)) and paths.loc["indirect, mean: as reported", "successorship"] == "6.5"
     (run,) = (run for run in runs if run["model"] == "published/gemma3-270m")
     _, _, share, low, high = run["texts"][0]["losses"]["total, mean"]["copying"]

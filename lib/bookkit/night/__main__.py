@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bookkit import places
-from successor_heads.files import write_json
+from successor_heads.files import write_json, write_text
 
 # Names that come from elsewhere become paths here.
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -176,8 +176,7 @@ def fetch(branch, *, remote="origin"):
     ours = {name: Path(places.RECORDS, *Path(name).parts[1:]) for name in names if name.startswith("records/")}
     wanted = {name: path for name, path in ours.items() if not path.exists()}
     for name, path in (wanted | ({"night.json": places.NIGHT} if "night.json" in names else {})).items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(git("show", f"FETCH_HEAD:{name}"), encoding="utf8")
+        write_text(path, git("show", f"FETCH_HEAD:{name}"))
     return len(wanted)
 
 

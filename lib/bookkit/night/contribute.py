@@ -198,7 +198,9 @@ def score(model, revision, path, *options):
         text=True,
     )
     if done.returncode:
-        raise UserError(done.stderr.strip().splitlines()[-1])
+        # A process that was killed, for want of memory say, has left no sentence.
+        said = done.stderr.strip().splitlines() or [f"The score of {model} ended with status {done.returncode}."]
+        raise UserError(said[-1])
 
 
 def completed(record):

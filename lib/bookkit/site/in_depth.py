@@ -16,7 +16,7 @@ def write(site):
 
 def drawn():
     """What the page shows, by the name of its file."""
-    found, later = closer.SHELF.read_all(PUBLISHED), further.SHELF.read_all(PUBLISHED)
+    found, later = closer.STORED.read_all(PUBLISHED), further.STORED.read_all(PUBLISHED)
     return {
         "verdict": [closer_shown.verdict_closer(found)],
         "answers": [closer_shown.draw_answers(found)],

@@ -37,7 +37,6 @@ NUMBER_WORDS = CLASSES["number_words"].words
 ORDINAL_WORDS = CLASSES["ordinal_words"].words
 MONTHS = CLASSES["months"].words
 DAYS = CLASSES["days"].words
-LETTERS = CLASSES["letters"].words
 
 INGREDIENTS = ("decimals", "crossrefs", "interchange", "prose", "endings", "compositions")
 """What an experiment may leave out.

@@ -22,6 +22,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from successor_heads import anatomy, features, intervals, ordinals, records, scores
 from successor_heads.errors import UserError
+from successor_heads.files import with_home
 from successor_heads.growing import succession
 from successor_heads.growing.corpus import HeldOut
 from successor_heads.models import grown_models
@@ -199,7 +200,8 @@ def shipped_text() -> dict[str, dict[str, Any]]:
 
 def own(name: str) -> dict[str, dict[str, Any]]:
     """The record of a model that the reader grew in a folder, by its name; empty for any other model."""
-    return {name: record(Path(name))} if (Path(name) / "recipe.json").exists() else {}
+    folder = with_home(name)
+    return {name: record(folder)} if (folder / "recipe.json").exists() else {}
 
 
 def main() -> None:

@@ -18,6 +18,8 @@ from successor_heads.errors import UserError
 from successor_heads.ordinals import CLASSES, ROMAN_NUMERALS
 
 D_VOCAB = 4096
+STORED_AS = np.uint16
+LARGEST_VOCABULARY = np.iinfo(STORED_AS).max + 1
 END_OF_TEXT = "<|endoftext|>"
 # GPT-2's own pattern, but with runs of digits cut after three: a year then falls into pieces, while
 # 0 to 500 can stay whole.
@@ -78,7 +80,7 @@ def tokens_of(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], n: int) 
     texts = iter(texts)
     while length < n and (batch := list(itertools.islice(texts, 200))):
         for ids in tokenizer(batch, verbose=False)["input_ids"]:
-            pieces.append(np.array([*ids, end], dtype=np.uint16))
+            pieces.append(np.array([*ids, end], dtype=STORED_AS))
             length += len(pieces[-1])
     tokens = np.concatenate(pieces)
     return np.resize(tokens, n), min(length, n)

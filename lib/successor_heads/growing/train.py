@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,11 +38,11 @@ from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedToken
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from successor_heads import anatomy, ordinals
-from successor_heads.errors import UserError
+from successor_heads import anatomy, files, ordinals
+from successor_heads.errors import UserError, check_seed
 from successor_heads.growing import corpus, observe, succession
 from successor_heads.growing.succession import UNSEEN_SEED, UNSEEN_WINDOWS
-from successor_heads.growing.tokenizer import D_VOCAB, tokens_of, train_tokenizer
+from successor_heads.growing.tokenizer import D_VOCAB, LARGEST_VOCABULARY, tokens_of, train_tokenizer
 from successor_heads.models import usable_device
 from successor_heads.records import write_json
 
@@ -92,8 +92,14 @@ class Recipe:
             raise UserError(f"'{self.family}' is no family that can be grown; choose {', '.join(FAMILIES)}.")
         if self.size not in SIZES:
             raise UserError(f"'{self.size}' is no size; choose {', '.join(SIZES)}.")
-        if self.steps < 1:
-            raise UserError(f"{self.steps} steps train nothing; give --steps 1 or more.")
+        for option in ("steps", "batch", "window"):
+            if getattr(self, option) < 1:
+                raise UserError(f"{getattr(self, option)} as {option} trains nothing; give --{option} 1 or more.")
+        check_seed(self.seed)
+        if not 1 <= self.vocabulary <= LARGEST_VOCABULARY:
+            raise UserError(
+                f"No vocabulary of {self.vocabulary} tokens can be made; give --vocabulary up to {LARGEST_VOCABULARY}."
+            )
         if self.tied and self.family != "gpt2":
             raise UserError(
                 f"--tied is for gpt2, whose published models tie their embeddings; leave it out for {self.family}."
@@ -135,7 +141,7 @@ def prepare(recipe: Recipe, folder: Path, *, books_folder: Path | None) -> dict:
     `windows.npy` is [window, token] in reading order, `held_out.npy` the same of unseen documents.
     """
     if (folder / "sources.json").exists():  # written last: all the others are there
-        return json.loads((folder / "sources.json").read_text())
+        return json.loads((folder / "sources.json").read_text(encoding="utf-8"))
     print("Writing the corpus ...", flush=True)
     shares = {source: share for source, share in recipe.shares if share > 0}
     if "prose" in recipe.without:
@@ -185,7 +191,7 @@ def _room_for(path: Path) -> Iterator[None]:
     """Turn a full disk, of which NumPy and tokenizers tell in words of their own, into one sentence."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # tokenizers raises this very class
         raise UserError(
             f"{path} cannot be written ({error}): make room on the disk and run the command again."
         ) from error
@@ -390,47 +396,54 @@ def grow(
         raise UserError(f"{books_folder} holds no books-train-*.jsonl.xz: name another folder, or leave --books out.")
     target = usable_device(device)
     work = out.with_name(out.name + ".growing")
-    lock = _claim(work, recipe, books_folder)
+    with _claimed(work, recipe, books_folder):
+        sources = prepare(recipe, work, books_folder=books_folder)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(work)
+        classes = ordinals.resolve(tokenizer)
+        windows = np.load(work / "windows.npy", mmap_mode="r")
+        held_out = torch.from_numpy(np.load(work / "held_out.npy").astype(np.int64))
+        trainer = Trainer(recipe, new_model(recipe, tokenizer).to(target))
+        step, curve, seconds = _resume(work, trainer)
 
-    sources = prepare(recipe, work, books_folder=books_folder)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(work)
-    classes = ordinals.resolve(tokenizer)
-    windows = np.load(work / "windows.npy", mmap_mode="r")
-    held_out = torch.from_numpy(np.load(work / "held_out.npy").astype(np.int64))
-    trainer = Trainer(recipe, new_model(recipe, tokenizer).to(target))
-    step, curve, seconds = _resume(work, trainer)
-
-    measure_at, started, last_saved = set(measured_steps(recipe.steps)), time.monotonic() - seconds, time.monotonic()
-    with tqdm(
-        total=recipe.tokens, initial=step * recipe.batch * recipe.window, unit="tok", unit_scale=True, smoothing=0.05
-    ) as bar:
-        while True:
-            if step in measure_at and (not curve or curve[-1]["step"] < step):
-                curve.append(
-                    {"step": step, "tokens": step * recipe.batch * recipe.window}
-                    | observe.observe(trainer.grown(), classes, held_out, recipe.parts_held_out)
-                )
-                bar.set_postfix(macro=f"{curve[-1]['macro']:.2f}", loss=f"{curve[-1]['loss']:.2f}")
-            if step == recipe.steps:
-                break
-            batch = torch.from_numpy(windows[step * recipe.batch : (step + 1) * recipe.batch].astype(np.int64))
-            trainer.step(step, batch.to(target))
-            step += 1
-            bar.update(recipe.batch * recipe.window)
-            if time.monotonic() - last_saved > SAVE_EVERY_SECONDS:
-                _save(work, trainer, step, curve, time.monotonic() - started)
-                last_saved = time.monotonic()
-    _save(work, trainer, step, curve, time.monotonic() - started)
-    _ship(work, out, recipe, trainer, tokenizer, curve, sources, time.monotonic() - started)
-    lock.close()
+        measure_at, started, last_saved = (
+            set(measured_steps(recipe.steps)),
+            time.monotonic() - seconds,
+            time.monotonic(),
+        )
+        with tqdm(
+            total=recipe.tokens,
+            initial=step * recipe.batch * recipe.window,
+            unit="tok",
+            unit_scale=True,
+            smoothing=0.05,
+        ) as bar:
+            while True:
+                if step in measure_at and (not curve or curve[-1]["step"] < step):
+                    curve.append(
+                        {"step": step, "tokens": step * recipe.batch * recipe.window}
+                        | observe.observe(trainer.grown(), classes, held_out, recipe.parts_held_out)
+                    )
+                    bar.set_postfix(macro=f"{curve[-1]['macro']:.2f}", loss=f"{curve[-1]['loss']:.2f}")
+                if step == recipe.steps:
+                    break
+                batch = torch.from_numpy(windows[step * recipe.batch : (step + 1) * recipe.batch].astype(np.int64))
+                trainer.step(step, batch.to(target))
+                step += 1
+                bar.update(recipe.batch * recipe.window)
+                if time.monotonic() - last_saved > SAVE_EVERY_SECONDS:
+                    _save(work, trainer, step, curve, time.monotonic() - started)
+                    last_saved = time.monotonic()
+        _save(work, trainer, step, curve, time.monotonic() - started)
+        _ship(work, out, recipe, trainer, tokenizer, curve, sources, time.monotonic() - started)
     return out
 
 
 # --- what is kept ---------------------------------------------------------------------------------
 
 
-def _claim(work: Path, recipe: Recipe, books_folder: Path | None) -> TextIO:
-    """Make the work folder this run's own; the open file that is returned keeps a second run out.
+@contextmanager
+def _claimed(work: Path, recipe: Recipe, books_folder: Path | None) -> Iterator[None]:
+    """Make the work folder this run's own, and keep a second run out while it goes on.
 
     Raises UserError when the folder cannot be made, is in use, or belongs to another recipe or corpus.
     """
@@ -439,35 +452,36 @@ def _claim(work: Path, recipe: Recipe, books_folder: Path | None) -> TextIO:
         lock = (work / "lock").open("w")
     except OSError as error:
         raise UserError(f"{work} cannot be written ({error.strerror}): give --out to grow elsewhere.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"{work} is in use by another run: wait for it, or give --out to grow elsewhere.") from None
-    books = sorted(path.name for path in books_folder.glob("books-train-*.jsonl.xz")) if books_folder else []
-    ours, path = json.loads(json.dumps({"recipe": asdict(recipe), "books": books})), work / "claim.json"
-    if not path.exists():
-        write_json(path, ours)
-    elif json.loads(path.read_text()) != ours:
-        raise UserError(
-            f"{work} holds an unfinished run of another recipe or other books; remove it, or give --out to grow elsewhere."
-        )
-    return lock
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{work} is in use by another run: wait for it, or give --out to grow elsewhere.") from None
+        books = sorted(path.name for path in books_folder.glob("books-train-*.jsonl.xz")) if books_folder else []
+        ours, path = json.loads(json.dumps({"recipe": asdict(recipe), "books": books})), work / "claim.json"
+        if not path.exists():
+            write_json(path, ours)
+        elif json.loads(path.read_text(encoding="utf-8")) != ours:
+            raise UserError(
+                f"{work} holds an unfinished run of another recipe or other books; remove it, or give --out to grow elsewhere."
+            )
+        yield
 
 
 def _save(work: Path, trainer: Trainer, step: int, curve: list[dict], seconds: float) -> None:
     """Write the state under a name of its own, then point to it: a kill leaves the old state or the new."""
     name = f"state-{step}.safetensors"
-    temporary = work / (name + ".part")
     try:
-        save_file(trainer.state(), temporary)
-        os.replace(temporary, work / name)
+        files.replace(work / name, lambda draft: save_file(trainer.state(), draft))
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(
             f"{work / name} cannot be written ({error}): make room on the disk and run the command again, it goes on from the last save."
         ) from error
     write_json(work / "progress.json", {"step": step, "state": name, "curve": curve, "seconds": seconds})
-    for old in work.glob("state-*.safetensors*"):
+    for old in (
+        *work.glob("state-*.safetensors"),
+        *work.glob(".state-*"),
+    ):  # those with a dot are of saves that were killed
         if old.name != name:
             old.unlink()
 
@@ -477,7 +491,7 @@ def _resume(work: Path, trainer: Trainer) -> tuple[int, list[dict], float]:
     path = work / "progress.json"
     if not path.exists():
         return 0, [], 0.0
-    progress = json.loads(path.read_text())
+    progress = json.loads(path.read_text(encoding="utf-8"))
     trainer.load_state(load_file(work / progress["state"]))
     return progress["step"], progress["curve"], progress["seconds"]
 
@@ -500,7 +514,7 @@ def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> Non
         write_json(finished / "curve.json", {"curve": curve})
         shutil.copy(work / "text.json", finished / "text.json")
         (finished / "README.md").write_text(
-            card(recipe, json.loads((finished / "recipe.json").read_text()), curve), encoding="utf8"
+            card(recipe, json.loads((finished / "recipe.json").read_text(encoding="utf-8")), curve), encoding="utf8"
         )
     except (OSError, SafetensorError, UserError) as error:
         shutil.rmtree(finished, ignore_errors=True)

@@ -9,7 +9,7 @@
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from successor_heads.errors import UserError
+from successor_heads.errors import UserError, check_seed
 from successor_heads.ordinals import CLASSES
 from successor_heads.planted.hidden import CODE_LENGTH, NOISE, codes_of_parts, promoting_one, step_in_last_mlp
 from successor_heads.planted.known import Known
@@ -18,7 +18,6 @@ from successor_heads.planted.plant import (
     MIN_MACRO,
     Planted,
     attend,
-    check_seed,
     give_makeup,
     least_squares,
     mlp0_of,

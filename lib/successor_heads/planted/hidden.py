@@ -15,13 +15,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from successor_heads.errors import UserError
+from successor_heads.errors import UserError, check_seed
 from successor_heads.planted.known import Known
 from successor_heads.planted.plant import (
     DIRECTION_LENGTH,
     Planted,
     attend,
-    check_seed,
     give_makeup,
     least_squares,
     mlp0_of,

@@ -33,7 +33,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from successor_heads import models
-from successor_heads.errors import UserError
+from successor_heads.errors import UserError, check_seed
 from successor_heads.planted.known import Known, macro
 from successor_heads.planted.shapes import Shape, configuration
 from successor_heads.planted.slots import in_out, slots
@@ -116,12 +116,6 @@ def check_target(out: Path) -> None:
         raise UserError(f"{out} exists already: remove it, or name another folder.")
     if not out.absolute().parent.is_dir():
         raise UserError(f"There is no folder {out.absolute().parent}: make it, or name another place.")
-
-
-def check_seed(seed: int) -> None:
-    """Refuse a seed that a random generator cannot take. Raises UserError."""
-    if not 0 <= seed < 2**63:
-        raise UserError(f"The seed {seed} is out of range: choose a whole number from 0 to 2**63 - 1.")
 
 
 def plant(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Planted:

@@ -153,7 +153,7 @@ class Larger:
 
 @dataclass(frozen=True, eq=False)
 class Across:
-    """Read index i in one list: how often i + 1 wins in each other list; with what is read dealt out anew in `null`."""
+    """Read index i in one list: how often i + 1 wins in each other list; with what is read permuted in `null`."""
 
     tasks: list[str]
     right: Float[np.ndarray, "read answered"]
@@ -539,9 +539,9 @@ def prefer_larger(
         dependent.append(maps.larger_wins(maps.both_centred(m), c))
         generator = torch.Generator().manual_seed(seed)
         deals = [torch.randperm(len(m), generator=generator) for _ in range(n_permutations)]
-        dealt = [m[deal][:, deal] for deal in deals]
-        nulls.append([maps.larger_wins(each, c).mean() for each in dealt])
-        dependent_nulls.append([maps.larger_wins(maps.both_centred(each), c).mean() for each in dealt])
+        permuted = [m[deal][:, deal] for deal in deals]
+        nulls.append([maps.larger_wins(each, c).mean() for each in permuted])
+        dependent_nulls.append([maps.larger_wins(maps.both_centred(each), c).mean() for each in permuted])
         interval, null = _mean_over_lists([wins], seed), intervals.middle(nulls[-1])
         rows.append((list_name(task), *interval, *null, dependent[-1].mean(), len(wins)))
     if not rows:
@@ -586,8 +586,8 @@ def ask_across(
     rng, null = np.random.default_rng(seed), []
     for _ in range(n_deals if pairs else 0):
         deal = np.concatenate([rng.permutation(range(rows.start, rows.stop)) for rows in own.values()])
-        dealt = [(winners[b][deal[own[a]][rows]] == columns).mean() for (a, b), (rows, columns) in asks.items()]
-        null.append(np.mean(dealt))
+        permuted = [(winners[b][deal[own[a]][rows]] == columns).mean() for (a, b), (rows, columns) in asks.items()]
+        null.append(np.mean(permuted))
     right, asked = (np.array([[counts[a, b][k] for b in tasks] for a in tasks], dtype=float) for k in (0, 1))
     return Across(tasks, right, asked, np.array(null))
 
@@ -623,8 +623,10 @@ def look(model: TransformersModel, classes: Mapping[str, ResolvedClass], best: P
     if not sentences:
         return looks
     generator = torch.Generator().manual_seed(seed)
-    anew = ([(attention.dealt_anew(labels, generator), patterns) for labels, patterns in sentences] for _ in range(100))
-    null = [attention.preference(dealt)[best].item() for dealt in anew]
+    anew = (
+        [(attention.permuted_labels(labels, generator), patterns) for labels, patterns in sentences] for _ in range(100)
+    )
+    null = [attention.preference(permuted)[best].item() for permuted in anew]
     pieces = np.array([[part[best].item() for part in attention.on_ordinals(*sentence)] for sentence in sentences])
     draws = np.random.default_rng(seed).integers(len(pieces), size=(1000, len(pieces)))
     sums = pieces[draws].sum(1)
@@ -892,7 +894,7 @@ def draw_across(found: Found) -> Drawing | Markdown:
         fig,
         alt=f"Heat map, lists read by lists answered: the share of tokens for which the next index wins. Mean off the diagonal {across.mean:.2f}.",
         caption=said,
-        details=f"Mean over {across.pairs} pairs of lists. By chance: what is read is dealt out anew within its list, 95% of {len(across.null)} deals. "
+        details=f"Mean over {across.pairs} pairs of lists. By chance: what is read is permuted within its list, 95% of {len(across.null)} deals. "
         f"Highest off the diagonal: {read} read, {answered} answered, {off.max():.2f}. On the diagonal a circle is not closed: the last member has no next index.",
     )
 
@@ -1001,7 +1003,7 @@ def draw_larger(found: Found) -> Drawing | Markdown:
         color=PALETTE["grey"],
         alpha=0.45,
         linewidth=10,
-        label="order dealt out anew",
+        label="order permuted",
     )
     errors = np.abs(table[["low", "high"]].to_numpy().T - table["larger wins"].to_numpy())
     ax.errorbar(table["larger wins"], places, xerr=errors, fmt="o", color=PALETTE["orange"], label=found.name)
@@ -1187,7 +1189,7 @@ def draw_preference(found: Found) -> Drawing | Markdown:
     values = looks.preference.ravel()
     fig, ax = figures.panel(height=2.0, width=figures.NARROW)
     jitter = np.random.default_rng(0).uniform(-0.25, 0.25, looks.preference.shape)
-    ax.axvspan(*looks.preference_null, color=PALETTE["grey"], alpha=0.35, linewidth=0, label="labels dealt out anew")
+    ax.axvspan(*looks.preference_null, color=PALETTE["grey"], alpha=0.35, linewidth=0, label="labels permuted")
     ax.scatter(values, jitter.ravel(), s=24, alpha=0.8, color=PALETTE["blue"], linewidths=0, label="one dot a head")
     ax.scatter(
         [looks.preference[found.best]], [jitter[found.best]], s=70, color=PALETTE["orange"], zorder=3, label=found.name
@@ -1201,7 +1203,7 @@ def draw_preference(found: Found) -> Drawing | Markdown:
         fig,
         alt=f"Strip of all heads by their preference for ordinals. {found.name}: {looks.preference[found.best]:.2f}, number {_rank(looks.preference, found.best)} of {values.size}.",
         caption=said,
-        details=f"{looks.n_sentences} sentences; number {_rank(looks.preference, found.best)} of {values.size} heads. With labels dealt out at random {low:.2f} to {high:.2f}. "
+        details=f"{looks.n_sentences} sentences; number {_rank(looks.preference, found.best)} of {values.size} heads. With labels permuted at random {low:.2f} to {high:.2f}. "
         f"{looks.resting:.0%} of the head's attention rests on the first token, which is left out. Interval: bootstrap over sentences.",
     )
 

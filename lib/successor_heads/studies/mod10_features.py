@@ -24,7 +24,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,8 +102,8 @@ class Probes:
     either. `words` has a row for each word of those lists. `in_circles` has months and days by ten, by twelve and by seven:
     list, modulus, right and n. `tens` are right and asked when whole tens are held out, with
     the interval over numbers; `beyond` right and asked on numbers past those of the text. `shuffled` are accuracies on
-    unseen lists of probes that were trained on permuted numbers, `dealt` those of the real one if the words' places are
-    dealt out anew. `rows` are the ten's.
+    unseen lists of probes that were trained on permuted numbers, `permuted` those of the real one if the words' places are
+    permuted. `rows` are the ten's.
     """
 
     by_modulus: pd.DataFrame
@@ -113,7 +112,7 @@ class Probes:
     tens: tuple[int, int, float, float]
     beyond: tuple[int, int] | None
     shuffled: Float[np.ndarray, " shuffle"]
-    dealt: Float[np.ndarray, " deal"]
+    permuted: Float[np.ndarray, " deal"]
     rows: Float[Tensor, "10 d_model"]
     n_numbers: int
     last: int
@@ -125,7 +124,7 @@ class Probes:
 
     @property
     def past_ten(self) -> tuple[int, int, float]:
-        """Right and asked among unseen words whose index is no residue, and right on average if the answers are dealt out anew."""
+        """Right and asked among unseen words whose index is no residue, and right on average if the answers are permuted."""
         past = self.words[self.words["index"] >= 10]
         said, due = (np.bincount(digits, minlength=10) for digits in (past["read"], past["index"] % 10))
         return int((past["read"] == past["index"] % 10).sum()), len(past), float(said @ due / max(1, len(past)))
@@ -255,7 +254,7 @@ class Subspace:
 
     @property
     def informal_right(self) -> tuple[int, int, float]:
-        """How many words without a list decode to what was expected, of how many; and how many on average if expectations are dealt out anew."""
+        """How many words without a list decode to what was expected, of how many; and how many on average if expectations are permuted."""
         said, due = (np.bincount(self.informal[column], minlength=1000) for column in ("read", "expected"))
         n = len(self.informal)
         return int((self.informal["read"] == self.informal["expected"]).sum()), n, float(said @ due / max(1, n))
@@ -368,7 +367,7 @@ class Found:
 
 def last_number(name: str) -> int:
     """Up to where numbers are asked: 500 as in the paper, 200 of a model that was made with this book."""
-    of_this_book = any((Path(name) / file).exists() for file in ("recipe.json", "truth.json"))
+    of_this_book = any((files.with_home(name) / file).exists() for file in ("recipe.json", "truth.json"))
     return LAST_READ if name in models.grown_models() or of_this_book else reported.read()["probe"]["numbers_to"]
 
 
@@ -619,12 +618,12 @@ def probe(
             circles.append((task, m, int(right.sum()), len(right)))
     rng, read_at_ten = np.random.default_rng(seed), read_unseen[ten].numpy()
     places = {task: np.flatnonzero(unseen["list"] == task) for task in unseen["list"].unique()}
-    dealt = []
+    permuted = []
     for _ in range(500):
         anew = unseen["index"].to_numpy().copy()
         for members in places.values():
             anew[members] = rng.permutation(anew[members])
-        dealt.append((read_at_ten == anew % 10).mean())
+        permuted.append((read_at_ten == anew % 10).mean())
     return Probes(
         by_modulus=pd.DataFrame(table),
         words=unseen[["list", "word", "index"]].assign(read=read_at_ten),
@@ -632,7 +631,7 @@ def probe(
         tens=_tens_held_out(x, index, seed=seed),
         beyond=_beyond(head, tokenizer, rows[ten], last),
         shuffled=(read_unseen[len(moduli) :] == unseen_index % 10).double().mean(1).numpy(),
-        dealt=np.array(dealt),
+        permuted=np.array(permuted),
         rows=rows[ten, :10],
         n_numbers=len(x),
         last=last,
@@ -1291,12 +1290,15 @@ def about_lists(found: Found) -> Verdict:
         return Verdict(
             "not_asked", "Not every digit is a single token, so that no probe for the last digit can be tried on words."
         )
-    (low, high), by_chance = probes.interval, max(float(np.quantile(probes.dealt, 0.975)), float(probes.shuffled.max()))
-    past, of, dealt = probes.past_ten
+    (low, high), by_chance = (
+        probes.interval,
+        max(float(np.quantile(probes.permuted, 0.975)), float(probes.shuffled.max())),
+    )
+    past, of, permuted = probes.past_ten
     few = probes.n_numbers < LEAST_NUMBERS
     it, who = ("their index", "a probe trained on these numbers") if few else ("it", "it")
     told = f"{who} reads {found.words_read} words of lists that it never saw ({low:.2f} to {high:.2f}; by chance up to {by_chance:.2f})"
-    beyond = f", {past} of the {of} past nine (by chance {dealt:.0f})" + (
+    beyond = f", {past} of the {of} past nine (by chance {permuted:.0f})" + (
         ", and up to nine a residue is the index" if few else ""
     )
     if low <= by_chance:
@@ -1765,11 +1767,11 @@ def draw_informal(found: Found) -> Table | Markdown:
     table = found.subspace.informal
     if not len(table):
         return Markdown("This tokenizer has none of these words in one token.")
-    right, _, dealt = found.subspace.informal_right
+    right, _, permuted = found.subspace.informal_right
     entry = reported.read()["informal"]["decodes"]
     return Table(
         table,
-        caption=f"{right} of {len(table)} words decode to the number that they stand for; with the expectations dealt out anew {dealt:.1f} on average.",
+        caption=f"{right} of {len(table)} words decode to the number that they stand for; with the expectations permuted {permuted:.1f} on average.",
         details="As reported: "
         + ", ".join(f"{word.strip()} to {number}" for word, number in entry.items())
         + ". The place of the word, with the list of “1”, decoded among the numbers.",

@@ -1355,7 +1355,7 @@ def _texts_of(runs: Sequence[Run]) -> list[tuple[Run, Mapping[str, Any], str]]:
     return [(run, text, f"{run['model']} {run['head']}, {text['name']}") for run in runs for text in run["texts"]]
 
 
-def draw_elsewhere(runs: Sequence[Run]) -> Table:
+def draw_stored_runs(runs: Sequence[Run]) -> Table:
     """Succession and copying as the paper reports and in stored runs: winning cases and shares of ΔL, with what chance gives."""
     shown = {"successorship": "succession", "copying": "copying"}
     paper, of_loss = reported.winning_cases(), reported.loss_shares("direct", "mean")
@@ -1432,7 +1432,7 @@ def _lists_of(runs: Sequence[Run]) -> str:
     )
 
 
-def draw_behaviours_elsewhere(runs: Sequence[Run]) -> Table:
+def draw_stored_behaviours(runs: Sequence[Run]) -> Table:
     """All behaviours among the winning cases, as reported and in stored runs, with what shuffled answers give."""
     paper = reported.winning_cases()
     rows = {
@@ -1459,7 +1459,7 @@ def draw_behaviours_elsewhere(runs: Sequence[Run]) -> Table:
     )
 
 
-def draw_paths_elsewhere(runs: Sequence[Run], *, text: str = "documentation") -> Table:
+def draw_stored_paths(runs: Sequence[Run], *, text: str = "documentation") -> Table:
     """Shares of ΔL by path, ablation and behaviour, as reported and of every stored run in one text."""
     rows = {}
     for path, kind in product(PATHS, KINDS):
@@ -1479,7 +1479,7 @@ def draw_paths_elsewhere(runs: Sequence[Run], *, text: str = "documentation") ->
     )
 
 
-def draw_rises_elsewhere(runs: Sequence[Run]) -> Table:
+def draw_stored_rises(runs: Sequence[Run]) -> Table:
     """By how much the loss rises without the head where the rules see succession, by path, with intervals; and everywhere."""
     rows = {
         f"{name}: {text['everywhere']['successorship']} prefixes": [

@@ -3,7 +3,7 @@
 ::
 
     python -m successor_heads.studies.models_of_today.closer published/smollm2      # minutes
-    closer.SHELF.read("published/smollm2").looks
+    closer.STORED.read("published/smollm2").looks
 
 What the head looks for, which MLPs carry an index, which neurons and which directions carry the effect, and whether the
 same head counts on in lists that were rarely read. Rules and expectations stand in ``rules.yml`` under `closer`.
@@ -29,7 +29,7 @@ from successor_heads.anatomy import Part, name_of
 from successor_heads.cached import Edit
 from successor_heads.studies.models_of_today import instruments, rarely_read
 from successor_heads.studies.models_of_today import lists as of_lists
-from successor_heads.studies.models_of_today.found import Found, Shelf
+from successor_heads.studies.models_of_today.found import Found, StoredFindings
 from successor_heads.studies.models_of_today.found import stored as chapter_found
 from successor_heads.studies.models_of_today.instruments import Setting, ratio
 from successor_heads.studies.models_of_today.lists import Frame, Lists
@@ -108,7 +108,7 @@ def look(setting: Setting, heads: Sequence[Part], shown_in: dict[str, Frame], *,
     """
     model, lists, parts = setting.model, setting.lists, setting.parts
     layer = heads[0][0]
-    told = of_lists.retold(model.tokenizer, lists, shown_in, (0, -1, -2), same_end=False)
+    told = of_lists.reordered(model.tokenizer, lists, shown_in, (0, -1, -2), same_end=False)
     donor = lists.donor.tolist()
     prompt = lists.prompts
     kept = [place for place in told if len(prompt[donor[place]]) == len(prompt[place])]
@@ -352,12 +352,8 @@ def _written_by(
     mixed = own.clone()
     mixed[:, which] = own[setting.lists.donor][:, which]
     parts = anatomy.of(setting.parts.module)
-    block = parts.block(layer)
     with torch.no_grad():
-        written = attrgetter(parts.mlp_out_path)(block)(mixed.to(setting.model._module.device))
-        if parts.mlp_post_norm_path is not None:
-            written = attrgetter(parts.mlp_post_norm_path)(block)(written)
-    return written.float().cpu()
+        return parts.mlp_out(layer, mixed.to(setting.model._module.device)).cpu()
 
 
 def subspaces(first: Setting, second: Setting, head: Part, *, seed: int) -> pd.DataFrame:
@@ -459,9 +455,9 @@ def rarely(model: TransformersModel, head: Part, lists: Lists, *, seed: int) -> 
     return pd.DataFrame(rows, columns=["kind", *columns, "others_lost", "attention", "n"])
 
 
-SHELF = Shelf(Closer, "closer")  # what comes with the book
+STORED = StoredFindings(Closer, "closer")  # what comes with the book
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        SHELF.keep(name, measure(models.load(name, device="cpu"), chapter_found(name), seed=0))
+        STORED.keep(name, measure(models.load(name, device="cpu"), chapter_found(name), seed=0))

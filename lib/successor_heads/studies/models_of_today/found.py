@@ -149,7 +149,7 @@ def keep(found: Found) -> Path:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class StoredFindings:
     """What comes with the book of one `kind` of findings, a dataclass with a `model`: a file a model, in a `folder`."""
 
     kind: type

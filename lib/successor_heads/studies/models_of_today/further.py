@@ -3,7 +3,7 @@
 ::
 
     python -m successor_heads.studies.models_of_today.further published/smollm2      # minutes
-    further.SHELF.read("published/smollm2").neurons
+    further.STORED.read("published/smollm2").neurons
 
 Whether the leading neurons of an MLP move with the index across lists; whether what the head hands on goes round where its
 list does; whether a last digit crosses tens; whether the head serves in lists that repeat; and whether the ranking of
@@ -34,7 +34,7 @@ from successor_heads.anatomy import Anatomy, Part, name_of
 from successor_heads.paths import Written
 from successor_heads.studies.models_of_today import closer, instruments, rarely_read
 from successor_heads.studies.models_of_today import lists as of_lists
-from successor_heads.studies.models_of_today.found import Found, Shelf
+from successor_heads.studies.models_of_today.found import Found, StoredFindings
 from successor_heads.studies.models_of_today.found import stored as chapter_found
 from successor_heads.studies.models_of_today.instruments import Setting, ratio
 from successor_heads.studies.models_of_today.lists import Lists
@@ -371,9 +371,9 @@ def without_means(setting: Setting, *, seed: int) -> pd.DataFrame:
     return table.sort_values("share", ascending=False, ignore_index=True)
 
 
-SHELF = Shelf(Further, "further")  # what comes with the book
+STORED = StoredFindings(Further, "further")  # what comes with the book
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        SHELF.keep(name, measure(models.load(name, device="cpu"), chapter_found(name), seed=0))
+        STORED.keep(name, measure(models.load(name, device="cpu"), chapter_found(name), seed=0))

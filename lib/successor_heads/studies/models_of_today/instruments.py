@@ -179,7 +179,7 @@ def _in_vocabulary(setting: Setting) -> np.ndarray:
     return (said == answers).numpy()
 
 
-class Told(NamedTuple):
+class Reordered(NamedTuple):
     """Some of the lists told in another order: which of them, their logits, and what parts write there."""
 
     kept: list[int]
@@ -187,20 +187,20 @@ class Told(NamedTuple):
     written: Written
 
 
-def in_other_orders(setting: Setting, shown_in: Mapping[str, Frame]) -> dict[str, Told]:
+def in_other_orders(setting: Setting, shown_in: Mapping[str, Frame]) -> dict[str, Reordered]:
     """The lists in each of the orders, run once; of lists of three."""
-    orders: dict[str, Told] = {}
+    orders: dict[str, Reordered] = {}
     for order, offsets in ORDERS.items() if setting.lists.length == 3 else ():
-        told = of_lists.retold(setting.model.tokenizer, setting.lists, shown_in, offsets)
+        told = of_lists.reordered(setting.model.tokenizer, setting.lists, shown_in, offsets)
         if told:
             kept = list(told)
             runs = setting.runs.at(kept) if order == "in order" else Intact(setting.model, list(told.values()))
             logits = runs.logits([[]], setting.lists.at(kept).token_ids)[0]
-            orders[order] = Told(kept, logits, Written(*runs.written()))
+            orders[order] = Reordered(kept, logits, Written(*runs.written()))
     return orders
 
 
-def other_orders(setting: Setting, orders: Mapping[str, Told]) -> pd.DataFrame:
+def other_orders(setting: Setting, orders: Mapping[str, Reordered]) -> pd.DataFrame:
     """What the model says in its class when what stands before the last ordinal is not in order."""
     rows = []
     for order, told in orders.items():
@@ -303,7 +303,7 @@ def replace_together(setting: Setting, heads: Sequence[Part], *, seed: int) -> p
 # --- what a head carries ----------------------------------------------------------------------------
 
 
-def exchange(setting: Setting, heads: Sequence[Part], orders: Mapping[str, Told], *, seed: int) -> pd.DataFrame:
+def exchange(setting: Setting, heads: Sequence[Part], orders: Mapping[str, Reordered], *, seed: int) -> pd.DataFrame:
     """What is said when the first of these heads, or the first three, write what they wrote on a donor's list.
 
     From lists of the same class and of another one: the successor of the donor's last ordinal, beside donors shuffled.

@@ -181,7 +181,7 @@ def make(
     return Lists(every, length)
 
 
-def retold(
+def reordered(
     tokenizer, lists: Lists, frames: Mapping[str, Frame], offsets: Sequence[int], *, same_end: bool = True
 ) -> dict[int, list[int]]:
     """By the place of a list a prompt that shows others in its frame, at `offsets` from its last ordinal.

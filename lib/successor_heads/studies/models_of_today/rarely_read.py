@@ -39,7 +39,7 @@ N_REPEATED = 4  # in an order
 KINDS = (*NUMBERS, *WORDS, "invented orders")
 
 
-class Told(NamedTuple):
+class ListText(NamedTuple):
     """One list as text: what is shown, the part of the answer that is given, what can follow and what should."""
 
     shown: Sequence[str]
@@ -57,7 +57,7 @@ def make(tokenizer, frames: Mapping[str, Frame], *, seed: int, kinds: Sequence[s
         rng = np.random.default_rng(seed)
         for name, frame in frames.items():
             found: list[One] = []
-            for told in _told(kind, rng):
+            for told in _list_texts(kind, rng):
                 one = _one(tokenizer, kind, name, frame, told)
                 if one is not None:
                     found.append(one)
@@ -69,32 +69,32 @@ def make(tokenizer, frames: Mapping[str, Frame], *, seed: int, kinds: Sequence[s
     return Lists(every, LENGTH)
 
 
-def _told(kind: str, rng: np.random.Generator) -> Iterator[Told]:
+def _list_texts(kind: str, rng: np.random.Generator) -> Iterator[ListText]:
     """Lists of a kind in random order, each of which ends in another member; of invented orders, each in another order."""
     if kind in NUMBERS:
         for unit in rng.permutation(np.arange(LENGTH - 1, 9)):
             tens = int(rng.integers(*NUMBERS[kind]))
             shown = [f"{tens}{unit - before}" for before in reversed(range(LENGTH))]
-            yield Told(shown, str(tens), DIGITS, str(unit), str(unit + 1))
+            yield ListText(shown, str(tens), DIGITS, str(unit), str(unit + 1))
     elif kind in WORDS:
         words, is_cyclic = WORDS[kind]
         n = len(words)
         for start in rng.permutation(n if is_cyclic else n - LENGTH):
             *shown, answer = (words[(start + step) % n] for step in range(LENGTH + 1))
-            yield Told(shown, "", words, shown[-1], answer)
+            yield ListText(shown, "", words, shown[-1], answer)
     elif kind in ANEW:
         for _ in range(10 * MOST):
             order = _without_successors(ANEW[kind], rng)
             end = int(rng.integers(1, N_REPEATED))
             shown = [*order, *order[:end]]
-            yield Told(shown, "", order, shown[-1], order[end])
+            yield ListText(shown, "", order, shown[-1], order[end])
     else:
         for _ in range(10 * MOST):
             order = rng.permutation(INVENTED)[:N_INVENTED].tolist()
             taught = [TAUGHT.format(one=one, next=after) for one, after in pairwise(order)]
             start = int(rng.integers(N_INVENTED - LENGTH))
             *shown, answer = order[start : start + LENGTH + 1]
-            yield Told(shown, "", order, shown[-1], answer, front=" " + " ".join(rng.permutation(taught)))
+            yield ListText(shown, "", order, shown[-1], answer, front=" " + " ".join(rng.permutation(taught)))
 
 
 def _without_successors(words: Sequence[str], rng: np.random.Generator) -> list[str]:
@@ -105,7 +105,7 @@ def _without_successors(words: Sequence[str], rng: np.random.Generator) -> list[
             return [words[place] for place in places]
 
 
-def _one(tokenizer, kind: str, frame_name: str, frame: Frame, told: Told) -> One | None:
+def _one(tokenizer, kind: str, frame_name: str, frame: Frame, told: ListText) -> One | None:
     """The list in tokens; None where the answer's token is another member's as well, or the text before it is not one's own."""
     behind_front = "\n" if frame.between == "\n" else frame.before
     text = frame._replace(before=told.front + behind_front if told.front else frame.before).text(told.shown)
