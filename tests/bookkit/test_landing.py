@@ -58,9 +58,9 @@ def asked(*verdicts, digits="otherwise"):
     ("verdicts", "settled", "said"),
     [
         ((), "is not settled yet", "Not run yet."),
-        (("waiting",) * 8, "is not settled yet", "Not settled: 8, seeds awaited in 8."),
-        (("not_learned", "table", "open"), "settled in 1 of 3 announced questions: table.", "Settled as table, with the share that is right: numbers 130 to 149 in lists **0.01** (0.00 to 0.03). Not settled: 2, neighbours not shown to be learned in 1 and open in 1."),
-        (("table", "rule"), "settled in 2 of 2 announced questions: table and rule.", "Settled as rule, with the share that is right: numbers 130 to 149 in lists"),
+        (("waiting",) * 8, "is not settled yet", "Not settled are 8: seeds awaited in 8."),
+        (("not_learned", "table", "open"), "settled in 1 of 3 comparisons of an announced experiment: table.", "Settled as table, with the share that is right: numbers 130 to 149 in lists **0.01** (0.00 to 0.03). Not settled are 2: neighbours not shown to be learned in 1 and open in 1."),
+        (("table", "rule"), "settled in 2 of 2 comparisons of an announced experiment: table and rule.", "Settled as rule, with the share that is right: numbers 130 to 149 in lists"),
     ],
 )  # fmt: skip  # a case a line
 def test_whether_it_is_a_rule_or_a_table_is_said_of_what_is_settled_alone(verdicts, settled, said):
@@ -81,6 +81,9 @@ def test_the_first_page_says_of_the_stored_runs_what_chapter_6_says():
     found = growing.measure(observe.stored(observe.ANNOUNCED_RUNS))
     rows = found.generalisation[found.generalisation["arm"] == "parts"]
     n = rows["verdict"].isin(growing.SETTLED).sum()
+    # The control that came out stands beside the one that did not.
+    assert growing.control_sentence(found).strip() in growing.verdict(found).sentence
+    assert landing.rule_or_table(found)[1].endswith(growing.control_sentence(found).strip())
     assert f"settled in {n} of {len(rows)} " in landing.settled(found) if n else "not settled" in landing.settled(found)
 
 
@@ -93,9 +96,12 @@ def test_every_verdict_of_chapter_1_has_its_sentence():
 
 def test_published_models_are_said_to_have_a_head_where_one_is_better_than_luck():
     smollm2, gemma = (models_of_today.stored(model) for model in landing.PUBLISHED.values())
-    assert landing.by_chapter_1([smollm2, gemma]).endswith("a head is better than luck in none of them.")
+    said = landing.by_chapter_1([smollm2, gemma])
+    assert "a head is better than luck in none of them, and by the rules of chapter 8" in said
+    assert said.endswith("one head of Gemma 3 is a successor head."), "as the verdict of chapter 8 has it"
     lucky = replace(gemma, depth=replace(gemma.depth, canonical=("L1H1", 0.9)))
-    assert landing.by_chapter_1([smollm2, lucky]).endswith("a head is better than luck in Gemma 3.")
+    assert "a head is better than luck in Gemma 3, and" in landing.by_chapter_1([smollm2, lucky])
+    assert landing.by_chapter_1([smollm2]).endswith("a head is better than luck in none of them.")
     silent = [replace(each, gate=each.gate.assign(kept=False)) for each in (smollm2, gemma)]
     assert "do not count" in landing.by_chapter_1(silent)
     # What chapter 8 says in its first lines, and the page of results by the paper's line.

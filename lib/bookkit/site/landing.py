@@ -65,7 +65,7 @@ def settled(found):
     if not len(done):
         return "Whether models like it know a rule, or a table of pairs, is not settled yet."
     as_what = listed([growing.VERDICTS[key] for key in growing.SETTLED if key in set(done["verdict"])])
-    return f"Whether models like it know a rule, or a table of pairs, is settled in {len(done)} of {n} announced questions: {as_what}."
+    return f"Whether models like it know a rule, or a table of pairs, is settled in {len(done)} of {n} comparisons of an announced experiment: {as_what}."
 
 
 def rule_or_table(found):
@@ -82,7 +82,7 @@ def rule_or_table(found):
         said.append(f"Settled as {growing.VERDICTS[key]}, with the share that is right: {'; '.join(each)}.")
     left = [f"{growing.VERDICTS[key]} in {n}" for key, n in waiting["verdict"].value_counts().items()]
     if left:
-        said.append(f"Not settled: {len(waiting)}, {listed(left)}.")
+        said.append(f"Not settled are {len(waiting)}: {listed(left)}.")
     if "not_learned" in set(waiting["verdict"]):
         said.append("Where even pairs that were shown are not learned, nothing follows.")
     seen = [f"{row.seen:.2f} ({row.seen_low:.2f} to {row.seen_high:.2f})" for row in done.itertuples()]
@@ -90,6 +90,7 @@ def rule_or_table(found):
         said.append(late)
     digits = next(outcome for outcome in found.outcomes if outcome.title.startswith("3 "))
     control = f"a token for each digit was expected to bring out a rule; {CAME.get(digits.key, 'that is not settled')}."
+    control += growing.control_sentence(found).replace("\n\n", " ")
     if seen:
         return " ".join(said), f"of pairs that were read in order {listed(seen)} are right; {control}"
     return " ".join(said), control
@@ -102,7 +103,13 @@ def by_chapter_1(published):
     if not counting:
         return "Two published models do not count well enough to be asked."
     heads = f"in {listed([IN_PROSE[found.model] for found in above])}" if above else "in none of them"
-    return f"Published models count as well, {listed([IN_PROSE[found.model] for found in counting])}; by the score of chapter 1 a head is better than luck {heads}."
+    named = [IN_PROSE[found.model] for found in counting if models_of_today.key_of(found) == "successor_head"]
+    deeper = (
+        f", and by the rules of chapter 8, which look deeper, one head of {listed(named)} is a successor head"
+        if named
+        else ""
+    )
+    return f"Published models count as well, {listed([IN_PROSE[found.model] for found in counting])}; by the score of chapter 1 a head is better than luck {heads}{deeper}."
 
 
 def published_findings():

@@ -867,7 +867,7 @@ def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
     late = late_sentence(found)
     tens = (
         _step_sentence(found)
-        + _control_sentence(found)
+        + control_sentence(found)
         + (late and f"\n\n{late}")
         + _digit_sentence(found)
         + _tens_sentence(found, earlier)
@@ -955,7 +955,7 @@ def _step_sentence(found: Found) -> str:
     )
 
 
-def _control_sentence(found: Found) -> str:
+def control_sentence(found: Found) -> str:
     """Whether an arm that should make a rule has made one; empty where none has been run."""
     rows = _of(found.generalisation, RULES_EXPECTED)
     if not len(rows):

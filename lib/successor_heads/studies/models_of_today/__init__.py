@@ -34,10 +34,10 @@ from successor_heads.studies.models_of_today.instruments import effects_on, meas
 from successor_heads.studies.models_of_today.known import verdict_of_known
 from successor_heads.studies.models_of_today.rules import RULES, frames
 from successor_heads.studies.models_of_today.shown import PUBLISHED, of_today, record
-from successor_heads.studies.models_of_today.verdicts import in_short, verdict, verdict_of_all
+from successor_heads.studies.models_of_today.verdicts import in_short, key_of, verdict, verdict_of_all
 
 __all__ = [
     "PUBLISHED", "RULES", "Found", "draw_circuit", "draw_depths", "draw_differences", "draw_exchange", "draw_fronts", "draw_gate", "draw_known", "draw_orders",
-    "draw_parts", "draw_recurring", "draw_rules", "draw_stream", "draw_verdicts", "draw_writes", "effects_on", "frames", "in_short", "known",
+    "draw_parts", "draw_recurring", "draw_rules", "draw_stream", "draw_verdicts", "draw_writes", "effects_on", "frames", "in_short", "key_of", "known",
     "lists", "measure", "of_today", "record", "stored", "verdict", "verdict_of_all", "verdict_of_known",
 ]  # fmt: skip  # what the chapter calls
