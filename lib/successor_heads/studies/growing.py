@@ -1012,12 +1012,17 @@ def late_sentence(found: Found) -> str:
     (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("14 ")]
     claim, new = "Late in training the head begins to carry over", ""
     if outcome.key in ("not_run", "waiting"):
-        claim = f"**{claim}** (exploratory; new seeds are announced)"
+        claim, new = f"**{claim}** (exploratory; new seeds are announced)", _so_far(outcome)
     elif outcome.key == "expected":
         claim, new = f"**{claim}** (confirmed on new seeds)", f" New seeds: {outcome.said}"
     else:
         claim, new = f"**That {claim[0].lower()}{claim[1:]} is not confirmed**", f" New seeds: {outcome.said}"
     return f"{claim}: after {ARM_NAMES[longest][2:]}, {'; '.join(said)}.{new}"
+
+
+def _so_far(outcome: Outcome) -> str:
+    """What those of the new seeds say that have been run while others are still to come."""
+    return f" The new seeds so far, of which some are still to come: {outcome.said}" if outcome.key == "waiting" else ""
 
 
 def _digit_sentence(found: Found) -> str:
@@ -1039,7 +1044,7 @@ def _digit_sentence(found: Found) -> str:
     (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("18 ")]
     claim = "The digit goes by rule, the decade does not"
     if outcome.key in ("not_run", "waiting"):
-        return f"\n\n**{claim}** (exploratory; new seeds are announced): {where}."
+        return f"\n\n**{claim}** (exploratory; new seeds are announced): {where}.{_so_far(outcome)}"
     held = (
         f"**{claim}** (confirmed on new seeds)"
         if outcome.key == "expected"
