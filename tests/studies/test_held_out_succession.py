@@ -273,7 +273,7 @@ def test_what_comes_late_is_said_and_new_seeds_have_the_last_word():
     assert growing.late_sentence(growing.measure(as_expected(of=arms[:2]))) == ""
     # New seeds that have been run are not kept back until the last has come.
     some = as_expected(**{"parts-very-long": {"held": 0.6}})
-    del some["parts-very-long-again-seed9"]
+    del some[max(name for name in some if name.startswith("parts-very-long-again-seed"))]
     said = growing.verdict(growing.measure(some)).sentence
     assert "carry over** (exploratory; new seeds are announced)" in said
     assert said.count("The new seeds so far, of which some are still to come: ") == 1
