@@ -276,7 +276,7 @@ def test_what_comes_late_is_said_and_new_seeds_have_the_last_word():
     del some[max(name for name in some if name.startswith("parts-very-long-again-seed"))]
     said = growing.verdict(growing.measure(some)).sentence
     assert "carry over** (exploratory; new seeds are announced)" in said
-    assert said.count("The new seeds so far, of which some are still to come: ") == 1
+    assert said.count("The new seeds so far, of which some are still to come: ") == 2  # of this and of the digit
     assert "some are still to come: Letters never in order: by the head" in said
     for again, claim in (({"held": 0.6}, "carry over** (confirmed"), ({}, "carry over is not confirmed**")):
         changed = {"parts-very-long": {"held": 0.6}, "parts-very-long-again": again}
