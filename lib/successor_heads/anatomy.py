@@ -240,7 +240,8 @@ class Anatomy:
 
     def attention_out(self, layer: int, z: Float[Tensor, "*batch head d_head"]) -> Float[Tensor, "*batch d_model"]:
         """What attention adds to the stream when its heads hand `z` to the output projection: biases and norms in, in float32."""
-        written = z.float().flatten(-2) @ self.w_o(layer).flatten(0, 1)
+        w_o = self.w_o(layer).flatten(0, 1)
+        written = z.flatten(-2).to(w_o) @ w_o
         bias = self._bias(self._in(layer, self.output_projection_path))
         return self._norm_in(layer, self.attention_post_norm_path, written if bias is None else written + bias)
 

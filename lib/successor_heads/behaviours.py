@@ -197,11 +197,10 @@ def seconds_kept(folder: Path) -> float:
 def _digest(*parts: Tensor | str) -> str:
     total = hashlib.sha256(f"{STORED}".encode())
     for part in parts:  # each behind its kind and size, or other parts could make the same bytes
-        about, content = (
-            ("", part.encode())
-            if isinstance(part, str)
-            else (f"{part.dtype} {tuple(part.shape)}", part.contiguous().numpy().tobytes())
-        )
+        if isinstance(part, str):
+            about, content = "text", part.encode()
+        else:
+            about, content = f"{part.dtype} {tuple(part.shape)}", part.contiguous().numpy().tobytes()
         total.update(f"{about} {len(content)} ".encode() + content)
     return total.hexdigest()[:32]
 

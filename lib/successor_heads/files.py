@@ -98,10 +98,11 @@ def _is_stream(path: str | Path) -> bool:
 
 
 def _draft_of(path: Path) -> Path:
-    """Where a draft of the file lies: in the same folder, because a rename is atomic only within one file system."""
-    return path.with_name(
-        f".{path.name[:40]}.{secrets.token_hex(8)}"
-    )  # two containers may share a folder, and a process's number
+    """Where a draft of the file lies: in the same folder, because a rename is atomic only within one file system.
+
+    By a name of its own: two containers may share a folder, and the number of a process.
+    """
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}")
 
 
 def write_json(path: str | Path, payload: Mapping[str, Any]) -> None:

@@ -110,7 +110,7 @@ def direct_logits(
             variants[own, :, own] = after.heads[layer].to(stream)
             with torch.no_grad():
                 change = parts.attention_out(layer, variants) - parts.attention_out(layer, z)
-                heads[layer][:, rows] = parts.logits(stream + change, token_ids).cpu()
+                heads[layer][:, rows] = parts.logits(stream + change.to(stream), token_ids).cpu()
                 change = (after.mlps[layer] - before.mlps[layer]).to(stream)
                 mlps[layer, rows] = parts.logits(stream + change, token_ids).cpu()
     return heads, mlps

@@ -275,6 +275,15 @@ def test_a_score_that_comes_out_otherwise_is_named(record, tmp_path, monkeypatch
     assert "needs a token" in capsys.readouterr().out
 
 
+def test_a_score_that_was_killed_ends_in_a_sentence(monkeypatch, tmp_path):
+    def killed(command, **_):
+        return subprocess.CompletedProcess(command, -9, stderr="")
+
+    monkeypatch.setattr(contribute.subprocess, "run", killed)
+    with pytest.raises(UserError, match="org/large ended with status -9, perhaps for want of memory"):
+        contribute.score("org/large", None, tmp_path / "score.json")
+
+
 def test_a_folder_is_not_contributed():
     with pytest.raises(UserError, match="put the model on the hub first"):
         contribute.contribute("./my-model", revision=None, score_only=True)

@@ -198,9 +198,9 @@ def score(model, revision, path, *options):
         text=True,
     )
     if done.returncode:
-        # A process that was killed, for want of memory say, has left no sentence.
-        said = done.stderr.strip().splitlines() or [f"The score of {model} ended with status {done.returncode}."]
-        raise UserError(said[-1])
+        # A process that was killed has left no sentence.
+        killed = f"The score of {model} ended with status {done.returncode}, perhaps for want of memory: free some, and run it again."
+        raise UserError((done.stderr.strip().splitlines() or [killed])[-1])
 
 
 def completed(record):

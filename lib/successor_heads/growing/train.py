@@ -405,18 +405,9 @@ def grow(
         trainer = Trainer(recipe, new_model(recipe, tokenizer).to(target))
         step, curve, seconds = _resume(work, trainer)
 
-        measure_at, started, last_saved = (
-            set(measured_steps(recipe.steps)),
-            time.monotonic() - seconds,
-            time.monotonic(),
-        )
-        with tqdm(
-            total=recipe.tokens,
-            initial=step * recipe.batch * recipe.window,
-            unit="tok",
-            unit_scale=True,
-            smoothing=0.05,
-        ) as bar:
+        measure_at, last_saved = set(measured_steps(recipe.steps)), time.monotonic()
+        started, tokens = last_saved - seconds, step * recipe.batch * recipe.window
+        with tqdm(total=recipe.tokens, initial=tokens, unit="tok", unit_scale=True, smoothing=0.05) as bar:
             while True:
                 if step in measure_at and (not curve or curve[-1]["step"] < step):
                     curve.append(
@@ -478,10 +469,8 @@ def _save(work: Path, trainer: Trainer, step: int, curve: list[dict], seconds: f
             f"{work / name} cannot be written ({error}): make room on the disk and run the command again, it goes on from the last save."
         ) from error
     write_json(work / "progress.json", {"step": step, "state": name, "curve": curve, "seconds": seconds})
-    for old in (
-        *work.glob("state-*.safetensors"),
-        *work.glob(".state-*"),
-    ):  # those with a dot are of saves that were killed
+    # Those with a dot are drafts of saves that were killed.
+    for old in (*work.glob("state-*.safetensors"), *work.glob(".state-*")):
         if old.name != name:
             old.unlink()
 

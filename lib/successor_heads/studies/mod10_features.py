@@ -1290,10 +1290,8 @@ def about_lists(found: Found) -> Verdict:
         return Verdict(
             "not_asked", "Not every digit is a single token, so that no probe for the last digit can be tried on words."
         )
-    (low, high), by_chance = (
-        probes.interval,
-        max(float(np.quantile(probes.permuted, 0.975)), float(probes.shuffled.max())),
-    )
+    low, high = probes.interval
+    by_chance = max(float(np.quantile(probes.permuted, 0.975)), float(probes.shuffled.max()))
     past, of, permuted = probes.past_ten
     few = probes.n_numbers < LEAST_NUMBERS
     it, who = ("their index", "a probe trained on these numbers") if few else ("it", "it")
