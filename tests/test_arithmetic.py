@@ -106,19 +106,19 @@ def test_success_counts_the_answer_alone_and_ties_fail(classes):
 
 
 def test_what_else_an_outcome_tells(classes):
-    """Three readings of one answer, on logits made by hand."""
+    """Two more readings of one answer, on logits made by hand."""
     numbers = classes["numbers"]
     edits = arithmetic.all_edits(numbers)
     edit = int(((edits.source == 24) & (edits.residue == 7)).nonzero())  # 25 to 27: 28 instead of 26
     logits = torch.zeros(len(edits.source), 200)
     logits[edit, 25], logits[edit, 27] = 1.0, 0.5
     outcome = arithmetic.EditOutcome(edits, logits)
-    assert outcome.unmoved[edit] and not outcome.right_residue[edit] and outcome.lead[edit] == -0.5
+    assert not outcome.right_residue[edit] and outcome.lead[edit] == -0.5
     logits[edit, 137] = 2.0  # 138: the right digit in the wrong ten
     outcome = arithmetic.EditOutcome(edits, logits)
-    assert outcome.right_residue[edit] and not outcome.success[edit] and not outcome.unmoved[edit]
+    assert outcome.right_residue[edit] and not outcome.success[edit]
     ties = torch.arange(len(logits)) != edit
-    assert not outcome.right_residue[ties].any() and not outcome.unmoved[ties].any()
+    assert not outcome.right_residue[ties].any()
     assert outcome.lead[edits.source == 199].isnan().all(), "200 has no successor here"
     assert edits.is_down[(edits.source == 24) & (edits.residue == 3)].all() and not edits.is_down[edit]
 
