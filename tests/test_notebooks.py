@@ -115,9 +115,9 @@ def run_on(model, chapter, folder, *, settings="", whole=False):
 
 
 @pytest.mark.book
-@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama"])
-def test_chapter_1_finds_a_planted_head_in_every_family(family, tmp_path):
-    """In the tokens of grown/pythia, with which plants are made everywhere."""
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_chapter_1_finds_a_planted_head(family, tmp_path):
+    """In the tokens of grown/pythia, with which plants are made everywhere; the book's own model is a GPT-NeoX."""
     planted = tmp_path / "planted"
     assert cli.main(["plant", str(planted), "--family", family, "--seed", "2", "--in-context"]) == 0
     heads = json.loads((planted / "truth.json").read_text())["heads"]
@@ -254,19 +254,6 @@ def test_chapter_3_reads_a_ten_that_is_shared_in_part_and_not_needed():
     assert value["subspace_pairs_shuffled"] > 0.5, "pairs held out do not tell a place from a table"
     assert value["subspace_nearest_planted"] >= 0.95 and value["subspace_head_planted"] >= 0.95
     assert abs(value["read_from_embedding"] - value["read_from_mlp0"]) < 0.1
-
-
-@pytest.mark.book
-def test_chapter_3_shows_no_ten_in_a_model_that_counts_in_sevens(tmp_path):
-    planted = tmp_path / "planted"
-    shape = ["--family", "gpt_neox", "--layers", "2", "--heads", "6", "--width", "384"]
-    assert cli.main(["plant", str(planted), "--modulus", "7", "--seed", "1", *shape]) == 0
-    record, _ = run_on(planted, "03-mod-10-features", tmp_path, settings="RUNS = 2")
-    value = {name: finding["value"] for name, finding in record["findings"].items()}
-    keys = keys_of(record)
-    # Class means are carried all the same: the map is linear, so the mean of numbers becomes that of their answers.
-    assert keys["tens"] in ("another", "not_shown") and keys["neurons"] == "not_shown"
-    assert value["subspace_nearest"] > 0.5 and value["probe_tens_held_out"] < 0.3
 
 
 @pytest.mark.book

@@ -1,5 +1,7 @@
 """Chapter 6's study from made-up records: every verdict is reached, and each number is counted by hand."""
 
+import copy
+import functools
 import json
 import re
 
@@ -9,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from successor_heads import anatomy, figures, models, ordinals, ov_circuit
+from successor_heads import anatomy, figures, intervals, models, ordinals, ov_circuit
 from successor_heads.growing import announced, observe
 from successor_heads.growing.corpus import LISTS, HeldOut, generated, pairs_of
 from successor_heads.growing.train import Recipe
@@ -20,7 +22,26 @@ ARMS = announced.arms()
 EXPERIMENTS = [*announced.experiments()["experiments"], *(entry["experiment"] for entry in announced.later())]
 
 
-def made_up(arm, seed, *, held=0.0, seen=1.0, digit=0.0, macro=0.9, numbers=0.95, read=()):
+@pytest.fixture(scope="module", autouse=True)
+def the_same_counts_once():
+    """Nearly all made-up records have the same counts, and each of their intervals takes ten thousand draws."""
+    drawn = functools.cache(intervals.share_over_seeds)
+
+    def share_over_seeds(successes, n, **settings):
+        return drawn(tuple(successes), tuple(n), **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intervals, "share_over_seeds", share_over_seeds)
+        yield
+
+
+def made_up(arm, seed, *, read=(), **how):
+    """A record of a run, of which a test may change its own copy; see `_made_up`."""
+    return copy.deepcopy(_made_up(arm, seed, tuple(dict(read).items()), **how))
+
+
+@functools.cache
+def _made_up(arm, seed, read, *, held=0.0, seen=1.0, digit=0.0, macro=0.9, numbers=0.95):
     """A record whose pairs held out are right with probability `held`, the others with `seen`.
 
     Wrong answers to numbers have the right last digit with probability `digit`, else never. `read` has the accuracy of

@@ -542,6 +542,8 @@ def test_probe_reads_the_planted_modulus_on_numbers_and_on_lists_never_seen(subj
     else:
         assert found.at(7, "validation") >= 0.95 and found.at(7, "unseen") >= 0.95 and right / asked < 0.3
         assert study.about_probe(made(probes=found)).key in ("another", "not_read")
+        neurons = study.rank_neurons(head, planted.tokenizer, classes["numbers"].prefix, seed=0)
+        assert study.about_neurons(made(neurons=neurons)).key == "not_shown"
 
 
 @pytest.mark.slow
