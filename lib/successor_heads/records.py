@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt
 
 import torch
 
+from successor_heads import intervals
 from successor_heads.anatomy import Anatomy
 from successor_heads.errors import UserError
 from successor_heads.files import path_of, write_json
@@ -86,6 +87,12 @@ def finding(
         "high": None if high is None else float(high),
         "n": None if n is None else int(n),
     }
+
+
+def share(right: int, n: int) -> dict[str, float | int | None]:
+    """A share of n cases that take nothing from one another, as a finding with its Wilson interval."""
+    low, high = intervals.wilson(right, n)
+    return finding(right / n, low=low, high=high, n=n)
 
 
 def chapter_record(

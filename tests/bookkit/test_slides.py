@@ -218,3 +218,11 @@ def test_links_go_to_the_site():
         "../../notebooks/02-ov-circuit.html",
         "../../book/api.html#part",
     ]
+
+
+def test_what_a_page_says_further_down_is_reached_on_the_page():
+    made = page(text("## Part\n\nOf these [further below](#not-ours), of those in [chapter 2](02-two.ipynb#map)."))
+    assert [link["href"] for link in made.select(".wall a")] == [
+        "../../notebooks/01-one.html#not-ours",
+        "../../notebooks/02-two.html#map",
+    ]

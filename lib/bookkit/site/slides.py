@@ -272,7 +272,9 @@ def slides(notebook, *, works, numbers, chapter=""):
 
     def plain(markdown):
         text = editions.plain(markdown, works=works, numbers=numbers, site=SITE)
-        return CHAPTER.sub(rf"]({SITE}notebooks/\1.html", text)
+        text = CHAPTER.sub(rf"]({SITE}notebooks/\1.html", text)
+        # What a page says further down may not be on a slide.
+        return text.replace("](#", f"]({SITE}notebooks/{chapter}.html#") if chapter else text
 
     deck, section, asked = Deck(), "", False
     deck.start("")

@@ -715,7 +715,7 @@ def record(found: Found, *, model: str) -> dict[str, Any]:
     its, ten, twin = found.hidden, found.twins.accuracy(10, 10), found.twins.accuracy(7, 10)
     by_instrument = its.seen.set_index("instrument")["hidden head or twin"]
     findings = {
-        "recall": _counted(*found.recall),
+        "recall": records.share(*found.recall),
         "highest_decoy": finding(decoys, n=len(plants)),
         "live_drift": finding(found.drift, n=len(found.live)),
         "last_sure_noise": finding(found.last_sure["noise"], n=found.last_sure["plants"]),
@@ -723,15 +723,15 @@ def record(found: Found, *, model: str) -> dict[str, Any]:
         "probe_accuracy_ten_on_twin": finding(twin["accuracy"], low=twin["low"], high=twin["high"]),
         "sae_cosine": finding(least.mean()["SAE"], n=least.size()["SAE"]),
         "probe_cosine": finding(least.mean()["probe"], n=least.size()["probe"]),
-        "effects_first": _counted(first, 2 * len(found.effects)),
-        "rules_right": _counted(int(rules["and named right"]), N_PROMPTS * len(JOBS) * len(FAMILIES)),
-        "rules_false_alarms": _counted(int(rules["named all the same"]), int(rules["cases of idle heads"])),
+        "effects_first": records.share(first, 2 * len(found.effects)),
+        "rules_right": records.share(int(rules["and named right"]), N_PROMPTS * len(JOBS) * len(FAMILIES)),
+        "rules_false_alarms": records.share(int(rules["named all the same"]), int(rules["cases of idle heads"])),
         "hidden_highest_score": finding(by_instrument[[each for each in by_instrument.index if each.startswith("score")]].max()),
         "hidden_single_ablation": finding(by_instrument["ablation, one at a time (logits)"]),
-        "hidden_right_without_both": _counted(its.without["both"], its.n),
+        "hidden_right_without_both": records.share(its.without["both"], its.n),
     }  # fmt: skip
     for row in found.lesson.itertuples():
-        findings[f"lesson_{row.vectors}_{row.pairs.replace(' ', '_')}"] = _counted(row.right, row.of)
+        findings[f"lesson_{row.vectors}_{row.pairs.replace(' ', '_')}"] = records.share(row.right, row.of)
     for source, key in (("true", "edits_true"), ("SAE", "edits_sae"), ("random", "edits_random")):
         row = over_plants.loc[source]
         findings[key] = finding(rates[source], low=row["low"], high=row["high"], n=row["n"])
@@ -742,8 +742,3 @@ def record(found: Found, *, model: str) -> dict[str, Any]:
         "hidden": its.seen,
     }
     return records.chapter_record(model, CHAPTER, findings=findings, tables=tables)
-
-
-def _counted(right: int, n: int) -> dict[str, float | int | None]:
-    low, high = intervals.wilson(right, n)
-    return records.finding(right / n, low=low, high=high, n=n)

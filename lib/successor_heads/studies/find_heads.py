@@ -896,9 +896,9 @@ def record(found: Found) -> dict[str, Any]:
         "head": finding(found.best[1]),
         "parameters": finding(found.n_parameters),
         "best_macro": finding(found.macro, low=found.interval[0], high=found.interval[1], n=n),
-        "best_micro": _counted(right, n),
+        "best_micro": records.share(right, n),
         "runner_up_macro": finding(found.runner_up[1]),
-        "paper_score": _counted(round(float(found.paper.share[found.paper.best]) * found.paper.n), found.paper.n),
+        "paper_score": records.share(round(float(found.paper.share[found.paper.best]) * found.paper.n), found.paper.n),
         "paper_layer": finding(found.paper.best[0]),
         "paper_head": finding(found.paper.best[1]),
         "untrained_macro": finding(controls.untrained_best, n=len(controls.untrained)),
@@ -926,9 +926,9 @@ def record(found: Found) -> dict[str, Any]:
     lists = len(ablated.task)
     looks = ablated.attention
     findings |= {
-        "right_intact": _counted(int(ablated.intact.sum()), lists),
-        "right_ablated": _counted(int(ablated.without.sum()), lists),
-        "right_without_three": _counted(int(ablated.together[min(3, len(ablated.together) - 1)].sum()), lists),
+        "right_intact": records.share(int(ablated.intact.sum()), lists),
+        "right_ablated": records.share(int(ablated.without.sum()), lists),
+        "right_without_three": records.share(int(ablated.together[min(3, len(ablated.together) - 1)].sum()), lists),
         "right_without_three_others": finding(ablated.others[min(3, len(ablated.others) - 1)].mean(), n=lists),
         "ablation_rank": finding(_ranked(ablated.fall).index(found.best) + 1, n=ablated.fall.size),
         "lists_seen": finding(np.nan if found.seen is None else found.seen, n=lists),
@@ -937,8 +937,3 @@ def record(found: Found) -> dict[str, Any]:
     }
     tables["at_work"] = ablated.by_list
     return records.chapter_record(found.model, CHAPTER, findings=findings, tables=tables)
-
-
-def _counted(right: int, n: int) -> dict[str, float | int | None]:
-    low, high = intervals.wilson(right, n)
-    return records.finding(right / n, low=low, high=high, n=n)

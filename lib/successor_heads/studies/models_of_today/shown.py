@@ -53,16 +53,11 @@ def record(found: Found) -> dict[str, Any]:
         "paper_null": finding(depth.paper_null, n=found.n_layers * found.n_heads),
         "paper_rank_of_the_head": finding(depth.paper_rank, n=found.n_layers * found.n_heads),
         "null_macro": finding(depth.null, n=depth.n_searched),
-        "plants_called_rightly": _counted(int(called.sum()), len(called)),
-        "false_alarms": _counted(int(twins["alarm"].sum()), len(twins)),
+        "plants_called_rightly": records.share(int(called.sum()), len(called)),
+        "false_alarms": records.share(int(twins["alarm"].sum()), len(twins)),
         "circuit_size": finding(chosen["size"], n=found.n_layers * (found.n_heads + 1)),
         "circuit_restores": finding(chosen["restored"], low=chosen["restored_low"], high=chosen["restored_high"]),
         "circuit_left": finding(chosen["left"], low=chosen["left_low"], high=chosen["left_high"]),
     }
     tables = {"verdict": pd.DataFrame({"key": [key_of(found)]}), "parts": found.parts, "donors": found.donors}
     return records.chapter_record(found.model, CHAPTER, findings=findings, tables=tables)
-
-
-def _counted(right: int, n: int) -> dict[str, float | int | None]:
-    low, high = intervals.wilson(right, n)
-    return records.finding(right / n, low=low, high=high, n=n)
