@@ -253,7 +253,7 @@ def visits(chrome):
                 visit[f"faint {theme}"] = [text for text in chrome.execute_script(CONTRAST) if text["ratio"] < 3]
             chrome.execute_script(LIGHTEN, name == "phone")
             chrome.execute_script(AXE)
-            for theme in THEMES if name == "desktop" else THEMES[:1]:
+            for theme in THEMES:
                 set_theme(chrome, theme)
                 visit[f"axe {theme}"] = chrome.execute_async_script(RUN_AXE, AXE_OPTIONS[theme])
             visit["outside"] += outside(requests(chrome))  # folds were opened, which brings what they hold

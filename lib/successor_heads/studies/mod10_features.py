@@ -2018,8 +2018,7 @@ def record(found: Found) -> dict[str, Any]:
         findings["subspace_roman_shuffled"] = finding(found.subspace.roman_shuffled / n_cells, n=n_cells)
     answered, asked_of_head = found.subspace.roman_answered
     if asked_of_head:
-        low, high = intervals.wilson(answered, asked_of_head)
-        findings["subspace_roman_head"] = finding(answered / asked_of_head, low=low, high=high, n=asked_of_head)
+        findings["subspace_roman_head"] = records.share(answered, asked_of_head)
     informal, (right, n_words, by_chance) = found.subspace.informal, found.subspace.informal_right
     if n_words:
         findings["informal_right"] = finding(right / n_words, n=n_words)
@@ -2049,8 +2048,7 @@ def record(found: Found) -> dict[str, Any]:
             findings[f"model_{which}_digit"] = finding(row["digit"], low=row["low"], high=row["high"])
     roman_right, roman_asked = found.roman_score
     if roman_asked:
-        low, high = intervals.wilson(roman_right, roman_asked)
-        findings["roman_score"] = finding(roman_right / roman_asked, low=low, high=high, n=roman_asked)
+        findings["roman_score"] = records.share(roman_right, roman_asked)
     tables = {
         "probes": probes.by_modulus if probes is not None else pd.DataFrame(),
         "words": probes.words if probes is not None else pd.DataFrame(),
