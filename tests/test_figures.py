@@ -100,9 +100,9 @@ def test_panels_of_a_wide_figure_are_laid_out_anew(shown):
 
 
 def test_small_text_would_be_seen_by_the_test_above(shown, monkeypatch):
-    monkeypatch.setattr(figures, "fit", lambda fig: None)
     fig, ax = plt.subplots(figsize=(9, 3))
-    ax.text(0.1, 0.5, "small print", fontsize=5)
+    small = ax.text(0.1, 0.5, "small print", fontsize=5)
+    monkeypatch.setattr(figures, "fit", lambda fig: [small])
     figures.show(fig, alt="one", caption="")
     ((width, _, smallest),) = drawn(shown[0])
     assert width > 700 and smallest < 7

@@ -185,8 +185,7 @@ def _caption(caption: str, details: str = "") -> str:
 
 def _svg(fig: Figure, alt: str, *, cropped: bool) -> str:
     """A figure as an SVG element that takes its ink and its type from the page, and is shown at its own size."""
-    fit(fig)
-    smallest = min((float(text.get_fontsize()) for text in _written(fig)), default=LEAST) * PIXELS
+    smallest = min((float(text.get_fontsize()) for text in fit(fig)), default=LEAST) * PIXELS
     buffer = io.StringIO()
     fig.savefig(
         buffer, format="svg", metadata={"Date": None}, bbox_inches="tight" if cropped else None, pad_inches=0.04
@@ -226,26 +225,34 @@ def _text_of_known_width(found: re.Match) -> str:
     return f'<text style="{style}"{rest.replace("rotate(-0 ", "rotate(0 ")}{length}>{text}</text>'
 
 
-def fit(fig: Figure) -> None:
-    """Make a figure fit the column: no wider than `WIDTH`, no text below `LEAST`. A figure that fits is left as it is."""
-    for text in _written(fig):
-        text.set_fontsize(max(LEAST, text.get_fontsize()))
+def fit(fig: Figure) -> list[Text]:
+    """Make a figure fit the column: no wider than `WIDTH`, no text below `LEAST`. A figure that fits is left as it is.
+
+    Returns the text that it shows.
+    """
+    shown = _written(fig)
+    small = [text for text in shown if float(text.get_fontsize()) < LEAST]
+    for text in small:
+        text.set_fontsize(LEAST)
+    if small:
+        shown = _written(fig)
     for _ in range(4):  # labels keep their size, so what a narrower figure needs is found step by step
-        fig.canvas.draw()
         too_wide = fig.get_tightbbox().width - (WIDTH - 0.08)
         if too_wide <= 0.01:
-            return
+            break
         # `tight_layout` lays out once and leaves a placeholder, so that a narrower figure would keep the old places.
         if isinstance(fig.get_layout_engine(), PlaceHolderLayoutEngine | None):
             # A colour bar that shares its panel's grid has rows of no height beside it, by which "constrained" divides.
             bars = any(axes.get_label() == "<colorbar>" for axes in fig.axes)
             fig.set_layout_engine("tight" if bars else "constrained")
         fig.set_figwidth(max(2.0, min(WIDTH, fig.get_figwidth()) - (too_wide if fig.get_figwidth() <= WIDTH else 0.0)))
+        shown = _written(fig)
+    return shown
 
 
 def faults(fig: Figure) -> list[str]:
     """What is wrong with a figure as it would be shown, one sentence each: too wide, crowded legends, text on text or on another panel."""
-    fit(fig)
+    shown = fit(fig)
     found = []
     if fig.get_tightbbox().width > WIDTH + 0.02:
         found.append(f"The figure is {fig.get_tightbbox().width:.1f} inches wide, and the column {WIDTH}.")
@@ -254,20 +261,18 @@ def faults(fig: Figure) -> list[str]:
         for legend in fig.findobj(Legend)
         if len(legend.get_texts()) > MOST_ENTRIES
     ]
-    straight = [
-        text for text in _written(fig) if text.get_rotation() % 90 == 0
-    ]  # the box of one that leans is too large
-    for one, other in combinations(straight, 2):
+    # The box of a text that leans is too large. That of an annotation is taken without its arrow.
+    straight = {text: Text.get_window_extent(text) for text in shown if text.get_rotation() % 90 == 0}
+    for (one, a), (other, b) in combinations(straight.items(), 2):
         if len(one.get_text()) == len(other.get_text()) == 1:
             continue  # marks that are digits or letters lie where their points lie
-        a, b = (Text.get_window_extent(text) for text in (one, other))  # without the arrow of an annotation
         if min(np.minimum(a.max, b.max) - np.maximum(a.min, b.min)) > 0.02 * fig.dpi:  # letters' own margins may touch
             found.append(f"“{one.get_text()}” and “{other.get_text()}” overlap.")
     own = {text: axes for axes in fig.axes for text in axes.findobj(Text)}  # a tick's label does not know its axes
-    for text in straight:
+    for text, box in straight.items():
         for axes in fig.axes:
             apart = text in own and not axes.bbox.overlaps(own[text].bbox)
-            if apart and axes.bbox.overlaps(Text.get_window_extent(text)):
+            if apart and axes.bbox.overlaps(box):
                 found.append(f"“{text.get_text()}” lies on another panel.")
     return found
 
@@ -280,7 +285,6 @@ def _written(fig: Figure) -> list[Text]:
             texts.append(mtext)
 
     texts: list[Text] = []
-    fig.canvas.draw()
     width, height = fig.get_size_inches() * fig.dpi
     fig.draw(Reader(width, height, fig.dpi))
     return [text for text in dict.fromkeys(texts) if text is not None and text.get_text().strip()]

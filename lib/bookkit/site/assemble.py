@@ -202,7 +202,7 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
     for name in ("workbench.js", "workbench.css"):
         shutil.copy(str(files("successor_heads") / name), site / "book/_static" / name)
 
-    settings = with_repository(yaml.safe_load(Path("_config.yml").read_text()), repository)
+    settings = with_repository(yaml.safe_load(Path("_config.yml").read_text("utf8")), repository)
     where = colab.address(repository)
     editions.write(site / "book/_static/editions", where=where, site=settings["html"].get("baseurl", ""))
     made_slides = write_slides(site, notebooks)
@@ -210,7 +210,7 @@ def assemble(site, *, model, notebook_paths, record_paths, repository):
     landing.write_explorer(site, notebooks[0])
     in_depth.write(site)
 
-    records = [json.loads(path.read_text()) for path in record_paths]
+    records = [json.loads(path.read_text("utf8")) for path in record_paths]
     night = json.loads(places.NIGHT.read_text(encoding="utf8")) if places.NIGHT.exists() else {"results": []}
     rows = list(status.rows(notebooks, records, night))
     (site / "book/_static/status.csv").write_text(status.as_csv(rows))

@@ -84,7 +84,7 @@ def browser():
 def print_book(html):
     """Print the site in the folder `html`; returns the PDF's path."""
     source = html.parent.parent  # where the site was put together
-    settings, toc = (yaml.safe_load((source / name).read_text()) for name in ("_config.yml", "_toc.yml"))
+    settings, toc = (yaml.safe_load((source / name).read_text("utf8")) for name in ("_config.yml", "_toc.yml"))
     pages = places.pages(toc)
     articles = [chapter(html, page, pages) for page in pages]
     index = BeautifulSoup((html / f"{toc['root']}.html").read_text(encoding="utf8"), "html.parser")

@@ -128,13 +128,13 @@ def record(folder: Path) -> dict[str, Any]:
     if not (folder / "recipe.json").exists():
         raise UserError(f"{folder} holds no grown model: grow one there with successor-heads grow --out {folder}.")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer, recipe = AutoTokenizer.from_pretrained(folder), json.loads((folder / "recipe.json").read_text())
+    tokenizer, recipe = AutoTokenizer.from_pretrained(folder), json.loads((folder / "recipe.json").read_text("utf8"))
     parts, classes = anatomy.of(model), ordinals.resolve(tokenizer)
     held_out = [HeldOut.parse(part, seed=recipe["seed"]) for part in recipe.get("held_out", [])]
     return {
         "schema": records.SCHEMA,
         "recipe": recipe,
-        "curve": json.loads((folder / "curve.json").read_text())["curve"],
+        "curve": json.loads((folder / "curve.json").read_text("utf8"))["curve"],
         **(_features(parts, classes) if len(classes["numbers"].words) >= FEWEST_NUMBERS else {}),
         **{
             f"macro_by_head_{source}": scores.score_heads(parts, classes, source=source).macro
@@ -142,7 +142,7 @@ def record(folder: Path) -> dict[str, Any]:
         },
         "succession": succession.measure(model, tokenizer, held_out),
         # Models that were grown before their text was checked have no such file.
-        "text": json.loads(text.read_text())
+        "text": json.loads(text.read_text("utf8"))
         if (text := folder / "text.json").exists()
         else succession.read_again(recipe, tokenizer),
     }
@@ -189,7 +189,7 @@ def residues_by_source(parts: anatomy.Anatomy, numbers: ResolvedClass) -> pd.Dat
 
 def stored(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:
     """The records of the runs that this project made, by the run's name; of those announced, in ``ANNOUNCED_RUNS``."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    return {path.stem: json.loads(path.read_text("utf8")) for path in sorted(folder.glob("*.json"))}
 
 
 def shipped_text() -> dict[str, dict[str, Any]]:

@@ -500,7 +500,7 @@ def grid(table: pd.DataFrame, axes: list[str]) -> dict[str, Any]:
 
 def stored() -> dict[str, Any]:
     """What `calibration.json` holds, its tables and summaries as data frames."""
-    content = json.loads(STORED.read_text())
+    content = json.loads(STORED.read_text("utf8"))
     content |= {name: _frame(content[name]) for name in TABLES}
     content["summary"] = {name: _frame(part) for name, part in content["summary"].items()}
     return content

@@ -790,9 +790,13 @@ def _digit_of_those_that_count(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, 
         return "open", f"Only {len(each)} of {len(by_arm[LATE[0]])} heads give the neighbours."
     mean, low, high = intervals.mean_over_seeds(each)
     low, high = max(low, 0.0), min(high, 1.0)
-    said = f"Of {len(each)} heads that give the neighbours, answers to numbers held out end as the successor does in {mean:.2f} ({low:.2f} to {high:.2f}) of cases."
+    right = numbers.iloc[0]
+    said = (
+        f"Of {len(each)} heads that give the neighbours, answers to numbers held out end as the successor does in {mean:.2f} ({low:.2f} to {high:.2f}) of cases; "
+        f"of all {len(by_arm[LATE[0]])} heads they are the successor in {right['held']:.2f} ({right['held_low']:.2f} to {right['held_high']:.2f})."
+    )
     if low > DIGIT_BY_RULE:
-        return ("expected" if numbers["held_high"].iloc[0] < TABLE_BELOW else "partly"), said
+        return ("expected" if right["held_high"] < TABLE_BELOW else "partly"), said
     return ("otherwise" if high < DIGIT_BY_RULE else "open"), said
 
 
@@ -811,7 +815,7 @@ def _late_rule(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     held = [head["held_low"] > TABLE_BELOW, *(row["held_high"] < TABLE_BELOW for row in (model, untied))]
     against = [head["held_high"] < TABLE_BELOW, *(row["held_low"] > TABLE_BELOW for row in (model, untied))]
     key = "expected" if all(held) else "open" if not any(against) else "partly" if any(held) else "otherwise"
-    return key, f"Letters never in order: {said}."
+    return key, f"Letters, {said}."
 
 
 @dataclass(frozen=True)
@@ -892,13 +896,15 @@ def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
     settled = rows[~rows["verdict"].isin(["open", "not_learned"])]
     caveat = _listed(" Not settled", rows[rows["verdict"] == "open"])
     if n_unlearned := int((rows["verdict"] == "not_learned").sum()):
-        caveat += f" In {n_unlearned} of the {len(rows)} comparisons, four parts by the head and in lists, even the pairs seen are not shown to be learned."
+        caveat += f" In {n_unlearned} even the pairs seen are not shown to be learned."
     if not len(settled):
         return Verdict("not_settled", f"**Rule or table? Not settled.** At most {largest} is right.{caveat}{tens}")
     if set(settled["verdict"]) == {"table"}:
         most = settled.loc[settled["held"].idxmax()]
         where = (
-            "" if len(settled) == len(rows) else f", where it is settled ({len(settled)} of {len(rows)} comparisons)"
+            ""
+            if len(settled) == len(rows)
+            else f", where it is settled ({len(settled)} of {len(rows)} comparisons, four parts by two measures)"
         )
         return Verdict(
             "table",
@@ -949,7 +955,7 @@ def _step_sentence(found: Found) -> str:
         for row in rows.itertuples()
     )
     return (
-        f" **Nor is it that the words were missing.** Where lists are cut between two numbers, so that both stay members of lists and the step alone is never shown, of such steps are right {each}."
+        f"\n\n**Nor is it that the words were missing.** Where lists are cut between two numbers, both still members of lists, of such steps are right {each}."
         if set(rows["verdict"]) == {"table"}
         else f"\n\n**Where the step alone is missing**, both numbers still members of lists, of such steps are right {each}."
     )
@@ -972,14 +978,14 @@ def control_sentence(found: Found) -> str:
         )
         n_others = len(best) - ruled["arm"].nunique()
         others = f" Of {n_others} other arms that were meant to bring out a rule none has." if n_others else ""
-        return f"\n\nWhat carries over is seen, as a positive control shows: {said}.{others}"
+        return f" What does carry over is seen, as a positive control shows: {said}.{others}"
     seen = (
         "; that pairs carried over would be seen, longer training shows."
         if late_sentence(found)
         else ", so that the method may be blind to one."
     )
     return (
-        f"\n\nNo arm that was meant to make a rule of the numbers, as a positive control, has made one: of {len(best)} arms "
+        f" No arm that was meant to make a rule of the numbers, as a positive control, has made one: of {len(best)} arms "
         f"the best gives {best['held'].max():.2f} of the pairs held out{seen}"
     )
 
@@ -1003,26 +1009,29 @@ def late_sentence(found: Found) -> str:
         )
         if late["held"] > TABLE_BELOW and min(late["each"]) > max(short["each"]):
             said.append(
-                f"of the successors of {PART_NAMES[part]}, which no document gives in order, the head gives {late['held']:.2f} "
-                f"({min(late['each']):.2f} to {max(late['each']):.2f} by seed; after the short training {min(short['each']):.2f} to {max(short['each']):.2f}), "
-                f"while in lists the model writes {lists['held']:.2f}"
+                f"the head gives {late['held']:.2f} of {PART_NAMES[part]} ({min(late['each']):.2f} to {max(late['each']):.2f} by seed; "
+                f"after the short training {min(short['each']):.2f} to {max(short['each']):.2f}), and the model {lists['held']:.2f} in lists"
             )
     if not said:
         return ""
-    (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("14 ")]
-    claim, new = "Late in training the head begins to carry over", ""
-    if outcome.key in ("not_run", "waiting"):
-        claim, new = f"**{claim}** (exploratory; new seeds are announced)", _so_far(outcome)
-    elif outcome.key == "expected":
-        claim, new = f"**{claim}** (confirmed on new seeds)", f" New seeds: {outcome.said}"
-    else:
-        claim, new = f"**That {claim[0].lower()}{claim[1:]} is not confirmed**", f" New seeds: {outcome.said}"
-    return f"{claim}: after {ARM_NAMES[longest][2:]}, {'; '.join(said)}.{new}"
+    claim = "Late in training the head begins to carry over"
+    first = f"After {ARM_NAMES[longest][2:]}, of what was never shown in order, {'; '.join(said)}."
+    return _with_new_seeds(found, "14", claim, first, partly="not confirmed")
 
 
-def _so_far(outcome: Outcome) -> str:
-    """What those of the new seeds say that have been run while others are still to come."""
-    return f" The new seeds so far, of which some are still to come: {outcome.said}" if outcome.key == "waiting" else ""
+def _with_new_seeds(found: Found, number: str, claim: str, first: str, *, partly: str) -> str:
+    """A claim with what suggested it and what the experiment of this number, on seeds that nobody had looked at, made of it.
+
+    `partly` is what becomes of the claim where the experiment came in part as expected.
+    """
+    (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith(f"{number} ")]
+    said = "exploratory; new seeds are announced"
+    if outcome.key not in ("not_run", "waiting"):
+        said = {"expected": "confirmed", "partly": partly}.get(outcome.key, "not confirmed") + " on new seeds"
+    new = "" if outcome.key == "not_run" else f" New seeds: {outcome.said}"
+    if outcome.key == "waiting":
+        new = f" The new seeds so far, of which some are still to come: {outcome.said}"
+    return f"**{claim}: {said}.** {first}{new}"
 
 
 def _digit_sentence(found: Found) -> str:
@@ -1035,22 +1044,16 @@ def _digit_sentence(found: Found) -> str:
     if any(len(its) < FEWEST_HEADS for its in each.values()) or not each[longest].mean() > DIGIT_BY_RULE:
         return ""
     without = digit_of_counting_heads(found.digits, CONFIRMING[1])
-    where = (
-        f"of numbers held out, heads that give their neighbours answer with the last digit of the successor in {each[longer].mean():.2f} of cases "
+    first = (
+        f"Of numbers held out, heads that give their neighbours answer with the last digit of the successor in {each[longer].mean():.2f} of cases "
         f"after 3 times the steps ({len(each[longer])} heads) and in {each[longest].mean():.2f} after 12 times ({len(each[longest])}); "
         f"a guess has {CHANCE_OF_DIGIT:.2f}"
         + (f", without decimals they have {without.mean():.2f} ({len(without)})" if len(without) else "")
+        + "."
     )
-    (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("18 ")]
-    claim = "The digit goes by rule, the decade does not"
-    if outcome.key in ("not_run", "waiting"):
-        return f"\n\n**{claim}** (exploratory; new seeds are announced): {where}.{_so_far(outcome)}"
-    held = (
-        f"**{claim}** (confirmed on new seeds)"
-        if outcome.key == "expected"
-        else f"**That {claim[0].lower()}{claim[1:]} is not confirmed**"
+    return "\n\n" + _with_new_seeds(
+        found, "18", "The digit goes by rule, the decade does not", first, partly="confirmed in part"
     )
-    return f"\n\n{held}: {where}. New seeds: {outcome.said}"
 
 
 def _tens_sentence(found: Found, earlier: Earlier | None) -> str:
