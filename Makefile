@@ -13,7 +13,7 @@ DTYPE ?=
 DEVICE ?=
 CORES ?= 2
 # Seconds that one notebook cell may take.
-CELL_TIMEOUT ?= 900
+CELL_TIMEOUT ?= 3600
 # For make sweep: some models or chapters instead of all, and a Snakemake profile instead of this machine. For make
 # contribute: some chapters.
 MODELS ?=

@@ -60,7 +60,7 @@ LIMITS = {
     "mem_mb": lambda wildcards: SUBJECTS[wildcards.slug].get("memory_mb", 0),
     "runtime": lambda wildcards: SUBJECTS[wildcards.slug].get("minutes", 0),
     "gpu": lambda wildcards: SUBJECTS[wildcards.slug].get("gpus", 0),
-    "cell_timeout": config.get("cell_timeout", 900),
+    "cell_timeout": config.get("cell_timeout", 3600),
 }
 
 

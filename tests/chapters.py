@@ -12,7 +12,7 @@ from traitlets.config import Config
 from bookkit.build.execute import OwnKernel
 
 # Seconds that a cell may take, as in `make book`: no test fails because the machine is busy.
-CELL_TIMEOUT = 900
+CELL_TIMEOUT = 3600
 
 
 def run(notebook, folder):

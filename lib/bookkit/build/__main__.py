@@ -1,6 +1,6 @@
 """Run the Snakefile under a lock that dies with this process, then say what failed and where the book is.
 
-    python -m bookkit.build --model grown/pythia --cores 2 --cell-timeout 900
+    python -m bookkit.build --model grown/pythia --cores 2 --cell-timeout 3600
 
 Snakemake's own lock is a file that outlives a killed build and then has to be removed by hand. The lock taken here
 is the operating system's: two builds never run at once, and a killed one leaves nothing behind.
@@ -86,7 +86,7 @@ def main():
     parser.add_argument("--dtype", default="", help=", ".join(DTYPES))
     parser.add_argument("--device", default="", help="cpu or cuda")
     parser.add_argument("--cores", default="2", help="how many chapters run at once")
-    parser.add_argument("--cell-timeout", default="900", help="seconds that one cell may take")
+    parser.add_argument("--cell-timeout", default="3600", help="seconds that one cell may take")
     parser.add_argument("--books", default="", help="folder of books that the models of chapter 6 read as well")
     parser.add_argument(
         "--chapters", nargs="+", default=[], metavar="CHAPTER", help="for notebooks: these alone, as in 01-find-heads"

@@ -285,7 +285,7 @@ def main():
     parser.add_argument(
         "--cores", default="2", help="how many chapters run at once; on a cluster, how many cores each gets"
     )
-    parser.add_argument("--cell-timeout", default="900", help="seconds that one cell may take")
+    parser.add_argument("--cell-timeout", default="3600", help="seconds that one cell may take")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--plan", action="store_true", help="print what would run and what is skipped, as JSON, and end")
     what.add_argument("--dry-run", action="store_true", help="show the jobs that are left to do, and end")

@@ -35,7 +35,7 @@ def sentences(chapters):
         "rule_or_table": said,
         "rule_or_table_control": control,
         "settled": settled(announced),
-        "tens_are": growing.tens_of(announced, growing.earlier(observe.stored()))[1].capitalize(),
+        "tens_are": of_the_tens(announced, growing.earlier(observe.stored())),
         "published": by_chapter_1(published),
         "published_how": " ".join(models_of_today.in_short(found, IN_PROSE[found.model]) for found in published),
     }
@@ -94,6 +94,18 @@ def rule_or_table(found):
     if seen:
         return " ".join(said), f"of pairs that were read in order {listed(seen)} are right; {control}"
     return " ".join(said), control
+
+
+def of_the_tens(found, earlier):
+    """Whether the runs of the tens were announced, and whether all came as was expected."""
+    _, which = growing.tens_of(found, earlier)
+    (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("9 ")]
+    came = {
+        "expected": ", and it came as expected",
+        "partly": ", and it came in part as expected",
+        "otherwise": ", and it came otherwise",
+    }
+    return which.capitalize() + (came.get(outcome.key, "") if which == "announced" else "")
 
 
 def by_chapter_1(published):

@@ -67,6 +67,7 @@ COLUMNS = (
 # reports of maps, of the ten and of tables of edits has a page of its own: see protocols.py.
 INFERRED = "Pythia-1.4B, inferred"  # the only head that the paper names, and the model of its section 4
 FIFTH = natural_text.CHAPTER
+_won, _lists = reported.wild()["numbered_lists"]
 PAPER = (
     *(
         (f"Edits that succeed, here all that change something, with class means: {task}", "none to speak of", INFERRED, "04-vector-arithmetic", f"exact_{task}")
@@ -94,7 +95,7 @@ PAPER = (
     ),
     (
         "Numbered lists that the head wins, the paper's from the Pile, ours made",
-        "{} of {}".format(*reported.wild()["numbered_lists"]),
+        f"{_won / _lists:.3f} ({_won} of {_lists})",
         "Pythia-1.4B",
         "05-natural-language",
         "list_wins",
