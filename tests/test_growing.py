@@ -369,6 +369,8 @@ def test_the_command_grows_from_the_project_alone(tmp_path, capsys):
         "tiny",
         "--steps",
         "2",
+        "--batch",
+        "4",
         "--without",
         "crossrefs",
         "--base",

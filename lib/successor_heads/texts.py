@@ -5,7 +5,6 @@
     contexts = texts.cut(model.tokenizer, texts.read("documentation"), n=32, length=256, seed=0).tokens
 """
 
-import ast
 import functools
 import hashlib
 import random
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from successor_heads import files, models, ordinals, prompts
 from successor_heads.errors import UserError
+from successor_heads.growing import corpus
 
 PILE: dict[str, Any] = {  # keywords of hf_hub_download
     "repo_id": "NeelNanda/pile-10k",
@@ -86,8 +86,6 @@ def read(source: str, *, seed: int = 0) -> Text:
         case "documentation":
             documents, natural = [*_docstrings(), *_descriptions()], True
         case "generated":
-            from successor_heads.growing import corpus
-
             documents = [document.text for document in corpus.generated(seed=GENERATED_SEED + seed, n=6_000)]
             natural = False
         case "pile":
@@ -124,7 +122,7 @@ def _docstrings() -> tuple[str, ...]:
             if left <= 0:
                 break
             if "tests" not in path.parts:
-                texts = _docstrings_of(path)
+                texts = corpus.docstrings_of(path, longer_than=400)  # long enough to have a story
                 found += texts
                 left -= sum(map(len, texts))
     return tuple(found)
@@ -147,16 +145,6 @@ def _descriptions() -> Iterator[str]:
             raise UserError(
                 f"The package {name}, whose description is read, is not installed: install this one anew."
             ) from error
-
-
-def _docstrings_of(path: Path) -> list[str]:
-    """Docstrings of a file that are long enough to have a story."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf8"))
-    except (SyntaxError, ValueError):  # some packages ship templates that are not Python
-        return []
-    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef))
-    return [text for node in nodes if len(text := ast.get_docstring(node) or "") > 400]
 
 
 def _pile() -> list[str]:
