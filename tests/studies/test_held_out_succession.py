@@ -163,6 +163,13 @@ def test_a_part_whose_neighbours_are_not_learned_has_no_say():
     assert said.key == "table" and f"In {n} even the pairs seen" in said.sentence
 
 
+def test_a_whole_list_in_seeds_of_which_nobody_grows_the_control_awaits_none():
+    made = runs(seeds=range(5, 10), parts_very_long_again={})
+    alone = {name: run for name, run in made.items() if not name.startswith("full")}
+    rows = growing.measure(alone).generalisation.set_index(["part", "by"])["verdict"]
+    assert rows[("letters", "list")] == "no_control" and rows[("numbers:130-149", "list")] == "table"
+
+
 def test_shares_are_counted_over_the_pairs_held_out_and_their_neighbours():
     run = made_up("parts", 0, held=0.0, seen=1.0)
     held = growing.held_out(run, "numbers")

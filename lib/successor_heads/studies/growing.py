@@ -258,6 +258,8 @@ def _generalisation(arm: str, part: str, by: str, by_arm: ByArm, n_seeds: int) -
     row |= _share("seen", with_control, level)
     row["rank"] = float(np.median(ranks)) if ranks and by == "head" else None
     row["verdict"] = _verdict_of(row) if min(len(seeds), len(with_control)) >= n_seeds else "waiting"
+    if len(with_control) < len(seeds) >= n_seeds and not set(seeds) <= set(announced.arms()["full"]["seeds"]):
+        row["verdict"] = "no_control"
     return row
 
 
@@ -600,7 +602,7 @@ def _range(rows: pd.DataFrame, of: str = "what was never in order") -> str:
 SETTLED = ("table", "rule", "in_part")
 VERDICTS = {
     "waiting": "seeds awaited", "not_learned": "neighbours not shown to be learned", "table": "table", "rule": "rule",
-    "in_part": "in part", "open": "open",
+    "in_part": "in part", "open": "open", "no_control": "no control of the same seeds",
 }  # fmt: skip
 
 
