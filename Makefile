@@ -146,7 +146,7 @@ benchmark: $(PEER)/installed
 $(PEER)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(PEER)
 	$(PEER)/bin/python -m pip install --quiet --no-deps --retries 1 $(if $(TORCH_WHEELS),--find-links $(TORCH_WHEELS)) --constraint requirements.lock torch
-	$(PEER)/bin/python -m pip install --quiet --constraint requirements.lock torch transformer-lens==4.3.0 nnsight gguf platformdirs pandas psutil setuptools
+	$(PEER)/bin/python -m pip install --quiet --constraint requirements.lock torch transformer-lens==4.3.0 nnsight gguf platformdirs pandas psutil scipy setuptools
 	$(PEER)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
