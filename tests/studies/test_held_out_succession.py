@@ -160,7 +160,7 @@ def test_a_part_whose_neighbours_are_not_learned_has_no_say():
     assert rows[("numbers:130-149", "head")] == "not_learned" and rows[("letters", "head")] == "table"
     said = growing.verdict(found)
     n = int((rows == "not_learned").sum())
-    assert said.key == "table" and f"In {n} even the pairs seen" in said.sentence
+    assert said.key == "table" and f"In {n} comparisons even the pairs seen" in said.sentence
 
 
 def test_a_whole_list_in_seeds_of_which_nobody_grows_the_control_awaits_none():

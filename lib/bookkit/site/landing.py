@@ -100,12 +100,9 @@ def of_the_tens(found, earlier):
     """Whether the runs of the tens were announced, and whether all came as was expected."""
     _, which = growing.tens_of(found, earlier)
     (outcome,) = [outcome for outcome in found.outcomes if outcome.title.startswith("9 ")]
-    came = {
-        "expected": ", and it came as expected",
-        "partly": ", and it came in part as expected",
-        "otherwise": ", and it came otherwise",
-    }
-    return which.capitalize() + (came.get(outcome.key, "") if which == "announced" else "")
+    if which != "announced" or outcome.key not in CAME:
+        return which.capitalize()
+    return f"Announced, with what was expected to come; {CAME[outcome.key]}"
 
 
 def by_chapter_1(published):

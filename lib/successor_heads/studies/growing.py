@@ -898,7 +898,7 @@ def verdict(found: Found, earlier: Earlier | None = None) -> Verdict:
     settled = rows[~rows["verdict"].isin(["open", "not_learned"])]
     caveat = _listed(" Not settled", rows[rows["verdict"] == "open"])
     if n_unlearned := int((rows["verdict"] == "not_learned").sum()):
-        caveat += f" In {n_unlearned} even the pairs seen are not shown to be learned."
+        caveat += f" In {n_unlearned} comparisons even the pairs seen are not shown to be learned."
     if not len(settled):
         return Verdict("not_settled", f"**Rule or table? Not settled.** At most {largest} is right.{caveat}{tens}")
     if set(settled["verdict"]) == {"table"}:
