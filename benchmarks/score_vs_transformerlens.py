@@ -8,11 +8,12 @@ Each contestant is a whole process, imports included, and they take turns for se
 - factored: TransformerLens' ``TransformerBridge`` and the same algebra, (x W_V)(W_O W_U);
 - materialised: the same, with the d_model × d_model matrix W_V W_O of each head, as published code has it.
 
-The checkpoint is random, in half precision and of Pythia-1.4B's shape, for time and memory depend on the
-shape alone. The peer is helped where that is possible: it imports nothing of ours that it does not need, asks
-each block for its own matrices, and computes the logits of the ordinals alone. Then the streaming scorer runs
-alone on the shape of Llama-2-7B and on a row of smaller shapes, and its reading is timed without arithmetic,
-beside one plain pass over as many bytes, with the file out of the page cache and in it.
+The first checkpoint is random, in half precision and of Pythia-1.4B's shape, for time and memory depend on the
+shape alone; the second is a published model, SmolLM2, small enough that imports are most of the work. The peer is
+helped where that is possible: it imports nothing of ours that it does not need, asks each block for its own
+matrices, and computes the logits of the ordinals alone. Then the streaming scorer runs alone on the shape of
+Llama-2-7B and on a row of smaller shapes, and its reading is timed without arithmetic, beside one plain pass over
+as many bytes, with the file out of the page cache and in it.
 
 The parent imports neither torch nor numpy: a child's peak memory would otherwise start at its parent's.
 """
@@ -39,6 +40,7 @@ GROWTH = {
     "width": [(12, 512, 8), (12, 1024, 8), (12, 2048, 8)],
     "heads": [(12, 1024, 4), (12, 1024, 8), (12, 1024, 32)],
 }
+PUBLISHED = "published/smollm2"
 PACKAGES = ("successor-heads", "torch", "transformers", "transformer-lens", "safetensors", "huggingface-hub", "numpy")
 
 
@@ -51,7 +53,9 @@ def main() -> None:
     parser.add_argument("--tokenizer", default="lib/successor_heads/zoo/pythia", help="folder with a tokenizer")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument(
-        "--part", choices=["peer", "large", "growth"], help="run this part alone and keep the others' results"
+        "--part",
+        choices=["peer", "published", "large", "growth"],
+        help="run this part alone and keep the others' results",
     )
     parser.add_argument("--child", nargs="+", metavar="STEP", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -61,7 +65,7 @@ def main() -> None:
 
     results = json.loads(args.out.read_text()) if args.part and args.out.exists() else {}
     results |= setting()
-    parts = {"peer": peer, "large": large, "growth": growth}
+    parts = {"peer": peer, "published": published, "large": large, "growth": growth}
     for name in [args.part] if args.part else parts:
         results[name] = parts[name](args)
         args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -81,8 +85,21 @@ def setting(*more: str) -> dict:
 
 
 def peer(args: argparse.Namespace) -> dict:
-    """Time, memory and bytes of the three contestants, and whether their scores are equal."""
+    """Ours and the peer on Pythia-1.4B's shape."""
     folder = written(args, "pythia-1.4b", "GPTNeoXConfig", PYTHIA)
+    result = {"shape": PYTHIA} | contest(args, folder)
+    shutil.rmtree(folder)
+    return result
+
+
+def published(args: argparse.Namespace) -> dict:
+    """Ours and the peer on a published model."""
+    folder = Path(in_child("folder", PUBLISHED)["folder"])
+    return {"model": PUBLISHED} | contest(args, folder)
+
+
+def contest(args: argparse.Namespace, folder: Path) -> dict:
+    """Time, memory and bytes of the three contestants, and whether their scores are equal."""
     answers = {name: args.work / f"{name}.json" for name in ("ours", "factored", "materialised")}
     commands = {"ours": ours(folder, "--json", answers["ours"])} | {
         name: [sys.executable, __file__, "--child", "peer", name, folder, answers[name]]
@@ -120,8 +137,7 @@ def peer(args: argparse.Namespace) -> dict:
         }
         for name in ("factored", "materialised")
     }
-    shutil.rmtree(folder)
-    return {"shape": PYTHIA, "contestants": table, "ratios": ratios, "n_heads": len(heads["ours"]), "reading": reading}
+    return {"contestants": table, "ratios": ratios, "n_heads": len(heads["ours"]), "reading": reading}
 
 
 def large(args: argparse.Namespace) -> dict:
@@ -241,6 +257,13 @@ def child_write(folder: str, config: str, shape: str, tokenizer: str) -> None:
     print(json.dumps({"bytes": end}))
 
 
+def child_folder(name: str) -> None:
+    """Where a published model lies; it is fetched first if need be."""
+    from successor_heads import published as models
+
+    print(json.dumps({"folder": str(models.folder_of(name))}))
+
+
 def child_peer(algebra: str, folder: str, out: str) -> None:
     """The scores by TransformerLens: TransformerBridge, then one of the two algebras."""
     import torch
@@ -258,6 +281,7 @@ def child_peer(algebra: str, folder: str, out: str) -> None:
     heads = {}
     for layer, block in enumerate(bridge.blocks):
         w_v, w_o = block.attn.W_V, block.attn.W_O
+        w_v = w_v.repeat_interleave(len(w_o) // len(w_v), dim=0)  # of grouped queries, several heads have one W_V
         if algebra == "factored":
             logits = (x @ w_v) @ (w_o @ w_u)
         else:
@@ -327,14 +351,16 @@ def child_reading(folder: str, repeats: str) -> None:
 
 
 def _needed_bytes(checkpoint) -> int:
-    """Bytes of the rows that a score cannot do without, from the config alone: 2 a number, whatever lies between."""
+    """Bytes of the rows that a score cannot do without, from config and dtype alone, whatever lies between."""
     from successor_heads import ordinals
 
     parts, config = checkpoint.anatomy, checkpoint.config
     n_tokens = len({int(i) for resolved in ordinals.resolve(checkpoint.tokenizer).values() for i in resolved.token_ids})
     value_and_output = parts.n_layers * parts.d_model * parts.d_head * (parts.n_kv_heads + parts.n_heads)
     mlp = (3 if parts.mlp_gate_path else 2) * parts.d_model * config.intermediate_size
-    return 2 * (2 * n_tokens * parts.d_model + value_and_output + mlp)
+    embeddings = (1 if config.tie_word_embeddings else 2) * n_tokens * parts.d_model
+    (itemsize,) = {entry.dtype.itemsize for entry in checkpoint.entries.values() if not isinstance(entry, str)}
+    return itemsize * (embeddings + value_and_output + mlp)
 
 
 def _heads(path: Path) -> dict[str, dict[str, float]]:
@@ -353,7 +379,7 @@ def _processor() -> str:
     return models[0] if models else platform.processor()
 
 
-CHILDREN = {"write": child_write, "peer": child_peer, "reading": child_reading}
+CHILDREN = {"folder": child_folder, "write": child_write, "peer": child_peer, "reading": child_reading}
 
 if __name__ == "__main__":
     main()

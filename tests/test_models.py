@@ -587,7 +587,7 @@ def test_a_whole_model_in_the_hubs_cache_is_taken_from_there_and_nobody_is_asked
     models.load("org/good")
     asked = len(hub)
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("waited for another try"))
-    monkeypatch.setattr(models, "snapshot_download", lambda *args, **options: pytest.fail("the hub was asked"))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **options: pytest.fail("the hub was asked"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", "offline" in trouble)
     if "proxy" in trouble:
         monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")

@@ -52,7 +52,7 @@ def server(monkeypatch, checkpoints):
     monkeypatch.setattr(nnsight.ndif, "_REMOTE_ENV", None)
     monkeypatch.setattr(nnsight.CONFIG.API, "APIKEY", None)
     monkeypatch.setenv("NDIF_API_KEY", "a key")
-    monkeypatch.setattr(models, "snapshot_download", lambda name, **_: str(checkpoints["gpt_neox"]))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(checkpoints["gpt_neox"]))
     monkeypatch.setitem(huggingface._ID_CACHE, NAME, NAME)
     return answers
 

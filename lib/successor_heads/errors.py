@@ -14,3 +14,7 @@ def check_seed(seed: int) -> None:
     """Refuse a seed that a random generator cannot take. Raises UserError."""
     if not 0 <= seed < 2**63:
         raise UserError(f"The seed {seed} is out of range: choose a whole number from 0 to 2**63 - 1.")
+
+
+class Disconnected(UserError):
+    """The one failure after which an interrupted run is worth keeping."""

@@ -22,17 +22,13 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import huggingface_hub.errors as hub_errors
 import torch
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import logging as hub_logging
 from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import nn
@@ -40,9 +36,10 @@ from torch import nn
 from successor_heads import anatomy, files, ordinals, published
 from successor_heads.errors import NO_DOCSTRINGS, UserError
 
-# What only a model in memory needs is imported where it is used: it takes longer than to score a streamed one.
+# What only a model in memory or the hub needs is imported where it is used: it takes longer than to score a streamed one.
 if TYPE_CHECKING:
     import nnsight
+    from huggingface_hub.errors import HfHubHTTPError
     from transformers import PreTrainedConfig
 
     from successor_heads.gguf_files import GGUFFile
@@ -402,6 +399,8 @@ def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
             found = _whole_snapshot(name, revision)
         if found:
             return found
+        from huggingface_hub import snapshot_download
+
         with explained(name, FETCHED, revision):
             return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     if revision is not None:
@@ -423,6 +422,9 @@ def _folder(name: str, revision: str | None, *, patterns: list[str]) -> Path:
 
 def _whole_snapshot(name: str, revision: str | None) -> Path | None:
     """The folder of a hub model in the hub's cache, where nothing of it is missing."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
     repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
     reference = repository / "refs" / (revision or constants.DEFAULT_REVISION)
     commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else str(revision)
@@ -627,7 +629,7 @@ def _finite(name: str, module: nn.Module, dtype: torch.dtype) -> nn.Module:
 def explained(name: str, part: str, revision: str | None = None) -> Iterator[None]:
     """Turn whatever goes wrong while `part` of a model is read into one sentence, and read quietly."""
     try:
-        with quiet_hub(), _quiet():
+        with quiet_hub() if is_hub_id(name) else nullcontext(), _quiet():
             yield
     except UserError:
         raise
@@ -657,6 +659,8 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def quiet_hub() -> Iterator[None]:
     """Ask the hub without its log of each try, which would stand in a notebook; what fails is raised all the same."""
+    from huggingface_hub.utils import logging as hub_logging
+
     verbosity = hub_logging.get_verbosity()
     hub_logging.set_verbosity_error()
     try:
@@ -667,6 +671,8 @@ def quiet_hub() -> Iterator[None]:
 
 def sentence(error: Exception, name: str, part: str, revision: str | None = None) -> str:
     """What went wrong while `part` of a model was read, and what to do."""
+    from huggingface_hub import errors as hub_errors
+
     if isinstance(error, hub_errors.LocalEntryNotFoundError) and isinstance(error.__cause__, hub_errors.HfHubHTTPError):
         error = error.__cause__  # the hub was reached, and this is what it said
     status = error.response.status_code if isinstance(error, hub_errors.HfHubHTTPError) else 0
@@ -733,7 +739,7 @@ def sentence(error: Exception, name: str, part: str, revision: str | None = None
             return f"In {name}, {part} cannot be read ({reason(error)}): get the files again, complete and undamaged."
 
 
-def _said(error: hub_errors.HfHubHTTPError) -> str:
+def _said(error: "HfHubHTTPError") -> str:
     """What the hub says about a refusal, without the part of a token that it may quote."""
     return re.sub('".*?"', "…", error.response.headers.get("X-Error-Message", ""))
 

@@ -30,25 +30,22 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import huggingface_hub
 import psutil
 import torch
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from torch import Tensor
 from tqdm import tqdm
 
 from successor_heads import anatomy, models, published
-from successor_heads.errors import UserError
+from successor_heads.errors import Disconnected, UserError
 from successor_heads.files import with_home
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.ov_circuit import effective_ov_logits, head_input
 from successor_heads.scores import HeadScores, score_heads
 
-# What only a GGUF file needs is imported where one is met.
+# What only a GGUF file or the hub needs is imported where one is met.
 if TYPE_CHECKING:
     from successor_heads.gguf_files import GGUFFile, Layout, Stored
+    from successor_heads.hub_files import HubFile
 
 # Rows with less than this between them are fetched in one go: a request, or a seek, costs more.
 GAP_BYTES = 16 << 10
@@ -57,7 +54,6 @@ CHUNK_BYTES = 4 << 20
 # needed, since each waits for an answer; from a disk one is enough while another is worked on.
 DISK_THREADS, DISK_AHEAD_BYTES = 2, 8 << 20
 HUB_THREADS, HUB_AHEAD_BYTES = 16, 64 << 20
-ATTEMPTS, LONGEST_WAIT_SECONDS = 6, 8.0
 # How long the layers of an interrupted run are kept.
 KEPT_DAYS = 30
 
@@ -81,10 +77,6 @@ def would_not_fit(
     if device != models.SPREAD and (target := models.usable_device(device)).type == "cuda":
         free = min(free, torch.cuda.mem_get_info(target)[0])
     return n_weights * models.usable_dtype(dtype).itemsize > 0.8 * free
-
-
-class Disconnected(UserError):
-    """The one failure after which an interrupted run is worth keeping."""
 
 
 class DiskFile:
@@ -111,86 +103,17 @@ class DiskFile:
         return status.st_size, f"{status.st_size} bytes of {status.st_mtime_ns}"
 
 
-class HubFile:
-    """A file of a hub model at one commit, read by HTTP range requests."""
-
-    def __init__(self, name: str, file: str, *, commit: str):
-        self.name, self.file = name, file
-        self.url = hf_hub_url(name, file, revision=commit, endpoint=constants.ENDPOINT)
-        self.headers = build_hf_headers() | {"Accept-Encoding": "identity"}
-        metadata = get_hf_file_metadata(self.url, retry_on_errors=True)
-        self.identity = metadata.etag
-        self.size: int = metadata.size  # type: ignore[assignment]  # what the hub stores has a size
-        # What the server that holds the bytes calls this content; known from its first answer.
-        self.etag: str | None = None
-
-    def read_into(self, buffer: memoryview, start: int) -> None:
-        """Fill `buffer` with the bytes from `start` on; a dropped connection is taken up where it broke.
-
-        Raises UserError when the server sends other bytes than those asked for, or the file has changed.
-        """
-        done = failures = 0
-        while done < len(buffer):
-            before = done
-            try:
-                for part in self._parts(start + done, start + len(buffer)):
-                    buffer[done : done + len(part)] = part
-                    done += len(part)
-                reason = "the answer was too short"
-            except UserError:
-                raise
-            except HfHubHTTPError as error:  # such as a token that has expired meanwhile
-                raise UserError(models.sentence(error, self.name, models.FETCHED)) from error
-            except Exception as error:  # whatever a broken connection makes the HTTP library raise
-                reason = models.reason(error)
-            failures = failures + 1 if done == before else 0
-            if failures == ATTEMPTS:
-                raise Disconnected(
-                    f"The connection to the hub broke {ATTEMPTS} times in a row ({reason}): check the network and run "
-                    "the command again, which goes on where it stopped."
-                )
-            if done < len(buffer):
-                time.sleep(min(LONGEST_WAIT_SECONDS, 0.25 * 2**failures))
-
-    def _parts(self, start: int, end: int):
-        """The bytes from start to end in parts, as they come."""
-        request = {"Range": f"bytes={start}-{end - 1}"} | self.headers
-        session = huggingface_hub.get_session()
-        with session.stream("GET", self.url, headers=request, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
-            if response.status_code == 429 or response.status_code >= 500:
-                raise ConnectionError(f"the server answered {response.status_code}")
-            if response.status_code not in (200, 416):
-                hf_raise_for_status(response)
-            self._check(response, start)
-            for part in response.iter_raw():
-                if len(part) > end - start:
-                    raise ConnectionError("more bytes came than were asked for")
-                start += len(part)
-                yield part
-
-    def _check(self, response, start: int) -> None:
-        """Raises UserError unless the answer is the range that starts at `start` of the file as it was."""
-        if response.status_code == 200:
-            raise UserError(
-                f"The server of {self.name} sends whole files where parts are asked for, so it cannot be streamed "
-                "from: run with --no-stream, or fetch the model and name its folder."
-            )
-        span, _, size = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        etag = response.headers.get("ETag")
-        self.etag = self.etag or etag
-        if size != str(self.size) or not span.startswith(f"{start}-") or etag != self.etag:
-            raise UserError(f"{self.file} of {self.name} changed while it was read: run the command again.")
-
-
-def _open_files(name: str, folder: Path) -> dict[str, DiskFile | HubFile]:
+def _open_files(name: str, folder: Path) -> "dict[str, DiskFile | HubFile]":
     """The files that hold the weights, by name: those on disk, also in the hub's cache, are read there."""
     with models.explained(name, "the list of its weights"):
 
-        def open_file(file: str) -> DiskFile | HubFile:
+        def open_file(file: str) -> "DiskFile | HubFile":
             if (folder / file).is_file():
                 models.check_no_pointer(name, folder / file)
                 return DiskFile(folder / file)
             if models.is_hub_id(name):
+                from successor_heads.hub_files import HubFile
+
                 return HubFile(name, file, commit=folder.name)
             raise FileNotFoundError(file)
 
@@ -198,14 +121,14 @@ def _open_files(name: str, folder: Path) -> dict[str, DiskFile | HubFile]:
         models.check_one_set(name, folder)
         if models.is_hub_id(name) and models.WEIGHTS not in files:
             # Nothing on disk tells whether the hub has the one file that goes before an index.
-            with suppress(EntryNotFoundError):
+            with suppress(FileNotFoundError):
                 return {models.WEIGHTS: open_file(models.WEIGHTS)}
         if not files:
             raise UserError(models.NO_SAFETENSORS.format(name))
         try:
             with ThreadPoolExecutor(HUB_THREADS) as pool:
                 return dict(zip(files, pool.map(open_file, files)))
-        except (FileNotFoundError, EntryNotFoundError) as error:
+        except FileNotFoundError as error:
             raise UserError(
                 f"{name} lacks one of the {len(files)} files that hold its weights: complete it."
             ) from error
@@ -215,7 +138,7 @@ def _open_files(name: str, folder: Path) -> dict[str, DiskFile | HubFile]:
 class Entry:
     """Where one tensor lies: bytes start to start + n_bytes of a file."""
 
-    file: DiskFile | HubFile
+    file: "DiskFile | HubFile"
     dtype: torch.dtype
     shape: tuple[int, ...]
     start: int
@@ -251,7 +174,7 @@ class QuantisedEntry(Entry):
         return self.layout.restored(tensor, rows)
 
 
-def _read_header(name: str, file_name: str, file: DiskFile | HubFile) -> tuple[dict[str, Entry], int]:
+def _read_header(name: str, file_name: str, file: "DiskFile | HubFile") -> tuple[dict[str, Entry], int]:
     """The tensors of a safetensors file by name, and how many bytes it took to know them.
 
     The format: 8 bytes with the length of a JSON, the JSON, the numbers. Raises UserError for another.
@@ -281,7 +204,7 @@ def _read_header(name: str, file_name: str, file: DiskFile | HubFile) -> tuple[d
     return entries, 8 + length
 
 
-def _read(file: DiskFile | HubFile, start: int, length: int) -> bytearray:
+def _read(file: "DiskFile | HubFile", start: int, length: int) -> bytearray:
     if start + length > file.size:
         raise ValueError("it ends too early")
     buffer = bytearray(length)

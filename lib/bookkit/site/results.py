@@ -10,6 +10,7 @@ import html
 import io
 import json
 import re
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from successor_heads.studies import natural_text
 STORED = Path("book/results/records")
 LIST = Path("models.yml")
 BENCHMARK = Path("benchmarks/results/score.json")
+ABLATION_BENCHMARK = Path("benchmarks/results/ablation.json")
 FAMILIES = {"gpt2": "GPT-2", "gpt_neox": "Pythia", "llama": "Llama", "gemma3_text": "Gemma 3"}
 COLORS = {"gpt2": "green", "gpt_neox": "blue", "llama": "orange"}
 SHOWN_VERSIONS = ("successor-heads", "torch", "transformers")
@@ -596,32 +598,62 @@ def paper_table(subject, chapters):
     return "\n".join(lines)
 
 
-def cost(benchmark):
-    """What the scores of two large shapes took, measured by the benchmark."""
-    ours, large = benchmark["peer"]["contestants"]["ours"], benchmark["large"]
-    factored, materialised = (benchmark["peer"]["ratios"][peer] for peer in ("factored", "materialised"))
-    differing, n_heads = factored["heads_with_another_score"], benchmark["peer"]["n_heads"]
-    return (
-        f"A streamed score of a random checkpoint of Pythia-1.4B's shape took {ours['seconds']:.0f} s and {ours['peak_bytes'] / 1e9:.2f} GB of memory at most; "
-        f"of its {benchmark['peer']['reading']['bytes_in_checkpoint'] / 1e9:.1f} GB, {ours['bytes_read'] / 1e9:.2f} GB were read. "
-        f"TransformerLens {benchmark['versions']['transformer-lens']}, which loads the whole model, took {times(factored)} as long and {factored['peak_bytes']:.0f} times the memory with the same algebra, "
-        f"and {times(materialised)} as long where the matrix `W_V W_O` of each head is formed first; {'no' if differing == 0 else differing} score of {n_heads} heads differs. "
-        f"Of Llama-2-7B's shape it took {large['seconds']:.0f} s and {large['peak_bytes'] / 1e9:.2f} GB, and {large['reading']['bytes_read'] / 1e9:.1f} of "
-        f"{large['reading']['bytes_in_checkpoint'] / 1e9:.1f} GB were read. Imports are included. "
-        f"Measured on {benchmark['machine']}, {benchmark['date']}; `make benchmark` measures it again."
+def cost(benchmark, ablation):
+    """What a streamed score and the ablation of all heads took, as measured: a table and two paragraphs of Markdown."""
+    lines = [
+        "| model | time | memory | read | TransformerLens, same algebra | with `W_V W_O` formed |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for part, name in (
+        ("published", f"`{benchmark['published']['model']}`"),
+        ("peer", "random, Pythia-1.4B's shape"),
+        ("large", "random, Llama-2-7B's shape"),
+    ):
+        measured = benchmark[part]
+        ours, reading = measured.get("contestants", {"ours": measured})["ours"], measured["reading"]
+        peers = (
+            f"{spread_of(ratio['rounds_seconds'], 1)} the time, {ratio['peak_bytes']:.1f} times the memory"
+            for ratio in measured.get("ratios", {}).values()
+        )
+        lines.append(
+            f"| {name} | {ours['seconds']:.1f} s | {ours['peak_bytes'] / 1e9:.2f} GB | "
+            f"{reading['bytes_read'] / 1e9:.2f} of {reading['bytes_in_checkpoint'] / 1e9:.2f} GB | {' | '.join(peers) or '– | –'} |"
+        )
+    imports = benchmark["published"]["contestants"]["ours, imports alone"]["seconds"]
+    differing = sum(
+        ratio["heads_with_another_score"]
+        for part in ("published", "peer")
+        for ratio in benchmark[part]["ratios"].values()
     )
+    plain, hooks, kept = (
+        spread_of([one[name] / one["cached"] for one in ablation["rounds"]], 0)
+        for name in ("plain", "transformerlens", "transformerlens_cached")
+    )
+    dates = " and ".join(dict.fromkeys((benchmark["date"], ablation["date"])))
+    lines += [
+        "",
+        f"Whole processes are timed, imports included: here they alone take {imports:.1f} s. TransformerLens {benchmark['versions']['transformer-lens']} loads the whole model. "
+        f"{'No' if differing == 0 else differing} score differs.",
+        "",
+        f"To ablate each of the {ablation['heads']} heads of `{ablation['model']}` on {ablation['prompts']} prompts, with all but the last position computed once, takes {ablation['seconds']['cached']['median']:.1f} s. "
+        f"The arithmetic alone would take {ablation['share_of_the_machine']['median']:.0%} of that. Whole forward passes take {plain} the time, TransformerLens' hooks {hooks}, and the same hooks on kept keys and values {kept}.",
+        "",
+        f"Measured on {benchmark['machine']}, {dates}: medians, and in brackets the range over rounds. `make benchmark` measures again.",
+    ]
+    return "\n".join(lines)
 
 
-def times(ratio):
-    """How many times as long, with the range over rounds."""
-    return f"{ratio['seconds']:.1f} times ({min(ratio['rounds_seconds']):.1f} to {max(ratio['rounds_seconds']):.1f})"
+def spread_of(ratios, digits):
+    """How many times as much, with the range over rounds."""
+    middle, lowest, highest = (f"{value:.{digits}f}" for value in (statistics.median(ratios), min(ratios), max(ratios)))
+    return f"{middle} times ({lowest}–{highest})"
 
 
 def write(site, folders, *, subject):
     """Write the parts of the page into the site's source; returns what its prose quotes."""
     found = with_text(read(folders))
     lines, others = rows(found, subject), list(other_runs(found))
-    benchmark = json.loads(BENCHMARK.read_text(encoding="utf8"))
+    benchmark, ablation = (json.loads(path.read_text(encoding="utf8")) for path in (BENCHMARK, ABLATION_BENCHMARK))
     parts = site / "book" / "results"
     parts.mkdir(exist_ok=True)
     for name, text in {
@@ -639,5 +671,5 @@ def write(site, folders, *, subject):
         "summary": summary(lines),
         "columns": column_list(),
         "paper": paper_table(subject, found.get(subject, {})),
-        "cost": cost(benchmark),
+        "cost": cost(benchmark, ablation),
     }
