@@ -51,6 +51,20 @@ def test_shares_are_resampled_by_context():
     share, low, high = intervals.share_interval(np.full(40, 1), np.full(40, 2), seed=0)
     assert (share, low, high) == (0.5, 0.5, 0.5)
     assert np.isnan(intervals.share_interval(np.zeros(3), np.zeros(3), seed=0)).all()
+    assert intervals.ratio_interval(np.full(4, 3.0), np.ones(4), seed=0) == (
+        3.0,
+        3.0,
+        3.0,
+    )  # of what is no share nothing is made
+
+
+def test_of_none_or_all_a_share_is_not_taken_as_certain():
+    """Four contexts of ten cases each, and two without any, are four cases; a rate that is certain would leave (0, 0)."""
+    of = np.array([10, 10, 0, 10, 10, 0])
+    none, every = (intervals.share_interval(hits, of, seed=0) for hits in (0 * of, of))
+    assert none == (0.0, 0.0, pytest.approx(0.49, abs=0.01)) and every == (1.0, pytest.approx(0.51, abs=0.01), 1.0)
+    nearly = intervals.share_interval(np.array([1, 0, 0, 0, 0, 0]), of, seed=0)
+    assert nearly[0] == 1 / 40 and nearly[2] < none[2]  # the bootstrap's own, which sees one context differ
 
 
 def test_a_mean_of_cases_has_the_interval_of_its_standard_error():

@@ -57,24 +57,39 @@ def clustered_wilson(success: Bool[np.ndarray, " case"], cluster: Int[np.ndarray
 
 
 def share_interval(
-    hits: Num[np.ndarray, " context"],
+    hits: Num[np.ndarray, " context"], of: Num[np.ndarray, " context"], *, seed: int, n_resamples: int = 2000
+) -> tuple[float, float, float]:
+    """Share of cases sum(hits) / sum(of), both counts by context, with its interval, whole contexts resampled; NaN for none.
+
+    Cases in one context are alike: resampling single cases would promise too much. Of none or all every resample is
+    alike, and the interval is Wilson's, with the contexts as cases.
+    """
+    share, low, high = ratio_interval(hits, of, seed=seed, n_resamples=n_resamples)
+    if share in (0, 1):
+        contexts = int(np.count_nonzero(of))
+        low, high = wilson(share * contexts, contexts)
+    return share, low, high
+
+
+def ratio_interval(
+    values: Num[np.ndarray, " context"],
     of: Num[np.ndarray, " context"],
     *,
     seed: int,
     n_resamples: int = 2000,
     level: float = 0.95,
 ) -> tuple[float, float, float]:
-    """Share sum(hits) / sum(of) with its bootstrap interval, whole contexts resampled; NaN for none.
+    """Ratio sum(values) / sum(of) of any two sums by context, with its bootstrap interval, whole contexts resampled.
 
-    Cases in one context are alike: resampling single cases would promise too much.
+    NaN where the second sum is 0; a point where all contexts are alike.
     """
-    hits, of = np.asarray(hits, dtype=float), np.asarray(of, dtype=float)
+    values, of = np.asarray(values, dtype=float), np.asarray(of, dtype=float)
     if of.sum() == 0:
         return float("nan"), float("nan"), float("nan")
     drawn = np.random.default_rng(seed).integers(len(of), size=(n_resamples, len(of)))
     totals = of[drawn].sum(1)
-    shares = hits[drawn].sum(1)[totals > 0] / totals[totals > 0]
-    return float(hits.sum() / of.sum()), *middle(shares, level=level)
+    ratios = values[drawn].sum(1)[totals > 0] / totals[totals > 0]
+    return float(values.sum() / of.sum()), *middle(ratios, level=level)
 
 
 def mean_interval(

@@ -266,10 +266,11 @@ def test_work_on_prompts_is_not_said_to_be_in_the_text():
     assert "the loss on lists that count goes from" in verdict.sentence
 
 
-def test_a_share_of_none_or_all_has_the_interval_of_so_many_cases():
+def test_a_share_of_none_or_all_has_the_interval_of_so_many_documents():
     of = made_text(counts=(0, 0, 38, 0, 13))
     none, some = of.cases_of("successorship"), of.cases_of("copying")
-    assert (none.share, none.low) == (0, 0) and none.high == pytest.approx(intervals.wilson(0, 51)[1])
+    n_documents = len(np.unique(of.document[of.cases["context"]]))
+    assert (none.share, none.low) == (0, 0) and none.high == pytest.approx(intervals.wilson(0, n_documents)[1])
     assert 0 < some.low < some.share < some.high < 1
 
 

@@ -233,10 +233,7 @@ def agreement(cases: pd.DataFrame, one: str, other: str, *, seed: int = 0, n_res
     rows, columns = ([BEHAVIOURS.index(label) for label in cases[name]] for name in (one, other))
     np.add.at(counts, (document, rows, columns), 1)
     same, of = np.trace(counts, axis1=1, axis2=2), counts.sum((1, 2))
-    if same.sum() in (0, of.sum()):  # every resample is alike
-        low, high = intervals.wilson(same.sum(), of.sum())
-    else:
-        _, low, high = intervals.share_interval(same, of, seed=seed, n_resamples=n_resamples)
+    _, low, high = intervals.share_interval(same, of, seed=seed, n_resamples=n_resamples)
     drawn = np.random.default_rng(seed).integers(len(counts), size=(n_resamples, len(counts)))
     kappas = kappa(counts[drawn].sum(1))
     kappas = kappas[np.isfinite(kappas)]

@@ -132,14 +132,10 @@ class InText:
         return self.share(self.wins[:, *place], np.full(len(self.document), self.length - 1))
 
     def cases_of(self, behaviour: str, *, rules: str = "paper") -> Share:
-        """Winning cases with this behaviour; of none or all the interval is Wilson's, for every resample is alike."""
+        """Winning cases with this behaviour."""
         of, n = self.cases["context"], len(self.document)
         hits = of[self.cases[rules] == behaviour]
-        share = self.share(np.bincount(hits, minlength=n), np.bincount(of, minlength=n))
-        if share.of and share.n in (0, share.of):
-            low, high = intervals.wilson(share.n, share.of)
-            share = share._replace(low=low, high=high)
-        return share
+        return self.share(np.bincount(hits, minlength=n), np.bincount(of, minlength=n))
 
     def chance(self, rules: str) -> dict[str, float]:
         """The share of each behaviour among the winning cases with their answers shuffled in their contexts."""
@@ -155,7 +151,7 @@ class InText:
         hits = np.bincount(self.cases["context"][self.cases[rules] == behaviour], minlength=n)
         several = of > 1  # one case alone has no other answer
         excess = np.where(several, hits - self.shuffled[rules][:, BEHAVIOURS.index(behaviour)], 0)
-        return intervals.share_interval(
+        return intervals.ratio_interval(
             self.by_document(excess), self.by_document(np.where(several, of, 0)),
             seed=0, n_resamples=10_000, level=1 - 0.05 / n_asked,
         )  # fmt: skip  # what is shared, and how
@@ -178,8 +174,8 @@ class InText:
         """The share of a behaviour in ΔL, all that the loss rises by in loss-reducing cases; n counts these cases."""
         count, total = self.losses[path, kind]
         place = BEHAVIOURS.index(behaviour)
-        share = self.share(total[:, place], total.sum(1))
-        return share._replace(n=int(count[:, place].sum()), of=int(count.sum()))
+        share = intervals.ratio_interval(self.by_document(total[:, place]), self.by_document(total.sum(1)), seed=0)
+        return Share(int(count[:, place].sum()), int(count.sum()), *share)
 
     @property
     def n_labelled(self) -> Int[np.ndarray, "context behaviour"]:
@@ -196,7 +192,7 @@ class InText:
         """By how much the loss rises on average over prefixes, all or those of a behaviour, documents resampled."""
         asked = slice(None) if behaviour is None else [BEHAVIOURS.index(behaviour)]
         sums, counts = self.rises[path, kind][:, asked].sum(1), self.n_labelled[:, asked].sum(1)
-        return intervals.share_interval(self.by_document(sums), self.by_document(counts), seed=0)
+        return intervals.ratio_interval(self.by_document(sums), self.by_document(counts), seed=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ from successor_heads.studies.models_of_today import instruments, rarely_read
 from successor_heads.studies.models_of_today import lists as of_lists
 from successor_heads.studies.models_of_today.found import Found, StoredFindings
 from successor_heads.studies.models_of_today.found import stored as chapter_found
-from successor_heads.studies.models_of_today.instruments import Setting, ratio
+from successor_heads.studies.models_of_today.instruments import Setting, rate, ratio
 from successor_heads.studies.models_of_today.lists import Frame, Lists
 from successor_heads.studies.models_of_today.rules import RULES, frames
 
@@ -197,7 +197,7 @@ def distract(setting: Setting, heads: Sequence[Part], shown_in: dict[str, Frame]
             )
             rows.append(
                 (
-                    where, kind, name_of(part), *ratio(right, ones, cluster, seed=seed), float(led_astray.mean()),
+                    where, kind, name_of(part), *rate(right, cluster, seed=seed), float(led_astray.mean()),
                     *ratio(to_last, ones, cluster, seed=seed), float(to_word.mean()), len(kept),
                 )
             )  # fmt: skip  # one row of a table
@@ -267,7 +267,7 @@ def exchange_mlps(setting: Setting, *, seed: int) -> pd.DataFrame:
         hits = instruments.hits_of_donors(setting, every, donor)
         null = instruments.donors_shuffled(hits, lists.task[kept], rng)
         for (part,), own in zip(every, hits):
-            share = ratio(own.diagonal(), np.ones(len(kept)), lists.cluster[kept], seed=seed)
+            share = rate(own.diagonal(), lists.cluster[kept], seed=seed)
             rows.append((name_of(part), kind, *share, null, len(kept)))
     return pd.DataFrame(rows, columns=["part", "donor", "share", "low", "high", "null", "n"])
 

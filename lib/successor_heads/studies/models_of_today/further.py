@@ -36,7 +36,7 @@ from successor_heads.studies.models_of_today import closer, instruments, rarely_
 from successor_heads.studies.models_of_today import lists as of_lists
 from successor_heads.studies.models_of_today.found import Found, StoredFindings
 from successor_heads.studies.models_of_today.found import stored as chapter_found
-from successor_heads.studies.models_of_today.instruments import Setting, ratio
+from successor_heads.studies.models_of_today.instruments import Setting, rate
 from successor_heads.studies.models_of_today.lists import Lists
 from successor_heads.studies.models_of_today.rules import RULES, frames
 
@@ -335,7 +335,7 @@ def across_tens(model: TransformersModel, head: Part, lists: Lists, *, seed: int
     for kind in dict.fromkeys(some.task):
         own = some.task == kind
         hits = said[own][:, None] == due[own]
-        share = ratio(hits.diagonal(), np.ones(len(hits)), some.cluster[own], seed=seed)
+        share = rate(hits.diagonal(), some.cluster[own], seed=seed)
         null = instruments.donors_shuffled(hits[None], some.task[own], rng)
         rows.append((kind, *share, null, float(some.right(logits)[0].numpy()[own].mean()), len(hits)))
     return pd.DataFrame(rows, columns=["kind", "share", "low", "high", "null", "own", "n"])

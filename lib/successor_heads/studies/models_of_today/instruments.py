@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from nnsight import TransformersModel
 from torch import Tensor
 
@@ -136,12 +136,19 @@ def setting_of(model: TransformersModel, parts: Anatomy, lists: Lists) -> Settin
 def ratio(
     values: Shaped[np.ndarray, " prompt"], of: Float[np.ndarray, " prompt"], cluster: np.ndarray, *, seed: int
 ) -> tuple[float, float, float]:
-    """Sum of the values, or of answers that are right, over the sum of what they are a share of, with its interval, clusters resampled whole.
+    """Sum of the values over the sum of what they are a share of, with its interval, clusters resampled whole.
 
     NaN where that sum is not above zero: there is no share of a lead that a model does not have.
     """
-    hits, total = (np.bincount(cluster, weights=np.asarray(weights, dtype=float)) for weights in (values, of))
-    return intervals.share_interval(hits, total, seed=seed) if total.sum() > 0 else (np.nan, np.nan, np.nan)
+    some, total = (np.bincount(cluster, weights=np.asarray(weights, dtype=float)) for weights in (values, of))
+    return intervals.ratio_interval(some, total, seed=seed) if total.sum() > 0 else (np.nan, np.nan, np.nan)
+
+
+def rate(
+    right: Bool[np.ndarray, " prompt"], cluster: Int[np.ndarray, " prompt"], *, seed: int
+) -> tuple[float, float, float]:
+    """Share of prompts that are answered so, with its interval, clusters resampled whole; NaN for no prompt."""
+    return intervals.share_interval(np.bincount(cluster, weights=right), np.bincount(cluster), seed=seed)
 
 
 # --- the gate ---------------------------------------------------------------------------------------
@@ -295,7 +302,7 @@ def replace_together(setting: Setting, heads: Sequence[Part], *, seed: int) -> p
         drawn = [[others[i] for i in rng.choice(len(others), size=size, replace=False)] for _ in range(n_groups)]
         groups = [list(heads[:size]), *drawn]
         right = lists.right(setting.logits([paths.replaced(group, setting.donors) for group in groups])).numpy()
-        share = ratio(right[0], np.ones(len(right[0])), lists.cluster, seed=seed)
+        share = rate(right[0], lists.cluster, seed=seed)
         rows.append((size, *share, float(right[1:].mean()) if drawn else np.nan, len(right[0])))
     return pd.DataFrame(rows, columns=["heads", "right", "low", "high", "others", "n"])
 
@@ -324,7 +331,7 @@ def exchange(setting: Setting, heads: Sequence[Part], orders: Mapping[str, Reord
                 kept, _, written = orders[order]
                 some = setting.at(kept)
                 right = some.lists.right(some.logits([paths.replaced(own, written)])[0]).numpy()
-                share = ratio(right, np.ones(len(right)), setting.lists.cluster[kept], seed=seed)
+                share = rate(right, setting.lists.cluster[kept], seed=seed)
                 rows.append((who, n_heads, f"same ordinal, {order}", *share, np.nan, len(kept)))
     return pd.DataFrame(rows, columns=["who", "heads", "donor", "share", "low", "high", "null", "n"])
 
@@ -351,7 +358,7 @@ def _said_of_donor(
     if not kept:
         return np.nan, np.nan, np.nan, np.nan, 0
     (hits,) = hits_of_donors(setting, [heads], donor)
-    share = ratio(hits.diagonal(), np.ones(len(kept)), setting.lists.cluster[kept], seed=seed)
+    share = rate(hits.diagonal(), setting.lists.cluster[kept], seed=seed)
     return *share, donors_shuffled(hits[None], setting.lists.task[kept], rng), len(kept)
 
 
