@@ -600,25 +600,22 @@ def paper_table(subject, chapters):
 
 def cost(benchmark, ablation):
     """What a streamed score and the ablation of all heads took, as measured: a table and two paragraphs of Markdown."""
+    parts = [benchmark[name] for name in ("published", "peer", "large")]
+    ours = [part.get("contestants", {"ours": part})["ours"] for part in parts]
     lines = [
-        "| model | time | memory | read | TransformerLens, same algebra | with `W_V W_O` formed |",
-        "|---|--:|--:|--:|--:|--:|",
+        f"| | `{benchmark['published']['model']}` | Pythia-1.4B's shape | Llama-2-7B's shape |",
+        "|---|--:|--:|--:|",
+        _line("time", (f"{one['seconds']:.1f} s" for one in ours)),
+        _line("memory", (f"{one['peak_bytes'] / 1e9:.2f} GB" for one in ours)),
+        _line("read", (f"{part['reading']['bytes_read'] / 1e9:.2f} GB" for part in parts)),
+        _line("in the checkpoint", (f"{part['reading']['bytes_in_checkpoint'] / 1e9:.2f} GB" for part in parts)),
     ]
-    for part, name in (
-        ("published", f"`{benchmark['published']['model']}`"),
-        ("peer", "random, Pythia-1.4B's shape"),
-        ("large", "random, Llama-2-7B's shape"),
-    ):
-        measured = benchmark[part]
-        ours, reading = measured.get("contestants", {"ours": measured})["ours"], measured["reading"]
-        peers = (
-            f"{spread_of(ratio['rounds_seconds'], 1)} the time, {ratio['peak_bytes']:.1f} times the memory"
-            for ratio in measured.get("ratios", {}).values()
-        )
-        lines.append(
-            f"| {name} | {ours['seconds']:.1f} s | {ours['peak_bytes'] / 1e9:.2f} GB | "
-            f"{reading['bytes_read'] / 1e9:.2f} of {reading['bytes_in_checkpoint'] / 1e9:.2f} GB | {' | '.join(peers) or '– | –'} |"
-        )
+    for peer, name in (("factored", "TransformerLens, the same algebra"), ("materialised", "with `W_V W_O` formed")):
+        ratios = [part.get("ratios", {}).get(peer) for part in parts]
+        lines += [
+            _line(f"{name}: time", (spread_of(ratio["rounds_seconds"], 1) if ratio else "–" for ratio in ratios)),
+            _line(f"{name}: memory", (f"{ratio['peak_bytes']:.1f} times" if ratio else "–" for ratio in ratios)),
+        ]
     imports = benchmark["published"]["contestants"]["ours, imports alone"]["seconds"]
     differing = sum(
         ratio["heads_with_another_score"]
@@ -632,7 +629,7 @@ def cost(benchmark, ablation):
     dates = " and ".join(dict.fromkeys((benchmark["date"], ablation["date"])))
     lines += [
         "",
-        f"Whole processes are timed, imports included: here they alone take {imports:.1f} s. TransformerLens {benchmark['versions']['transformer-lens']} loads the whole model. "
+        f"The last two are random checkpoints. Whole processes are timed, imports included: here they alone take {imports:.1f} s. TransformerLens {benchmark['versions']['transformer-lens']} loads the whole model. "
         f"{'No' if differing == 0 else differing} score differs.",
         "",
         f"To ablate each of the {ablation['heads']} heads of `{ablation['model']}` on {ablation['prompts']} prompts, with all but the last position computed once, takes {ablation['seconds']['cached']['median']:.1f} s. "
@@ -641,6 +638,11 @@ def cost(benchmark, ablation):
         f"Measured on {benchmark['machine']}, {dates}: medians, and in brackets the range over rounds. `make benchmark` measures again.",
     ]
     return "\n".join(lines)
+
+
+def _line(name, cells):
+    """A line of a table whose cells do not break."""
+    return f"| {name} | {' | '.join(cell.replace(' ', chr(0xA0)) for cell in cells)} |"
 
 
 def spread_of(ratios, digits):
