@@ -81,7 +81,8 @@ files.write_json(files.path_of(MODEL, chapter), about | {"findings": {"share": f
 def book(tmp_path):
     """A book of two chapters, a front page and a status page, with the settings of the real one."""
     scratch = Scratch(tmp_path)
-    for name in ("_config.yml", "models.yml", "benchmarks/results/score.json", "lib/successor_heads/anatomy.py"):
+    measured = ("benchmarks/results/score.json", "benchmarks/results/ablation.json")
+    for name in ("_config.yml", "models.yml", *measured, "lib/successor_heads/anatomy.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
