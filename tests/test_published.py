@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -240,6 +241,27 @@ def test_a_killed_fetch_leaves_nothing_that_is_taken_for_a_model(index, tmp_path
     assert left.startswith(".tiny-")
     folder = published.folder_of(NAME)
     assert left_in_cache(tmp_path) == [folder.name] and (folder / "model.safetensors").is_file()
+
+
+def test_what_vanishes_while_the_bytes_are_counted_is_passed_over(tmp_path, monkeypatch):
+    """pip moves and removes its own folders at any moment; seen once in a run of the whole suite."""
+    for folder, n_bytes in (("there", 3), ("gone", 5)):
+        (tmp_path / folder).mkdir()
+        write_bytes(tmp_path / folder / "one.whl", b"x" * n_bytes)
+    write_bytes(tmp_path / "there" / "other.whl", b"x" * 7)
+    scandir, stat = os.scandir, os.stat
+
+    def missing(real, name):
+        def call(path, *args, **options):
+            if Path(path).name == name:
+                raise FileNotFoundError(path)
+            return real(path, *args, **options)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", missing(scandir, "gone"))
+    monkeypatch.setattr(os, "stat", missing(stat, "other.whl"))
+    assert published._bytes_of_wheels(tmp_path) == 3
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,13 +191,12 @@ def _download_wheel(part: dict[str, Any], target: Path, bar: "tqdm") -> Path:
 
 
 def _bytes_of_wheels(folder: Path) -> int:
-    """How much of a wheel is there, wherever pip holds it at the moment."""
+    """How much of a wheel is there, wherever pip holds it at the moment; files and folders may vanish meanwhile."""
     total = 0
-    for file in folder.rglob("*.whl"):
-        try:
-            total = max(total, file.stat().st_size)
-        except FileNotFoundError:  # moved in between
-            continue
+    for place, _, names in os.walk(folder):  # which passes over a folder that is gone
+        for name in names:
+            with suppress(FileNotFoundError):
+                total = max(total, os.stat(os.path.join(place, name)).st_size if name.endswith(".whl") else 0)
     return total
 
 
