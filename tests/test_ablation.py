@@ -21,6 +21,7 @@ def with_mlp0(model, prompt, *, at, edit):
     return logits
 
 
+@pytest.mark.slow
 def test_ablation_in_text_is_at_every_position_and_gradients_agree_where_it_is_small(model, contexts):
     parts, reference = anatomy.of(model), reference_of(model, contexts)
     heads = [(1, 1), (0, 2)]
@@ -110,6 +111,7 @@ def test_losses_without_groups_of_heads_are_those_of_hooks_in_every_family(any_m
     assert (losses[0] - losses[2]).abs().max() > 1e-5
 
 
+@pytest.mark.slow
 def test_resampled_heads_and_mlps_are_those_of_hooks_in_every_family(any_model):
     parts, token_ids = anatomy.of(any_model), torch.arange(8, 15)
     answers, donors = token_ids[: len(PROMPTS)], PROMPTS[1:] + PROMPTS[:1]

@@ -29,6 +29,7 @@ def traced_attention(model, layer):
 
 
 @pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.slow
 def test_a_head_is_rebuilt_from_its_weights_and_pattern(any_model, layer):
     parts = anatomy.of(any_model)
     read, pattern, heads, written = traced_attention(any_model, layer)
@@ -248,6 +249,7 @@ def configs(draw):
 
 @settings(max_examples=40)
 @given(configs())
+@pytest.mark.slow
 def test_on_one_token_attention_is_the_sum_of_its_ov_circuits(config):
     """A single token attends to itself alone, so each head hands on x W_V + b_V, whatever the shape."""
     module = random_module(config)

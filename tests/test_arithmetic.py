@@ -42,6 +42,7 @@ def in_words(resolved, edits):
     }
 
 
+@pytest.mark.slow
 def test_every_edit_that_has_an_answer(classes):
     numbers = in_words(classes["numbers"], arithmetic.all_edits(classes["numbers"]))
     assert numbers["25", 7] == ("27", "28") and numbers["25", 9] == ("29", "30") and numbers["30", 0] == ("30", "31")

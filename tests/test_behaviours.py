@@ -290,6 +290,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(neox, contexts, tmp_path, m
     assert len(calls) == 7
 
 
+@pytest.mark.slow
 def test_a_kept_run_goes_on_with_more_contexts_and_counts_its_processor_time(neox, tmp_path, monkeypatch):
     """What is found in a context is the same however many are read, and is read once."""
     text = some_text(" Monday Tuesday one two A B" * 40, " three four five" * 40)

@@ -48,6 +48,7 @@ def largest_difference(model, lists, variants, token_ids):
 
 
 @pytest.mark.parametrize("name", models.grown_models())
+@pytest.mark.slow
 def test_every_head_of_the_grown_models_is_ablated_as_by_hooks(name):
     model = models.load(name)
     parts, months = anatomy.of(model), ordinals.resolve(model.tokenizer)["months"]

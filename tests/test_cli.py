@@ -241,6 +241,7 @@ def test_a_truncated_checkpoint_in_a_process_of_its_own(checkpoints, tmp_path):
     assert errors.count("\n") == 1 and "is not a complete safetensors file" in errors and "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_control_c_in_a_process_of_its_own(checkpoints):
     # The process says when it is in the middle of importing torch.
     reading, writing = os.pipe()
@@ -260,6 +261,7 @@ def test_grow_is_handed_its_own_arguments(monkeypatch):
     assert cli.main(["grow", "pythia"]) == 0 and seen == ["pythia"]
 
 
+@pytest.mark.slow
 def test_a_search_over_depths_is_said_in_a_line_and_stands_in_the_record(checkpoints, tmp_path, capsys):
     name, file = str(checkpoints["llama-grouped"]), tmp_path / "score.json"
     assert cli.main(["score", name, "--depth", "auto", "--json", str(file)]) == 0

@@ -236,6 +236,7 @@ def test_loading_and_streaming_without_a_device_leave_it_to_one_function(checkpo
     assert asked == [None, None]
 
 
+@pytest.mark.slow
 def test_what_a_gpu_cannot_hold_is_streamed(checkpoints, monkeypatch):
     folder = str(checkpoints["gpt_neox"])
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))

@@ -286,6 +286,7 @@ def test_a_head_that_nothing_later_reads_has_no_indirect_effect(neox, contexts):
 
 
 @pytest.mark.parametrize("family", ["gpt_neox", "llama"])
+@pytest.mark.slow
 def test_direct_and_indirect_falls_add_up_to_the_total_when_the_norm_is_held(family):
     """On a plant, whose counting head works by the direct path: in logits, with the final norm's divisor as it was."""
     planted = plant(Plan(family, 1, calibrate.SMALL[family], in_context=True), words.word_tokenizer())

@@ -607,6 +607,7 @@ LABELS = [
 
 
 @pytest.mark.parametrize("label", LABELS)
+@pytest.mark.slow
 def test_what_is_right_passes_and_what_is_wrong_is_told_apart(label, cases):
     assert label in cases, "a new exercise: give it its answers, right and wrong"
     case = cases[label]
@@ -618,6 +619,7 @@ def test_what_is_right_passes_and_what_is_wrong_is_told_apart(label, cases):
 
 
 @pytest.mark.parametrize("label", LABELS)
+@pytest.mark.slow
 def test_each_diagnosis_is_given_to_one_of_the_wrong_answers(label, cases):
     given = {cases[label].exercise.reply(answer) for answer, _ in cases[label].wrong}
     assert {f"Not yet. {message}" for _, message in cases[label].exercise.diagnoses} <= given

@@ -31,11 +31,13 @@ def septimal():
     return made_up(7)
 
 
+@pytest.mark.slow
 def test_probe_finds_the_planted_modulus_and_its_divisors_only(decimal):
     found = [m for m in range(2, 21) if features.probe_modulus(decimal[0], INDEX, m, seed=0, n_permutations=40).found]
     assert found == [2, 5, 10]
 
 
+@pytest.mark.slow
 def test_probe_finds_no_ten_in_the_mod_7_twin(septimal):
     probes = {m: features.probe_modulus(septimal[0], INDEX, m, seed=0) for m in (2, 5, 7, 10)}
     assert probes[7].accuracy >= 0.95 and probes[7].p_value < 0.01
@@ -82,6 +84,7 @@ def test_probe_refuses_a_modulus_that_says_nothing(decimal):
 
 
 @pytest.mark.parametrize("modulus", [7, 10])
+@pytest.mark.slow
 def test_spectrum_peaks_at_the_planted_periods_and_nowhere_else(modulus):
     x, _ = made_up(modulus)
     harmonics = [modulus / wave for wave in range(1, modulus // 2 + 1)]
@@ -101,11 +104,13 @@ def test_spectrum_is_that_of_the_fast_fourier_transform(decimal):
     assert spectrum["share"].sum() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_spectrum_of_noise_has_no_peak():
     noise = torch.randn(200, 64, generator=torch.Generator().manual_seed(4))
     assert features.fourier_spectrum(noise, INDEX, seed=0)["p_value"].min() > 0.05
 
 
+@pytest.mark.slow
 def test_autoencoders_find_the_planted_directions(decimal):
     x, residues = decimal
     saes = features.train_saes(x, seeds=(0, 1), width=48, sparsity=0.1, steps=800)
@@ -204,6 +209,7 @@ def test_top_k_autoencoders_keep_k_and_find_the_planted_directions(decimal):
     assert cosines.mean() > 0.75
 
 
+@pytest.mark.slow
 def test_autoencoders_encode_new_tokens_as_those_they_were_trained_on(decimal):
     x, _ = decimal
     half, rest = torch.randperm(200, generator=torch.Generator().manual_seed(9)).tensor_split(2)
@@ -291,6 +297,7 @@ def test_probes_by_descent_in_a_batch_are_those_trained_alone_and_are_torchs(dec
     torch.testing.assert_close(alone[0], layer.weight.data, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_probe_by_descent_reads_what_is_planted_and_no_other_modulus(decimal, septimal):
     test, train = torch.randperm(200, generator=torch.Generator().manual_seed(8)).tensor_split([40])
     moduli = [7, 9, 10, 11]

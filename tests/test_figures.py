@@ -59,6 +59,7 @@ def drawn(page):
 
 
 @pytest.mark.parametrize("inches, columns", [(3.0, 1), (6.6, 1), (9.4, 2), (11.0, 3)])
+@pytest.mark.slow
 def test_a_figure_fits_the_column_and_its_text_is_11_px(shown, inches, columns):
     fig, axes = plt.subplots(1, columns, figsize=(inches, 3), squeeze=False)
     for ax in axes[0]:
@@ -74,6 +75,7 @@ def test_a_figure_fits_the_column_and_its_text_is_11_px(shown, inches, columns):
     assert smallest * figures.PHONE / width >= 9 if least == 0 else smallest * least / width >= 10.9
 
 
+@pytest.mark.slow
 def test_a_wide_figure_with_a_colour_bar_fits_as_well(shown):
     fig, ax = plt.subplots(figsize=(9, 3))
     figures.cells(pd.DataFrame(np.eye(3), columns=["one", "two", "three"]), ax=ax, label="share")
@@ -83,6 +85,7 @@ def test_a_wide_figure_with_a_colour_bar_fits_as_well(shown):
     assert 0.85 * 634 < width <= 636
 
 
+@pytest.mark.slow
 def test_panels_of_a_wide_figure_are_laid_out_anew(shown):
     """What `tight_layout` placed for 9.4 inches would put the labels of the right panel on the left one."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(9.4, 3))
@@ -166,6 +169,7 @@ def test_a_pipeline_is_a_panel_for_each_step_so_that_it_wraps(shown):
     assert sum(width for width, *_ in drawn(shown[0])) < 400
 
 
+@pytest.mark.slow
 def test_faults_of_a_figure_are_named_and_a_good_one_has_none(shown):
     good, ax = figures.panel(height=3)
     for place in range(5):

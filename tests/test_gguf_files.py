@@ -226,6 +226,7 @@ def test_every_streamed_part_is_that_of_the_loaded_model_to_the_last_bit(pair):
 @pytest.mark.parametrize(
     "kind", [Kind.F16, Kind.BF16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_1, Kind.Q5_0], ids=lambda k: k.name
 )
+@pytest.mark.slow
 def test_a_quantised_file_is_scored_as_its_own_numbers_say(small, tmp_path, kind):
     path = write_gguf(tmp_path / "model.gguf", small, kind=kind)
     rounded = copy.deepcopy(small)

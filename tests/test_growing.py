@@ -37,6 +37,7 @@ def grown_tokenizer():
 # --- the corpus -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_corpus_depends_on_its_seed_alone(full):
     assert list(corpus.generated(seed=0, n=N)) == full
     other = list(corpus.generated(seed=1, n=N))
@@ -52,12 +53,14 @@ def test_every_kind_is_as_frequent_as_its_weight_says(full):
 
 
 @pytest.mark.parametrize(("ingredient", "kind"), [("decimals", "decimals"), ("crossrefs", "crossref")])
+@pytest.mark.slow
 def test_an_ingredient_left_out_takes_its_documents_and_nothing_else(full, ingredient, kind):
     without = list(corpus.generated(seed=0, n=N, without={ingredient}))
     assert without == [document for document in full if document.kind != kind]
     assert len(without) < len(full)
 
 
+@pytest.mark.slow
 def test_without_interchange_every_class_keeps_to_its_labels(full):
     without = list(corpus.generated(seed=0, n=N, without={"interchange"}))
     changed = {a.kind for a, b in zip(full, without, strict=True) if a != b}
@@ -81,6 +84,7 @@ def test_without_interchange_every_class_keeps_to_its_labels(full):
     assert len(labels(full)) > 2 * len(own)
 
 
+@pytest.mark.slow
 def test_without_interchange_a_sum_keeps_to_one_form(full):
     def mixed(documents):
         sums = [s for d in documents if d.kind == "sums" for s in d.text.rstrip(".").split(".")]
@@ -91,12 +95,14 @@ def test_without_interchange_a_sum_keeps_to_one_form(full):
 
 
 @pytest.mark.parametrize("base", [8, 12])
+@pytest.mark.slow
 def test_another_base_changes_the_composed_numbers_alone(full, base):
     other = list(corpus.generated(seed=0, n=N, base=base))
     assert {a.kind for a, b in zip(full, other, strict=True) if a != b} == {"decimals"}
 
 
 @pytest.mark.parametrize("base", [8, 10, 12])
+@pytest.mark.slow
 def test_what_the_composing_text_says_is_true(base):
     text = " ".join(d.text for d in corpus.generated(seed=3, n=N, base=base) if d.kind == "decimals")
     plus, written, ends, makes = (
@@ -276,6 +282,7 @@ def test_a_quiet_attention_writes_nothing_until_its_time_and_learns_after_it(gro
     assert not torch.equal(trainer.model.transformer.h[1].attn.c_proj.weight, others)
 
 
+@pytest.mark.slow
 def test_a_kill_while_saving_leaves_the_last_save(prepared, monkeypatch):
     monkeypatch.setattr(train, "SAVE_EVERY_SECONDS", -1)
     unbroken = train.grow(TINY, prepared("unbroken"))
@@ -308,6 +315,7 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(prepared, monkeypa
     assert not list(out.parent.glob("out.growing/*state-*"))
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_unasked(prepared, tmp_path):
     out = train.grow(TINY, prepared("out"))
     before = weights(out)
@@ -325,6 +333,7 @@ def test_nothing_is_overwritten_unasked(prepared, tmp_path):
     assert kept.tb is not None
 
 
+@pytest.mark.slow
 def test_overwriting_keeps_the_old_model_until_the_new_one_is_there(prepared, monkeypatch):
     out = train.grow(TINY, prepared("out"))
     before = weights(out)
@@ -351,6 +360,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(prepared, monkeypatch):
 
 
 @pytest.mark.parametrize("family", train.FAMILIES)
+@pytest.mark.slow
 def test_every_family_grows_and_loads(prepared, family):
     recipe = replace(TINY, family=family)
     out = train.grow(recipe, prepared(family, recipe))
@@ -414,6 +424,7 @@ def test_bad_arguments_get_one_sentence(tmp_path, capsys, arguments, message):
 # --- records of runs ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_transfer_is_whole_where_classes_share_residues_and_chance_where_they_share_sevens():
     tokens = words.word_tokenizer()
     classes = ordinals.resolve(tokens)

@@ -20,6 +20,7 @@ def test_wilson_intervals_of_the_textbook(successes, n, low, high):
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+@pytest.mark.slow
 def test_wilson_holds_the_share_and_mirrors(case):
     successes, n = case
     low, high = wilson(successes, n)
@@ -126,6 +127,7 @@ def test_the_macro_s_interval_covers_as_it_says(truth):
 
 
 @pytest.mark.parametrize(("share", "alike"), [(0.5, 0.05), (0.3, 0.05), (0.8, 0.02), (0.1, 0.05)])
+@pytest.mark.slow
 def test_a_share_over_five_seeds_covers_where_seeds_differ_by_degrees(share, alike):
     """Seeds' shares from a Beta distribution with that mean; ``alike`` is the correlation of two pairs of one seed."""
     rng, covered, without_seeds = np.random.default_rng(1), 0, 0

@@ -581,6 +581,7 @@ def test_no_network(hub, monkeypatch, offline):
 @pytest.mark.parametrize(
     "trouble", ["nobody answers", "offline", "proxy", "offline behind a proxy", "too often", "a login page"]
 )
+@pytest.mark.slow
 def test_a_whole_model_in_the_hubs_cache_is_taken_from_there_and_nobody_is_asked(
     hub, checkpoints, monkeypatch, trouble
 ):

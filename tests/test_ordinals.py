@@ -77,6 +77,7 @@ def test_gpt2_and_neox_hold_everything_with_a_leading_space(name):
 
 
 @pytest.mark.parametrize("name, number_words, ordinal_words", [("gpt2", 9, 4), ("gpt-neox", 9, 3)])
+@pytest.mark.slow
 def test_without_the_space_number_words_break(name, number_words, ordinal_words):
     tokenizer = real_tokenizer(name)
     bare = {
@@ -94,6 +95,7 @@ def test_llama_2_has_bare_digits_and_spaced_words_and_drops_what_it_splits():
     assert {task for task, resolved in classes.items() if resolved.prefix == ""} == {"numbers"}
 
 
+@pytest.mark.slow
 def test_llama_2_tokens_are_the_ones_used_inside_a_text():
     tokenizer = real_tokenizer("llama-2")
     classes = ordinals.resolve(tokenizer)
@@ -102,6 +104,7 @@ def test_llama_2_tokens_are_the_ones_used_inside_a_text():
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt-neox", "llama-2"])
+@pytest.mark.slow
 def test_tokens_decode_to_their_words(name):
     tokenizer = real_tokenizer(name)
     for resolved in ordinals.resolve(tokenizer).values():
@@ -157,6 +160,7 @@ def test_no_usable_pair_is_said_in_one_sentence(words):
 
 
 @given(st.sets(st.sampled_from(ordinals.CLASSES["months"].words)))
+@pytest.mark.slow
 def test_any_part_of_a_cyclic_class_pairs_neighbours_only(known):
     months = ordinals.CLASSES["months"]
     resolved = ordinals.resolve_class(words_tokenizer([" " + word for word in known]), months, prefix=" ")
@@ -167,6 +171,7 @@ def test_any_part_of_a_cyclic_class_pairs_neighbours_only(known):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt-neox", "llama-2"])
+@pytest.mark.slow
 def test_a_tokenizer_read_without_transformers_gives_the_same_classes(name):
     folder = real_tokenizer_folder(name)
     light = ordinals.resolve(models.FileTokenizer(folder / "tokenizer.json"))

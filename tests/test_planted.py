@@ -98,6 +98,7 @@ def test_any_shape_holds_a_head(family_and_shape, seed):
     check(planted.truth["heads"], scores.score_heads(anatomy.of(planted.module), ordinals.resolve(tokenizer())))
 
 
+@pytest.mark.slow
 def test_a_plan_decides_every_weight():
     one, same, other = (plant(Plan("gpt2", seed), tokenizer()) for seed in (7, 7, 8))
     for (name, weight), again in zip(one.module.named_parameters(), same.module.parameters()):
@@ -105,6 +106,7 @@ def test_a_plan_decides_every_weight():
     assert not torch.equal(one.module.transformer.wte.weight, other.module.transformer.wte.weight)
 
 
+@pytest.mark.slow
 def test_places_are_spread_over_layers_and_heads():
     tiny = Shape(3, 6, 300)
     places = {plant(Plan("gpt_neox", seed, tiny), tokenizer()).place("successor") for seed in range(6)}
@@ -124,6 +126,7 @@ def numbers_at_mlp0(planted):
     return ov_circuit.head_input(anatomy.of(planted.module), numbers.token_ids), numbers.index
 
 
+@pytest.mark.slow
 def test_mlp0_gives_the_sum_of_the_parts(decimal):
     x, index = numbers_at_mlp0(decimal)
     labels = {name: list(rows) for name, rows in decimal.truth["makeup"].items()}
@@ -137,6 +140,7 @@ def test_mlp0_gives_the_sum_of_the_parts(decimal):
     assert torch.tensor(decimal.truth["makeup"]["residue"][7].tolist()).allclose(d["residue"][7])
 
 
+@pytest.mark.slow
 def test_instruments_find_the_planted_ten(decimal):
     x, index = numbers_at_mlp0(decimal)
     probe = features.probe_modulus(x, index, 10, seed=0)
@@ -198,6 +202,7 @@ def test_heads_in_context_score_as_the_others_do(in_context):
 # --- the head that is not seen --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_hidden_head_counts_and_is_not_seen(tmp_path):
     planted = hidden.plant_hidden(Shape(n_layers=3), tokenizer(), seed=0)
     planted.save(tmp_path / "hidden")
@@ -301,6 +306,7 @@ def test_tokenizers_are_found_and_named_the_same_on_every_machine(monkeypatch, t
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_a_grown_tokenizer_is_found_from_anywhere_and_will_do(family, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     found, name = words.find_tokenizer("auto")
@@ -364,6 +370,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("options, sentence", REFUSED.values(), ids=REFUSED)
+@pytest.mark.slow
 def test_what_cannot_be_planted_is_one_sentence(options, sentence, tmp_path, capsys):
     if "--tokenizer" not in options:
         options = [*options, "--tokenizer", "words"]
@@ -397,6 +404,7 @@ def test_prompts_refuse_what_they_cannot_write():
 # --- the stored calibration -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_stored_plants_are_enough_and_all_found():
     plants = calibrate.stored()["plants"]
     assert plants.groupby("family").size().min() >= 30 and plants["d_model"].max() == 768
@@ -405,6 +413,7 @@ def test_stored_plants_are_enough_and_all_found():
 
 
 @pytest.mark.parametrize("modulus", [None, 10])
+@pytest.mark.slow
 def test_stored_figures_are_those_of_this_code(modulus):
     plants = calibrate.stored()["plants"]
     plants = plants[plants["modulus"].isna() if modulus is None else plants["modulus"] == modulus]
@@ -461,6 +470,7 @@ def test_a_deep_head_counts_behind_its_block_and_is_not_seen_by_the_canonical_sc
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_a_circuit_fetches_an_index_and_steps_it(seed):
     """By hand: with the fetching head the model goes on, without the last MLP it says the ordinal that was fetched."""
     planted = circuits.plant_fetch_and_step(Shape(), tokenizer(), seed=seed)

@@ -127,6 +127,7 @@ def write_bytes(path, content):
     return path
 
 
+@pytest.mark.slow
 def test_what_a_fetch_shows(index, capsys):
     assert cli.main(["fetch", NAME]) == 0
     out, err = capsys.readouterr()
@@ -136,6 +137,7 @@ def test_what_a_fetch_shows(index, capsys):
     assert capsys.readouterr().err.count("published/gemma3-270m") == 2
 
 
+@pytest.mark.slow
 def test_a_bar_follows_the_bytes(index, tmp_path):
     about, scratch = published.facts_of(NAME), tmp_path / "scratch"
     scratch.mkdir()
@@ -154,12 +156,14 @@ def test_a_revision_is_refused(index):
 # What can go wrong, each in one sentence, and nothing half written
 
 
+@pytest.mark.slow
 def test_a_package_that_has_vanished(index, tmp_path):
     (index / "tiny_part1-1.0-py3-none-any.whl").unlink()
     assert "has no tiny-part1==1.0, or no longer" in sentence_of()
     assert left_in_cache(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_no_index(index, tmp_path, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
@@ -168,6 +172,7 @@ def test_no_index(index, tmp_path, monkeypatch):
     assert left_in_cache(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_another_file_than_was_listed(index, tmp_path, gguf_bytes):
     half = len(gguf_bytes) // 2
     changed = bytearray(gguf_bytes[half:])

@@ -20,6 +20,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "records"
 
 
+@pytest.mark.slow
 def test_the_score_record_keeps_the_contract(model, tokenizer, tmp_path):
     parts, classes = anatomy.of(model), ordinals.resolve(tokenizer)
     scores = score_heads(parts, classes)

@@ -65,6 +65,7 @@ def said(capsys, *arguments):
     return sentence
 
 
+@pytest.mark.slow
 def test_a_model_on_ndif_has_its_shapes_and_tokenizer_here_and_nothing_else(server):
     model = models.load(NAME, remote=True)
     assert all(parameter.is_meta for parameter in model._module.parameters())
@@ -80,6 +81,7 @@ def test_a_model_on_ndif_has_its_shapes_and_tokenizer_here_and_nothing_else(serv
             ask()
 
 
+@pytest.mark.slow
 def test_without_a_key(server, monkeypatch, capsys):
     monkeypatch.delenv("NDIF_API_KEY")
     assert "set NDIF_API_KEY" in said(capsys, NAME, "--remote")
@@ -92,16 +94,19 @@ def test_a_key_that_nnsight_has_stored_is_not_used(server, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", ["grown/pythia", "."])
+@pytest.mark.slow
 def test_a_model_of_this_machine(server, capsys, name):
     assert "on this machine" in said(capsys, name, "--remote")
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), ValueError("not JSON")])
+@pytest.mark.slow
 def test_a_server_that_does_not_answer(server, capsys, error):
     server["/status"] = error
     assert "does not answer" in said(capsys, NAME, "--remote")
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_run_there(server, capsys):
     sentence = said(capsys, "someone/other", "--remote")
     assert "does not run someone/other" in sentence and NAME in sentence
@@ -109,12 +114,14 @@ def test_a_model_that_does_not_run_there(server, capsys):
     assert "runs no model" in said(capsys, NAME, "--remote")
 
 
+@pytest.mark.slow
 def test_another_revision_than_the_one_there(server, capsys):
     assert "at revision step1000" in said(capsys, NAME, "--remote", "--revision", "step1000")
     server["/status"]["deployments"]["one"]["revision"] = "step1000"
     assert models.load(NAME, revision="step1000", remote=True).revision == "step1000"
 
 
+@pytest.mark.slow
 def test_other_versions_than_the_servers(server, capsys, monkeypatch):
     packages = server["/env"]["packages"]
     packages["torch"] += "+cu128"  # a build's label is no other version
@@ -131,6 +138,7 @@ def test_other_versions_than_the_servers(server, capsys, monkeypatch):
 @pytest.mark.parametrize(
     "error", [RemoteError("Traceback\n  ...\nCUDA out of memory"), ConnectionResetError("reset by peer")]
 )
+@pytest.mark.slow
 def test_a_job_that_fails_there(server, monkeypatch, capsys, error):
     def fail(backend, request, tracer):
         raise error
@@ -180,6 +188,7 @@ def test_traces_that_edit_heads_run_there_as_here(round_trips):
             assert max(trip["traced"]) < 1e-4, name
 
 
+@pytest.mark.slow
 def test_attention_patterns_are_not_to_be_had_there(server):
     with pytest.raises(UserError, match="not to be had from NDIF"):
         prompts.attention_patterns(models.load(NAME, remote=True), " Monday")
@@ -208,6 +217,7 @@ def test_few_bytes_travel(round_trips):
         assert max(request["sent"] for request in trip["traffic"]) < 15_000, name
 
 
+@pytest.mark.slow
 def test_called_modules_give_what_is_stored(checkpoints):
     """Every tensor of every family, in float32 and in half precision."""
     for name, folder in checkpoints.items():

@@ -110,6 +110,7 @@ def test_the_scores_are_those_of_the_loaded_model(copy_of, name, is_sharded, cac
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_a_planted_head_is_found_through_either_path(family, tmp_path):
     shape = Shape(n_kv_heads=2) if family == "llama" else Shape()
     planted = plant(Plan(family, 3, shape), words.word_tokenizer())
@@ -292,6 +293,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(checkpoints, cache, monkeyp
     assert not list(cache.iterdir())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_changed_since_is_begun_anew(copy_of, cache, monkeypatch):
     folder = copy_of("llama")
     interrupted(folder, monkeypatch)
@@ -364,6 +366,7 @@ def test_a_user_without_a_home_goes_without_a_cache(checkpoints, monkeypatch):
 # Bad checkpoints
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_checkpoint_is_one_sentence(copy_of):
     folder = copy_of("llama")
     path = folder / "model.safetensors"
@@ -525,6 +528,7 @@ def test_a_server_that_ignores_ranges_is_an_error_before_the_file_is_read(hub):
 @pytest.mark.parametrize(
     "mood, words", [("is down", "the server answered 503"), ("hangs up", "broke 6 times in a row")]
 )
+@pytest.mark.slow
 def test_a_server_that_gives_nothing_is_given_up(hub, mood, words):
     hub.mood = mood
     assert words in sentence_of("org/good") and "goes on where it stopped" in sentence_of("org/good")
@@ -535,6 +539,7 @@ def test_a_file_that_changes_on_the_hub_is_an_error(hub):
     assert "model.safetensors of org/good changed while it was read" in sentence_of("org/good")
 
 
+@pytest.mark.slow
 def test_a_revision_that_moved_since_the_interrupted_run_is_begun_anew(hub, monkeypatch):
     interrupted("org/good", monkeypatch)
     change_weights(hub.folder, lambda weights: {name: weight * 2 for name, weight in weights.items()})
@@ -617,6 +622,7 @@ def test_the_stored_benchmarks_keep_what_does_not_depend_on_the_machine():
     assert ablation["heads"] == 270 and max(ablation["largest_difference"].values()) < 1e-4
 
 
+@pytest.mark.slow
 def test_of_a_hub_that_has_one_file_and_an_index_the_one_file_is_read(hub):
     """As transformers would, for which the streamed model has to be the loaded one."""
     one_file = hub.folder / "model.safetensors"

@@ -210,6 +210,7 @@ def test_a_part_that_is_none_is_refused(part, message):
 
 
 @pytest.mark.parametrize("left_out", ["endings", "compositions"])
+@pytest.mark.slow
 def test_of_decimals_one_half_can_be_left_out(full, left_out):
     full = full[:5000]  # some 650 of them are of this kind
     without = list(corpus.generated(seed=0, n=5000, without={left_out}))
@@ -227,6 +228,7 @@ def test_of_decimals_one_half_can_be_left_out(full, left_out):
     assert [d for d in without if d.kind != "decimals"] == [d for d in full if d.kind != "decimals"]
 
 
+@pytest.mark.slow
 def test_with_digits_a_number_is_written_in_digits_and_a_word_stays_whole():
     tokens = tokenizer.train_tokenizer(
         [document.text for document in corpus.generated(seed=0, n=2000)], d_vocab=2048, digits=True
@@ -262,6 +264,7 @@ def test_prompts_of_pairs_held_out_are_unseen_and_those_of_neighbours_may_be_see
     assert len(counts) == 199 and not any(counts[129:148]) and min(counts[:129]) > 0
 
 
+@pytest.mark.slow
 def test_a_text_that_was_not_checked_is_generated_again_from_its_recipe(grown_tokenizer):
     recipe = {
         "seed": 3,

@@ -127,6 +127,7 @@ def test_the_pile_is_one_pinned_file_of_the_hub(tmp_path, monkeypatch):
     assert asked["repo_type"] == "dataset" and len(asked["revision"]) == 40 and asked["filename"].endswith(".parquet")
 
 
+@pytest.mark.slow
 def test_without_the_hub_the_documentation_stands_in_and_says_so(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     caplog.set_level("WARNING", logger="huggingface_hub")

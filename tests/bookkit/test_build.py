@@ -393,6 +393,7 @@ def test_the_executed_notebook_says_how_it_ran_and_not_where(scratch):
     assert str(scratch.folder) not in text
 
 
+@pytest.mark.slow
 def test_names_that_are_drawn_by_chance_are_replaced():
     cells = ["import pandas", "pandas.DataFrame({'a': [1]}).style", "pandas.DataFrame({'b': [2]}).style"]
     client = NotebookClient(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]))
@@ -447,6 +448,7 @@ def test_parameters_are_shown_again_only_where_they_differ(injected, hidden):
     assert ("remove-cell" in added.metadata["tags"]) is hidden
 
 
+@pytest.mark.slow
 def test_findings_become_text_that_prose_can_quote():
     record = {
         "chapter": "01-find-heads",

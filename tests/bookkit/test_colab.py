@@ -33,6 +33,7 @@ def test_the_first_code_cell_installs_from_where_config_says(path, monkeypatch):
     assert "git+" not in others and "pip install" not in others
 
 
+@pytest.mark.slow
 def test_the_address_is_set_by_one_command(tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     for name in ("_config.yml", "_toc.yml", "pyproject.toml"):

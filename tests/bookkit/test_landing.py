@@ -77,6 +77,7 @@ def test_a_row_that_is_not_settled_lends_no_number_to_the_first_page():
     assert "in order 0.95 (0.91 to 1.00) are right;" in landing.rule_or_table(asked("table"))[1]
 
 
+@pytest.mark.slow
 def test_the_first_page_says_of_the_stored_runs_what_chapter_6_says():
     found = growing.measure(observe.stored(observe.ANNOUNCED_RUNS))
     rows = found.generalisation[found.generalisation["arm"] == "parts"]
@@ -108,6 +109,7 @@ def test_published_models_are_said_to_have_a_head_where_one_is_better_than_luck(
     assert all(each.depth.paper[1] < reported.cutoff() for each in (smollm2, gemma))
 
 
+@pytest.mark.slow
 def test_the_figures_of_published_models_can_be_quoted_and_a_hyphen_is_an_underscore():
     record = {"chapter": "06-growing", "model": "grown/pythia", "findings": {"a_no-b": {"value": 0.5, "low": None, "high": None, "n": None}}}  # fmt: skip
     quoted = assemble.findings([record])
@@ -119,6 +121,7 @@ def test_the_figures_of_published_models_can_be_quoted_and_a_hyphen_is_an_unders
     assert quoted["landing"]["tens_are"].partition(",")[0] in ("Announced", "Exploratory")
 
 
+@pytest.mark.slow
 def test_all_that_the_first_page_quotes_of_the_runs_is_there():
     page = (Path(__file__).parents[2] / "book/index.md").read_text(encoding="utf8")
     quoted = set(re.findall(r"\{\{ landing\.(\w+) \}\}", page))

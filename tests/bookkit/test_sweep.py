@@ -217,6 +217,7 @@ assert watched.exceeded is None
 """
 
 
+@pytest.mark.slow
 def test_processes_are_stopped_at_the_limit_of_time_with_whatever_they_started():
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "lib")}
     subprocess.run([sys.executable, "-c", STOPPED], env=environment, check=True)

@@ -158,6 +158,7 @@ def test_the_nightly_run_is_whole():
     assert jobs["issue"]["if"].startswith("always() && (")
 
 
+@pytest.mark.slow
 def test_the_plan_becomes_a_matrix(tmp_path):
     """The script of the job that plans, with this Python in place of the environment that it makes."""
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
@@ -286,6 +287,7 @@ def git(*arguments, cwd):
     return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 def test_records_go_onto_a_branch_night_after_night_and_come_back_for_the_book(night):
     project, remote = night.folder / "project", night.folder / "remote"
     git("init", "--quiet", "--bare", "--initial-branch=main", str(remote), cwd=night.folder)

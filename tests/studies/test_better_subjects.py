@@ -53,6 +53,7 @@ def test_what_was_announced_can_be_asked_of_chapter_6_s_runs():
         assert len(set(SEEDS[pair["with"]]) & set(SEEDS[pair["without"]])) >= study.FEWEST_SEEDS
 
 
+@pytest.mark.slow
 def test_arms_are_compared_seed_by_seed():
     made = models() | {f"full-seed{seed}": model(0.2 + 0.02 * seed) for seed in range(5)}
     made |= {f"no-decimals-seed{seed}": model(0.1 + 0.02 * seed) for seed in range(4)}
@@ -84,6 +85,7 @@ def test_a_comparison_comes_to_what_was_announced(difference, spread, key):
     assert comparison(study.found(made), "decimals").key == key
 
 
+@pytest.mark.slow
 def test_a_model_without_a_head_is_left_out_and_too_few_seeds_are_not_judged():
     made = models() | {f"full-seed{seed}": model(0.9, known=19) for seed in (0, 1)}
     found = study.found(made)
@@ -103,6 +105,7 @@ def test_what_makes_a_better_subject_is_named():
     assert study.verdict(study.found(models())).key == "none"
 
 
+@pytest.mark.slow
 def test_what_training_does_is_looked_at_with_and_without_decimals():
     def said(**shares):
         shares = {name.replace("_", "-"): share for name, share in shares.items()}
@@ -121,6 +124,7 @@ def test_what_training_does_is_looked_at_with_and_without_decimals():
     assert study._apart(list(some), list(others)) == pytest.approx((mean, mean - half, mean + half))
 
 
+@pytest.mark.slow
 def test_what_is_a_number_s_own_is_held_against_chance_within_arms():
     def own(arm, seed):
         return 0.9 - model_share[arm] - 0.1 * (seed % 2)

@@ -65,6 +65,7 @@ def drawn_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_sheet_shows_the_case_and_no_label(drawn_folder):
     payload = json.loads((drawn_folder / "cases.json").read_text(encoding="utf8"))
     sheet = (drawn_folder / "sheet.md").read_text(encoding="utf8")
@@ -133,6 +134,7 @@ def labelled(one, other, *, document=None):
     return table.assign(document=range(len(table)) if document is None else document)
 
 
+@pytest.mark.slow
 def test_kappa_is_that_of_others_and_its_interval_knows_what_belongs_together():
     rng = np.random.default_rng(0)
     one = rng.choice(BEHAVIOURS, 120)

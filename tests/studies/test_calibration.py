@@ -178,6 +178,7 @@ def test_what_instruments_say_of_the_hidden_head_is_ranked_by_value_and_by_size(
     assert row["rank of the better"] == 3 and row["rank by size"] == 1  # that of -0.9
 
 
+@pytest.mark.slow
 def test_the_hidden_model_counts_with_one_of_its_heads_and_not_without_both():
     its = calibration.look_for_hidden(TOKENIZER, CLASSES, seed=1)
     assert its.without["nothing"] == its.without["its twin"] == its.n and its.without["both"] < 0.2 * its.n

@@ -165,6 +165,7 @@ def pythia():
     return models.load("grown/pythia", device="cpu")
 
 
+@pytest.mark.slow
 def test_lists_rarely_read_go_on_as_their_text_says(pythia):
     lists = rarely_read.make(pythia.tokenizer, frames_of("confirmation"), seed=0)
     for one in lists.every:
@@ -207,6 +208,7 @@ def test_a_list_told_with_two_members_exchanged_has_all_else_the_same():
         assert closer._first_change(prompt, other) == changed[0] - len(prompt)
 
 
+@pytest.mark.slow
 def test_a_distractor_is_neither_shown_nor_the_answer_and_stands_where_it_is_said_to(pythia):
     tokenizer, frames = pythia.tokenizer, frames_of("confirmation")
     lists = of_lists.make(tokenizer, frames, length=3, most=4, parity=1)
@@ -266,6 +268,7 @@ def test_all_neurons_have_all_of_the_effect_and_the_leading_ones_more_than_rando
     assert (few["share"] > few["random"]).all() and few["share"].iloc[0] > few["random_highest"].iloc[0]
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_lead_is_what_a_small_change_of_a_neuron_makes(pythia):
     parts = closer.anatomy.of(pythia)
     lists = of_lists.make(pythia.tokenizer, frames_of("confirmation"), length=3, most=2, parity=1).kept(["days"])

@@ -209,6 +209,7 @@ def test_heads_chosen_on_one_half_are_judged_on_the_other():
     assert find_heads._order(fall, [], halves == 1)[0] == (0, 1)
 
 
+@pytest.mark.slow
 def test_what_is_measured_on_the_default_model_agrees_with_single_ablations():
     model = models.load("grown/pythia")
     parts, classes = ndif.anatomy_of(model), ordinals.resolve(model.tokenizer)

@@ -183,6 +183,7 @@ def setting(pythia):
     return instruments.setting_of(pythia, anatomy.of(pythia), lists)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_values_at_work_are_those_that_the_parts_write(pythia, setting):
     head, layer = (1, 0), 2
     handed, active = further.at_work(pythia, setting.lists, head, [layer], batch_size=7)

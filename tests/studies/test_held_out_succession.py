@@ -679,6 +679,7 @@ def test_the_record_says_what_the_verdict_rests_on():
     assert set(empty["findings"]) == {"earlier_runs", "live_seen", "live_held", "live_seen_at_start"}
 
 
+@pytest.mark.slow
 def test_the_stored_runs_can_be_read():
     found, earlier = growing.measure(observe.stored(observe.ANNOUNCED_RUNS)), growing.earlier(observe.stored())
     assert growing.verdict(found, earlier).sentence and len(earlier.helped) == len(growing.HELP)

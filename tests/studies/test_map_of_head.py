@@ -103,12 +103,14 @@ def found():
         ("not_shown", {"interval": (0.15, 0.4)}),
     ],
 )
+@pytest.mark.slow
 def test_every_verdict_is_reached(key, changed):
     verdict = map_of_head.verdict(made(**changed))
     assert verdict.key == key
     assert "<strong>" in verdict._repr_html_() and "**" not in verdict._repr_html_()
 
 
+@pytest.mark.slow
 def test_a_head_without_twins_is_held_against_one_half(found):
     assert replace(found, untrained=[]).is_shown and not replace(found, untrained=[], interval=(0.4, 0.6)).is_shown
 
@@ -272,6 +274,7 @@ def test_larger_wins_is_what_every_draw_by_hand_gives():
     assert maps.larger_wins(mixture(classes, (0, 0, 9)), classes["numbers"]).tolist() == [1.0] * len(by_hand)
 
 
+@pytest.mark.slow
 def test_the_macro_of_the_matrix_is_the_score_of_the_head():
     planted = plant(Plan("gpt_neox", seed=1), word_tokenizer())
     parts, classes = anatomy.of(planted.module), ordinals.resolve(planted.tokenizer)

@@ -403,6 +403,7 @@ def test_runs_outside_the_stored_ones_are_counted():
     assert runs(share=0.4).within(runs(share=0.3, n=100)) == 0
 
 
+@pytest.mark.slow
 def test_what_a_hundred_runs_say_goes_before_what_ten_do():
     figures.use_style()
     whole, here = made(saes=saes(share=0.6, of=stored(share=0.3))), made(saes=saes(share=0.6))

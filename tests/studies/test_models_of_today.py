@@ -164,6 +164,7 @@ def test_a_difference_that_a_model_above_the_papers_line_has_is_not_enough(monke
     assert models_of_today.draw_differences().frame.set_index("difference")["by itself"]["gated MLPs"] == "open"
 
 
+@pytest.mark.slow
 def test_lists_of_confirmation_end_in_other_members_and_may_show_the_same():
     tokenizer = word_tokenizer()
     both = [
@@ -440,6 +441,7 @@ def test_of_the_plants_that_come_with_the_book_all_are_called_rightly_and_untrai
     assert twins["seed"].nunique() >= 40 and twins["alarm"].mean() <= 0.05
 
 
+@pytest.mark.slow
 def test_what_is_ranked_on_one_class_is_what_hooks_would_find():
     """The effect of every head on the alphabet by `effects_on`, and by replacing one head after the other."""
     model = models.load("grown/pythia")
@@ -455,6 +457,7 @@ def test_what_is_ranked_on_one_class_is_what_hooks_would_find():
     assert set(lists.task) == {"letters"} and ordinals.CLASSES["letters"].words[25] == "Z"
 
 
+@pytest.mark.slow
 def test_the_gate_and_the_orders_are_those_of_whole_passes():
     """What is read off runs that are kept, and of lists that are told anew, against one whole forward pass for each list."""
     model = models.load("grown/pythia", device="cpu")

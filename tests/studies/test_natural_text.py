@@ -408,6 +408,7 @@ def pythia():
     return model, ndif.anatomy_of(model), ordinals.resolve(model.tokenizer)
 
 
+@pytest.mark.slow
 def test_the_head_is_chosen_by_score_or_by_lists(pythia):
     model, parts, classes = pythia
     assert natural_text.choose_head(model, parts, classes, seed=0) == ((1, 0), "score")

@@ -195,6 +195,7 @@ def test_every_drawing_shows_and_is_without_faults(found):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_the_record_holds_every_verdict_and_every_table(found):
     record = study.record(found)
     assert set(pd.DataFrame(record["tables"]["verdict"])["question"]) == set(study.ABOUT)
@@ -323,6 +324,7 @@ def test_on_a_plant_the_right_ten_stays_and_nothing_is_a_number_s_own(found):
     assert exact.share > 0.95 and digit.share >= exact.share and (found.ten.off_by_tens == 0).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_a_bias_that_is_put_in_is_found_and_taken_out(vectors, sets):
     """Every member later than the one read gets as much as the successor: downward edits fail, and are mended."""
     edited = study.edit_head(vectors, sets)
@@ -398,6 +400,7 @@ def test_a_head_passes_most_of_an_edit_on_only_if_less_than_half_is_left_without
             assert part in said.sentence and said.key == ("best" if carrier == found.best else "another")
 
 
+@pytest.mark.slow
 def test_one_scale_for_all_lists_is_no_span_and_tables_name_how_many_were_made(found):
     figures.use_style()
     same = {source: dict.fromkeys(scales, 3.0) for source, scales in found.edited.scale.items()}
