@@ -64,6 +64,8 @@ def main() -> None:
         return CHILDREN[step](*rest)
 
     results = json.loads(args.out.read_text()) if args.part and args.out.exists() else {}
+    if results and results | setting() != results:
+        raise SystemExit("The other parts were measured on another day, machine or set of packages: leave --part out.")
     results |= setting()
     parts = {"peer": peer, "published": published, "large": large, "growth": growth}
     for name in [args.part] if args.part else parts:

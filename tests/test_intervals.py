@@ -52,11 +52,8 @@ def test_shares_are_resampled_by_context():
     share, low, high = intervals.share_interval(np.full(40, 1), np.full(40, 2), seed=0)
     assert (share, low, high) == (0.5, 0.5, 0.5)
     assert np.isnan(intervals.share_interval(np.zeros(3), np.zeros(3), seed=0)).all()
-    assert intervals.ratio_interval(np.full(4, 3.0), np.ones(4), seed=0) == (
-        3.0,
-        3.0,
-        3.0,
-    )  # of what is no share nothing is made
+    # A ratio that is no share stays what it is.
+    assert intervals.ratio_interval(np.full(4, 3.0), np.ones(4), seed=0) == (3.0, 3.0, 3.0)
 
 
 def test_of_none_or_all_a_share_is_not_taken_as_certain():

@@ -247,7 +247,7 @@ def test_what_streaming_does_not_need_is_not_imported(checkpoints, tmp_path):
     """Imports are most of the time of a small score: these libraries, and torch's compiler, stay out."""
     code = (
         "import sys; from successor_heads import cli; status = cli.main(['score', sys.argv[1], *sys.argv[2:]]); "
-        "heavy = ('transformers', 'pandas', 'nnsight', 'scipy.stats', 'sklearn', 'gguf', 'sympy'); "
+        "heavy = ('transformers', 'pandas', 'nnsight', 'scipy.stats', 'sklearn', 'gguf', 'sympy', 'huggingface_hub.errors'); "
         "print([name for name in heavy if name in sys.modules]); sys.exit(status)"
     )
     for options, imported in ([], "[]\n"), (["--no-stream"], "['transformers'"):

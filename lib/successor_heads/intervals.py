@@ -5,6 +5,7 @@
     low, high = intervals.wilson(right, n)                       # a share of independent cases
     low, high = intervals.clustered_wilson(success, source)      # cases that stand or fall together
     share, low, high = intervals.share_interval(hits, of, seed=0)   # counts by context
+    ratio, low, high = intervals.ratio_interval(values, of, seed=0)   # any two sums by context
     p = intervals.mcnemar(intact, ablated)                       # the same prompts, twice
 
 All intervals are of 95%. What is drawn at random is drawn by a seed.

@@ -623,7 +623,7 @@ def cost(benchmark, ablation):
         for ratio in benchmark[part]["ratios"].values()
     )
     plain, hooks, kept = (
-        spread_of([one[name] / one["cached"] for one in ablation["rounds"]], 0)
+        spread_of(ablation["times_cached"][name].values(), 0)
         for name in ("plain", "transformerlens", "transformerlens_cached")
     )
     dates = " and ".join(dict.fromkeys((benchmark["date"], ablation["date"])))
