@@ -337,7 +337,7 @@ def draw_agreement(cases: pd.DataFrame) -> Table:
         pd.DataFrame(rows).T.rename_axis("who"),
         caption=f"Readers agree with each other on {' to '.join(map(str, sorted({min(among), max(among)})))} of {len(cases)} cases.",
         details="Kappa is Cohen's: 0 is what chance would give, 1 full agreement. In brackets 95% bootstrap intervals, documents resampled; "
-        f"where all are the same, Wilson's. {cases.attrs['readers']} Drawn by seed {cases.attrs['seed']}: {drawn}; in each text as many of each behaviour "
+        f"where all are the same, Wilson's of so many documents. {cases.attrs['readers']} Drawn by seed {cases.attrs['seed']}: {drawn}; in each text as many of each behaviour "
         f"by the paper's rules as there are, so this is not the agreement on all winning cases. {cases.attrs['note']} Titles: {', '.join(titles)}.",
     )
 

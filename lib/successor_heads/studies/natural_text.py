@@ -939,7 +939,7 @@ def draw_behaviours(found: Found) -> Drawing | Markdown:
         ],
         caption=f"Of the winning cases of {found.name} these are succession: {first}.",
         details=" ".join(f"In {of.label}: {_all_cases(of)}." for of in read)
-        + " By the paper's rules. Lines: 95% bootstrap intervals, documents resampled; of none, Wilson's. Red: the same attended tokens with the "
+        + " By the paper's rules. Lines: 95% bootstrap intervals, documents resampled; of none, Wilson's of so many documents. Red: the same attended tokens with the "
         f"answers shuffled among the head's winning cases of one context. Orange: {reported.wild()['head']} of Pythia-1.4B in the Pile as reported.",
     )
 
@@ -1255,7 +1255,7 @@ def draw_cases(found: Found) -> Table:
     return Table(
         table.rename_axis("winning cases"),
         caption=f"Winning cases by the paper's rules: {reported.wild()['head']} of Pythia-1.4B in the Pile as reported, and {found.name} of {found.model}.",
-        details="Shares with 95% bootstrap intervals, documents resampled; of none or all, Wilson's. Numbered lists: the paper's stand in the Pile, "
+        details="Shares with 95% bootstrap intervals, documents resampled; of none or all, Wilson's of so many documents. Numbered lists: the paper's stand in the Pile, "
         "ours were made, and the model is right on them. "
         f"Here {lists.right} of {lists.tried} numbered lists"
         + (f"; of {lists.asked} of these {found.name} wins {won}{other}." if lists.asked else "."),
@@ -1450,7 +1450,7 @@ def draw_stored_behaviours(runs: Sequence[Run]) -> Table:
     return Table(
         pd.DataFrame.from_dict(rows, orient="index", columns=list(NAMED)).rename_axis("head, text: won"),
         caption="Winning cases of all stored runs by the paper's rules; behind the semicolon with answers shuffled.",
-        details=f"In brackets 95% bootstrap intervals, documents resampled; of none or all, Wilson's. Of fewer than {LEAST_CASES} cases no share is given. "
+        details=f"In brackets 95% bootstrap intervals, documents resampled; of none or all, Wilson's of so many documents. Of fewer than {LEAST_CASES} cases no share is given. "
         f"What is missing is “other”. By our stricter rules: {strict}.",
     )
 
