@@ -57,6 +57,7 @@ def test_every_edit_that_has_an_answer(classes):
     assert sevens["Monday", 3] == ("Wednesday", "Thursday")
 
 
+@pytest.mark.slow
 def test_a_class_without_pairs_has_no_edits(classes):
     numbers = classes["numbers"]
     none = torch.zeros(0, dtype=torch.long)

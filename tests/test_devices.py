@@ -211,6 +211,7 @@ def refusals():
     return raised
 
 
+@pytest.mark.slow
 def test_the_pretend_device_refuses_what_cuda_refuses(on_pretend_device):
     raised = on_pretend_device(refusals)
     allowed = {"an index", "a scalar", "a copy", "a slice that is set"}

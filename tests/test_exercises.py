@@ -625,6 +625,7 @@ def test_each_diagnosis_is_given_to_one_of_the_wrong_answers(label, cases):
     assert {f"Not yet. {message}" for _, message in cases[label].exercise.diagnoses} <= given
 
 
+@pytest.mark.slow
 def test_no_case_is_left_of_an_exercise_that_is_gone(cases):
     assert list(cases) == LABELS
 

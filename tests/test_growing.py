@@ -44,6 +44,7 @@ def test_the_corpus_depends_on_its_seed_alone(full):
     assert sum(a == b for a, b in zip(full, other)) < N / 100
 
 
+@pytest.mark.slow
 def test_every_kind_is_as_frequent_as_its_weight_says(full):
     counts = Counter(document.kind for document in full)
     total = sum(weight for _, weight, _ in corpus.KINDS.values())
@@ -268,6 +269,7 @@ def test_a_broken_run_resumes_to_the_weights_of_an_unbroken_one(prepared, monkey
     assert weights(train.grow(replace(recipe, seed=1), prepared("other"))) != weights(unbroken)
 
 
+@pytest.mark.slow
 def test_a_quiet_attention_writes_nothing_until_its_time_and_learns_after_it(grown_tokenizer):
     trainer = train.Trainer(QUIET, train.new_model(QUIET, grown_tokenizer))
     attention = {name: p for name, p in trainer.model.named_parameters() if ".h.0.attn." in name}

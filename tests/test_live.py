@@ -307,6 +307,7 @@ def complaints(browser):
     return [e["message"] for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
 
 
+@pytest.mark.slow
 def test_before_it_is_loaded_play_shows_what_the_model_says(grown):
     soup = BeautifulSoup(site_live.still(grown), "html.parser")
     answers, effects = soup.find_all("table")
@@ -606,6 +607,7 @@ def test_the_workbench_makes_its_edits_in_the_running_model_as_the_library_does(
     assert not complaints(chrome) and not outside_requests(chrome)
 
 
+@pytest.mark.slow
 def test_every_sentence_of_the_workbench_ends_in_the_token_that_is_edited(grown, classes, edits):
     for of in (editable.running for editable in edits[-1].lists.values()):
         for member, text in of.sentences.items():

@@ -516,6 +516,7 @@ def hub(tmp_path, checkpoints, monkeypatch):
     server.server_close()
 
 
+@pytest.mark.slow
 def test_a_hub_model_is_fetched_config_first_and_read_from_disk_the_second_time(hub, checkpoints, monkeypatch):
     (hub.folder / "pytorch_model.bin").write_bytes(b"never fetched")
     model = models.load("org/good")
@@ -529,12 +530,14 @@ def test_a_hub_model_is_fetched_config_first_and_read_from_disk_the_second_time(
     assert "hub cannot be reached" in sentence_of("org/other")
 
 
+@pytest.mark.slow
 def test_an_unsupported_hub_model_is_refused_before_its_weights_are_fetched(hub):
     edit_config(hub.folder, model_type="mamba")
     assert "'mamba'" in sentence_of("org/good")
     assert set(hub) == {"config.json"}
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses(hub):
     assert "accept its licence on https://huggingface.co/org/gated and set HF_TOKEN" in sentence_of("org/gated")
     assert "set HF_TOKEN" in sentence_of("org/gated-anonymous")
@@ -572,6 +575,7 @@ def test_a_model_that_is_spread_is_loaded_with_a_device_map_and_not_moved(checkp
 
 
 @pytest.mark.parametrize("offline", [True, False])
+@pytest.mark.slow
 def test_no_network(hub, monkeypatch, offline):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -606,6 +610,7 @@ def test_a_whole_model_in_the_hubs_cache_is_taken_from_there_and_nobody_is_asked
 
 
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
+@pytest.mark.slow
 def test_what_is_missing_of_a_model_in_the_hubs_cache_is_fetched(hub, missing):
     (models.load("org/good"), hub.clear())
     (path,) = Path(huggingface_hub.constants.HF_HUB_CACHE).glob(f"*/snapshots/*/{missing}")
@@ -615,6 +620,7 @@ def test_what_is_missing_of_a_model_in_the_hubs_cache_is_fetched(hub, missing):
 
 
 @pytest.mark.parametrize("offline", [True, False])
+@pytest.mark.slow
 def test_a_proxy_that_cannot_be_used_is_named(hub, monkeypatch, offline):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     monkeypatch.setenv("ALL_PROXY", "socks9://127.0.0.1:9")
@@ -626,6 +632,7 @@ def test_a_proxy_that_cannot_be_used_is_named(hub, monkeypatch, offline):
         huggingface_hub.close_session()
 
 
+@pytest.mark.slow
 def test_a_proxy_that_does_not_answer_is_named(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://hub.invalid")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")

@@ -194,6 +194,7 @@ def test_heads_in_context_attend_answer_and_matter(in_context, role):
     assert fall[layer, head] > 5 * runner_up.clamp(min=0.05)
 
 
+@pytest.mark.slow
 def test_heads_in_context_score_as_the_others_do(in_context):
     planted, model = in_context
     check(planted.truth["heads"], scores.score_heads(anatomy.of(model), ordinals.resolve(model.tokenizer)))
@@ -426,6 +427,7 @@ def test_stored_figures_are_those_of_this_code(modulus):
             assert found == pytest.approx(stored[f"conventions/{convention}/{role}"], abs=0.02), (convention, role)
 
 
+@pytest.mark.slow
 def test_noise_drowns_a_head(decimal):
     classes, place = ordinals.resolve(tokenizer()), decimal.place("successor")
     clean, drowned = (

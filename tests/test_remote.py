@@ -87,6 +87,7 @@ def test_without_a_key(server, monkeypatch, capsys):
     assert "set NDIF_API_KEY" in said(capsys, NAME, "--remote")
 
 
+@pytest.mark.slow
 def test_a_key_that_nnsight_has_stored_is_not_used(server, monkeypatch, capsys):
     monkeypatch.delenv("NDIF_API_KEY")
     monkeypatch.setattr(nnsight.CONFIG.API, "APIKEY", "another")

@@ -303,6 +303,7 @@ def test_a_checkpoint_that_changed_since_is_begun_anew(copy_of, cache, monkeypat
     assert anew.bytes_read == streamed(folder)[0].bytes_read
 
 
+@pytest.mark.slow
 def test_the_same_words_in_another_folder_leave_a_models_kept_layers_alone(checkpoints, cache, tmp_path, monkeypatch):
     for here, name in (("a", "llama"), ("b", "llama-grouped")):
         shutil.copytree(checkpoints[name], tmp_path / here / "model")
@@ -513,12 +514,14 @@ def test_many_requests_wait_at_once_where_the_hub_is_far_away(hub):
     assert 4 <= hub.most_waiting <= streaming.HUB_THREADS
 
 
+@pytest.mark.slow
 def test_what_lies_in_the_cache_of_the_hub_is_read_there(hub):
     models.load("org/good")
     streamed("org/good")
     assert hub.n_requests == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_ignores_ranges_is_an_error_before_the_file_is_read(hub):
     hub.mood = "ignores ranges"
     assert "sends whole files where parts are asked for" in sentence_of("org/good")
@@ -534,6 +537,7 @@ def test_a_server_that_gives_nothing_is_given_up(hub, mood, words):
     assert words in sentence_of("org/good") and "goes on where it stopped" in sentence_of("org/good")
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_on_the_hub_is_an_error(hub):
     hub.mood = "changes"
     assert "model.safetensors of org/good changed while it was read" in sentence_of("org/good")
@@ -550,6 +554,7 @@ def test_a_revision_that_moved_since_the_interrupted_run_is_begun_anew(hub, monk
     assert_equal(result, loaded(hub.folder))
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses(hub):
     assert "accept its licence on https://huggingface.co/org/gated and set HF_TOKEN" in sentence_of("org/gated")
     assert "has no model 'org/missing'" in sentence_of("org/missing")

@@ -250,6 +250,7 @@ def test_what_was_seen_is_found_word_for_word():
     assert check.in_order["letters"] == {"A": 2, "B": 2} and check.in_order["numbers"] == {"7": 1, "8": 1}
 
 
+@pytest.mark.slow
 def test_prompts_of_pairs_held_out_are_unseen_and_those_of_neighbours_may_be_seen(kept_together):
     training, unseen = corpus.TextCheck(), corpus.TextCheck()
     others = corpus.generated(seed=10_000, n=1000, held_out=PARTS_TOGETHER)
@@ -423,20 +424,21 @@ def test_a_wave_is_run_seed_by_seed():
 
 
 RECORDED = observe.stored(observe.ANNOUNCED_RUNS)
+RUNS, LATER = announced.runs(), announced.later()
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))
 def test_a_recorded_run_is_the_announced_one_and_held_out_what_it_says(name):
     run = RECORDED[name]
-    ours = asdict(recipe(announced.runs()[name]))
-    for key, value in ours.items():
-        assert yaml.safe_load(yaml.safe_dump(run["recipe"][key])) == yaml.safe_load(yaml.safe_dump(_lists(value))), key
-    added = [entry["date"] for entry in announced.later() if announced.run_of(name)[0] in entry["arms"]]
+    announced_recipe = recipe(RUNS[name])
+    ours = asdict(announced_recipe)
+    assert {key: run["recipe"][key] for key in ours} == {key: _lists(value) for key, value in ours.items()}
+    added = [entry["date"] for entry in LATER if announced.run_of(name)[0] in entry["arms"]]
     assert run["recipe"]["date"] >= (added or [announced.experiments()["registered"]])[0].isoformat()
     frames_left = any("@" in part for part in ours["held_out"])
     for task, columns in run["succession"]["lists"].items():
         held = [flag == "1" for flag in columns["held"].split()]
-        parts = [part for part in recipe(announced.runs()[name]).parts_held_out if part.task == task]
+        parts = [part for part in announced_recipe.parts_held_out if part.task == task]
         assert sum(held) == sum(len(part.words) for part in parts)
         counts = [int(count) for count in run["text"]["in_order"][task].split()]
         assert frames_left or not any(count for count, out in zip(counts, held) if out)
@@ -453,6 +455,7 @@ def git(*arguments: str) -> str:
     return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_file_says_when_it_entered_the_history(tmp_path, monkeypatch):
     if not (ROOT / ".git").exists() or git("rev-parse", "--is-shallow-repository") == "true":
         pytest.skip("no git history here")

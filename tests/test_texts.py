@@ -156,6 +156,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(tmp_path, monkeypatch, caplog)
     assert len(tries) == 1 and "127.0.0.1" in tries[0][0] and not caplog.records
 
 
+@pytest.mark.slow
 def test_documentation_is_decided_by_the_lock_and_by_nothing_else_that_is_installed(tmp_path, monkeypatch):
     before = texts.read("documentation")
     other = tmp_path / "other-1.0.dist-info"
@@ -172,6 +173,7 @@ def test_documentation_is_decided_by_the_lock_and_by_nothing_else_that_is_instal
         texts.read("documentation")
 
 
+@pytest.mark.slow
 def test_what_documentation_reads_is_needed_by_the_library_on_every_system():
     lock = {}
     for line in (ROOT / "requirements.lock").read_text(encoding="utf8").splitlines():

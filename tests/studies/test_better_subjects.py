@@ -97,6 +97,7 @@ def test_a_model_without_a_head_is_left_out_and_too_few_seeds_are_not_judged():
     assert study.verdict(study.found({})).key == "open"
 
 
+@pytest.mark.slow
 def test_what_makes_a_better_subject_is_named():
     found = study.found(models(ALIKE | {"parts-very-long": 0.6}))
     said = study.verdict(found)

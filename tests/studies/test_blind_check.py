@@ -88,6 +88,7 @@ def test_the_sheet_shows_the_case_and_no_label(drawn_folder):
     assert "{" not in question
 
 
+@pytest.mark.slow
 def test_labels_are_put_beside_their_cases_whatever_the_order(drawn_folder, tmp_path, monkeypatch):
     for path in drawn_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -118,6 +119,7 @@ def test_labels_are_put_beside_their_cases_whatever_the_order(drawn_folder, tmp_
         ("order-2.json", [1, *range(1, 12)]),
     ],
 )
+@pytest.mark.slow
 def test_labels_that_do_not_fit_are_refused(drawn_folder, tmp_path, name, written):
     for path in drawn_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

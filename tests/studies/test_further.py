@@ -193,6 +193,7 @@ def test_values_at_work_are_those_that_the_parts_write(pythia, setting):
     assert (handed - setting.intact.heads[1, 1]).abs().max() > 0.01
 
 
+@pytest.mark.slow
 def test_matches_differ_as_much_between_lists_and_are_none_of_the_leading(setting):
     own, _ = closer.at_last(setting, 2)
     leading = closer.ranked(*closer.at_last(setting, 2), setting.lists)[: further.LEADING].numpy()

@@ -152,6 +152,7 @@ def cases(found):
     ]  # fmt: skip  # as a table
 
 
+@pytest.mark.slow
 def test_every_part_has_a_key_for_every_finding(found):
     for part, key, changed in cases(found):
         said = map_of_head.ABOUT[part](changed)
@@ -186,6 +187,7 @@ def test_drawings_fit_the_page_and_can_be_heard(found):
     ("own", "another", "said"),
     [(0.9, 0.4, "only near to"), (0.3, 0.1, "nothing like"), (-0.2, -0.29, "nothing like"), (0.6, 0.7, "nothing like")],
 )
+@pytest.mark.slow
 def test_what_mlp0_writes_in_text_is_called_near_only_if_it_is(found, own, another, said):
     """In Gemma 3 the cosine of MLP0(W_E) with what MLP0 writes is -0.20: attention 0 changes all of it."""
     cosines = found.inputs.cosines | {"made/up": (np.full(8, own), np.full(8, another))}

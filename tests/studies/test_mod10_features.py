@@ -285,6 +285,7 @@ def test_where_the_only_numbers_are_digits_nothing_is_said_of_a_ten():
     assert len(set(gaps)) == len(gaps)
 
 
+@pytest.mark.slow
 def test_words_past_nine_are_held_against_their_own_answers_dealt_out_anew():
     found = probes(right=25)
     past, rng = found.words[found.words["index"] >= 10], np.random.default_rng(0)
@@ -587,6 +588,7 @@ def test_places_are_parted_on_a_plant_and_not_where_lists_are_shuffled(subject):
     assert shuffled[PAIRS][0] > 0.3  # pairs of known tokens are learned by heart
 
 
+@pytest.mark.slow
 def test_numbers_lie_in_circles_of_the_planted_modulus_and_of_no_other(subject):
     modulus, _, head, classes = subject
     found = study.lay_in_circles(head, classes["numbers"], seed=0).by_period.set_index("period")

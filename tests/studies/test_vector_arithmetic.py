@@ -207,6 +207,7 @@ def test_the_record_holds_every_verdict_and_every_table(found):
 # --- what is measured -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_on_planted_directions_class_means_succeed_and_controls_do_not(found):
     """Learned from other lists, or for numbers from other tens: where a vector is a sum of parts, that is enough."""
     for task in found.edited.known:
@@ -219,6 +220,7 @@ def test_on_planted_directions_class_means_succeed_and_controls_do_not(found):
     assert study.verdict(found).key == "steered"
 
 
+@pytest.mark.slow
 def test_an_edit_to_the_own_residue_changes_nothing(vectors, sets):
     for source, pushed in sets.items():
         for task, edits in vectors.edits.items():
@@ -259,6 +261,7 @@ def test_what_is_edited_has_no_say_in_its_directions(vectors):
     assert len(vectors.learned_from(months)) == 6, "neither the months nor Jan to Dec"
 
 
+@pytest.mark.slow
 def test_outcomes_are_what_the_library_answers(planted, vectors, found):
     parts, (layer, head) = anatomy.of(planted.module), planted.place("successor")
     task, scale = "letters", found.edited.scale[MEANS]["letters"]
