@@ -2,12 +2,10 @@
 
 import ast
 import symtable
-import tempfile
 from dataclasses import dataclass, field
 
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
-from traitlets.config import Config
 
 from bookkit.build.execute import OwnKernel
 
@@ -17,14 +15,10 @@ CELL_TIMEOUT = 3600
 
 def run(notebook, folder):
     """Execute a notebook in place, in a kernel that works in `folder`."""
-    # Through sockets in a folder of its own: a free port, once found, may be taken before the kernel gets to it.
-    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
-        config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}})
-        resources = {"metadata": {"path": str(folder)}}
-        client = NotebookClient(
-            notebook, timeout=CELL_TIMEOUT, resources=resources, config=config, kernel_manager_class=OwnKernel
-        )
-        client.execute()
+    client = NotebookClient(
+        notebook, timeout=CELL_TIMEOUT, resources={"metadata": {"path": str(folder)}}, kernel_manager_class=OwnKernel
+    )
+    client.execute()
 
 
 def needed(cells, wanted):

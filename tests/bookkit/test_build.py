@@ -1,18 +1,22 @@
 """The Snakefile and its tools, on a scratch copy with tiny notebooks: what runs, what is kept, what is said."""
 
+import gc
 import getpass
 import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from snakemake.common.configfile import load_configfile
 
+import chapters
 from bookkit import places
 from bookkit.build import __main__ as build
 from bookkit.build import accept, execute, workflow
@@ -393,11 +397,38 @@ def test_the_executed_notebook_says_how_it_ran_and_not_where(scratch):
     assert str(scratch.folder) not in text
 
 
+# At how many of the ports that were chosen for it a kernel listens; a debugger's, which it finds and keeps, is none of them.
+LISTENING = """
+import psutil
+from ipykernel.kernelapp import IPKernelApp
+opened = psutil.Process().net_connections()
+sum(each.status == psutil.CONN_LISTEN and each.laddr.port in IPKernelApp.instance().ports for each in opened)
+"""
+
+
 @pytest.mark.slow
-def test_names_that_are_drawn_by_chance_are_replaced():
+@pytest.mark.parametrize("deep", ["", "a-folder-with-a-long-name/" * 5])
+def test_a_kernel_listens_on_no_port_that_another_could_have_taken(tmp_path, monkeypatch, deep):
+    """Of two that start at once, each with ports found free a moment ago, one may die; nor do sockets stay behind."""
+    (tmp_path / deep).mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / deep))
+    before = set(Path("/tmp").glob("kernel-*"))
+    counted = {}
+    for kernel in (execute.OwnKernel, AsyncKernelManager):
+        asked = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LISTENING)])
+        client = NotebookClient(asked, timeout=chapters.CELL_TIMEOUT, kernel_manager_class=kernel)
+        counted[kernel] = int(client.execute().cells[0].outputs[0].data["text/plain"])
+    del client
+    gc.collect()
+    assert list(counted.values()) == [0, 5]
+    assert not set((tmp_path / deep).glob("kernel-*")) and set(Path("/tmp").glob("kernel-*")) <= before
+
+
+@pytest.mark.slow
+def test_names_that_are_drawn_by_chance_are_replaced(tmp_path):
     cells = ["import pandas", "pandas.DataFrame({'a': [1]}).style", "pandas.DataFrame({'b': [2]}).style"]
-    client = NotebookClient(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]))
-    executed = client.execute()
+    executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    chapters.run(executed, tmp_path)
     execute.take_out_chance(executed)
     first, second = (cell.outputs[0].data for cell in executed.cells[1:])
     assert first["text/plain"] == second["text/plain"] == "<pandas.io.formats.style.Styler at 0x0>"

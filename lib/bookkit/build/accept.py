@@ -102,7 +102,6 @@ def findings_of(notebook, model, seed):
             cwd=folder,
             progress_bar=False,
             kernel_manager_class=OwnKernel,
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # else it warns of TCP at every start
         )
         (record,) = Path(folder).rglob(f"{notebook.stem}.json")
         return json.loads(record.read_text(encoding="utf8"))["findings"]

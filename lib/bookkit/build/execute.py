@@ -14,12 +14,14 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
 import papermill
+import zmq
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
@@ -134,7 +136,21 @@ def take_out_chance(notebook):
                 data["text/plain"] = re.sub(r"( at 0x)[0-9a-f]+(?=>)", r"\g<1>0", data["text/plain"])
 
 
-class OwnKernel(AsyncKernelManager):
+class PortlessKernel(AsyncKernelManager):
+    """A kernel that is spoken to through sockets in a folder of its own, which nobody else may enter.
+
+    Not through ports: a free one, once found, may be taken before the kernel gets to it, and then the kernel dies.
+    """
+
+    def __init__(self, **options):
+        # Of a socket's path the system takes about a hundred characters.
+        long = len(os.fsencode(tempfile.gettempdir())) > zmq.IPC_PATH_MAX_LEN - len("/kernel-12345678/socket-9")
+        folder = tempfile.mkdtemp(prefix="kernel-", dir="/tmp" if long else None)
+        super().__init__(transport="ipc", ip=f"{folder}/socket", **options)
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+
+
+class OwnKernel(PortlessKernel):
     """The kernel of this environment, whatever else is installed on this machine under the name python3."""
 
     @default("kernel_spec_manager")
@@ -153,7 +169,6 @@ def execute(notebook, copy, *, parameters, cell_timeout):
         language="python",
         cwd=str(notebook.parent.resolve()),
         execution_timeout=cell_timeout,
-        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # else it warns of TCP at every start
         progress_bar={
             "desc": f"{parameters['MODEL']} {notebook.stem}",
             "bar_format": "{desc}: cell {n_fmt} of {total_fmt} after {elapsed}\n",

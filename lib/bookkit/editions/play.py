@@ -23,6 +23,7 @@ from nbclient import NotebookClient
 from packaging.utils import canonicalize_name
 
 from bookkit import places
+from bookkit.build.execute import PortlessKernel
 from bookkit.editions import colab, package
 
 HERE = Path(__file__).parent
@@ -124,7 +125,12 @@ def execute(notebook, folder):
         marks.append((time.monotonic(), spent.children_user + spent.children_system))
 
     client = NotebookClient(
-        alone, kernel_name="colab", timeout=1800, resources={"metadata": {"path": str(folder)}}, on_cell_executed=mark
+        alone,
+        kernel_name="colab",
+        kernel_manager_class=PortlessKernel,
+        timeout=1800,
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_executed=mark,
     )
     with client.setup_kernel():
         started = time.monotonic()
