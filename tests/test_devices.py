@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
+from torch.utils._pytree import tree_map
 from transformers import PreTrainedTokenizerFast
 
 import pretend_device
@@ -116,6 +117,9 @@ def from_prompts(model, classes):
     yield "at the end", direct_effects.direct_effects_at_end(model, PROMPTS, answers, mean=means)
     for name, values in direct_effects.logit_parts(model, PROMPTS, answers, heads=[(1, 0)], mean=means).items():
         yield f"part {name}", values
+    for name, values in direct_effects.changes_of_logit(model, PROMPTS, answers, heads=[(1, 0)], mean=means).items():
+        yield f"change {name}", values
+    yield "losses without", ablation.losses_without(model, PROMPTS, answers, groups, mean=means)
     for name, values in zip(
         ("logit", "loss"), ablation.ablated_in_text(model, contexts, [(1, 0)], mean=means, batch_size=2)
     ):
@@ -131,18 +135,52 @@ def from_prompts(model, classes):
     yield "an untrained twin", prompts.next_token_logits(models.untrained_twin(model), PROMPTS)
 
 
+SPREAD = "spread"
+
+
+def spread(model):
+    """All behind block 0 moved to the device, and hooks that bring each part what it reads, as accelerate's do."""
+    parts = anatomy.of(model)
+    module = model._module
+    blocks = module.get_submodule(parts.blocks_path)
+    behind = [*blocks[1:], module.get_submodule(parts.final_norm_path)]
+    head = module.get_output_embeddings()
+    if head.weight is not module.get_input_embeddings().weight:
+        behind.append(head)
+
+    def bring(part, args, kwargs):
+        device = next(part.parameters()).device
+        return tree_map(lambda value: value.to(device) if isinstance(value, torch.Tensor) else value, (args, kwargs))
+
+    for part in behind:
+        part.to(pretend_device.NAME)
+    for part in {head, *behind}:
+        part.register_forward_pre_hook(bring, with_kwargs=True)
+    # What the whole model gives lies where its input lay.
+    module.register_forward_hook(
+        lambda _, __, out: type(out)({k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in out.items()})
+    )
+    return model
+
+
 def found(folder, device):
-    """All of it, by name, on one device."""
-    model = models.load(folder, device=device)
-    assert model._module.device.type == torch.device(device).type
+    """All of it, by name, on one device, or on two, of which only the CPU streams."""
+    model = models.load(folder, device="cpu" if device == SPREAD else device)
+    if device == SPREAD:
+        spread(model)
+        devices = {parameter.device.type for parameter in model._module.parameters()}
+        assert devices == {"cpu", pretend_device.NAME}
+    else:
+        assert model._module.device.type == torch.device(device).type
     classes = ordinals.resolve(model.tokenizer)
-    streamed = {"streamed": streaming.Checkpoint(folder, device=device).score(classes).macro}
-    return streamed | dict(from_weights(anatomy.of(model), classes)) | dict(from_prompts(model, classes))
+    streamed = streaming.Checkpoint(folder, device="cpu" if device == SPREAD else device).score(classes)
+    every = {"streamed": streamed.macro} | dict(from_weights(anatomy.of(model), classes))
+    return every | dict(from_prompts(model, classes))
 
 
-def differing(folder):
+def differing(folder, device):
     """The names of what does not come back to the CPU from the device, or is another number there; and how many agree."""
-    here, there = found(folder, "cpu"), found(folder, pretend_device.NAME)
+    here, there = found(folder, "cpu"), found(folder, device)
     agree = partial(torch.allclose, rtol=1e-4, atol=1e-5, equal_nan=True)
     bad = [
         name
@@ -152,10 +190,11 @@ def differing(folder):
     return bad, len(here.keys() & there.keys()) - len(bad)
 
 
+@pytest.mark.parametrize("device", [pretend_device.NAME, SPREAD])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.slow
-def test_a_model_on_another_device_gives_the_cpus_numbers(on_pretend_device, checkpoints, family):
-    bad, n_agree = on_pretend_device(differing, str(checkpoints[family]))
+def test_a_model_on_another_device_or_on_two_gives_the_cpus_numbers(on_pretend_device, checkpoints, family, device):
+    bad, n_agree = on_pretend_device(differing, str(checkpoints[family]), device)
     assert bad == [] and n_agree > 50
 
 

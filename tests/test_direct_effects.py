@@ -86,6 +86,20 @@ def test_the_parts_sum_to_the_logit_of_the_intact_and_of_the_ablated_run(model, 
     assert (heads_alone - expected).abs().max() > 1e-2
 
 
+def test_without_a_head_only_what_reads_it_changes_and_the_changes_sum_to_that_of_the_logit(model, contexts):
+    """Heads of its own layer read what they read before: with each run's own norm they would seem to take over."""
+    starts, answers = [row[: 3 + place].tolist() for place, row in enumerate(contexts)], contexts[:, -1]
+    mean = reference_of(model, contexts).mean
+    changes = direct_effects.changes_of_logit(model, starts, answers, heads=[(0, 1)], mean=mean)
+    logits = [ablation.logits_without(model, starts, heads, mean=mean) for heads in ([], [(0, 1)])]
+    expected = (logits[1] - logits[0]).gather(1, answers[:, None])[:, 0]
+    torch.testing.assert_close(sum(changes.values()), expected, atol=1e-4, rtol=0)
+    beside = [f"L0H{head}" for head in range(anatomy.of(model).n_heads) if head != 1]
+    assert all(changes[part].abs().max() < 1e-5 for part in ("embedding", *beside))
+    changed = ("L0H1", "L1H0", "MLP1", direct_effects.FINAL_NORM)
+    assert all(changes[part].abs().max() > 1e-3 for part in changed)
+
+
 def test_frozen_effects_are_the_heads_parts_of_the_logit(model, contexts):
     draws = torch.zeros(5, 8, dtype=torch.long)
     reference = reference_of(model, contexts)

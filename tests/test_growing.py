@@ -324,6 +324,8 @@ def test_nothing_is_overwritten_unasked(prepared, tmp_path):
     with pytest.raises(UserError, match="--overwrite"):
         train.grow(TINY, out)
     assert weights(out) == before
+    with pytest.raises(UserError, match="another folder with --out"):
+        train.grow(TINY, Path("/"), overwrite=True)
     prepared("other")
     with train._claimed(tmp_path / "other.growing", TINY, None):
         with pytest.raises(UserError, match="in use by another run"):
@@ -348,6 +350,7 @@ def test_overwriting_keeps_the_old_model_until_the_new_one_is_there(prepared, mo
         patched.setattr(PreTrainedModel, "save_pretrained", full)
         train.grow(replace(TINY, seed=3), out, overwrite=True)
     assert weights(out) == before
+    (out.parent / "out.old" / "left").mkdir(parents=True)  # by a run that was killed between two moves
     train.grow(replace(TINY, seed=3), out, overwrite=True)
     assert weights(out) != before
     assert [path.name for path in out.parent.iterdir()] == ["out"]

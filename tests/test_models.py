@@ -279,7 +279,7 @@ def test_a_folder_that_was_saved_over_gives_one_model_or_none(broken, seed):
     assert torch.equal(streaming.Checkpoint(str(folder)).take("gpt_neox.embed_in.weight"), one_file)
 
 
-def test_an_adapter_is_named_and_beside_a_model_it_is_said_that_it_is_not_applied(broken, caplog):
+def test_an_adapter_is_named_and_beside_a_model_it_is_said_that_it_is_not_applied(broken, caplog, monkeypatch):
     folder = broken()
     models.load(str(folder))
     assert not caplog.messages
@@ -287,6 +287,9 @@ def test_an_adapter_is_named_and_beside_a_model_it_is_said_that_it_is_not_applie
     models.describe(str(folder))
     models.load(str(folder))
     assert len(caplog.messages) == 1 and "an adapter (adapter_config.json), which is not applied" in caplog.text
+    # With peft transformers would apply it, whatever was said.
+    monkeypatch.setattr("transformers.utils.is_peft_available", lambda: True)
+    assert "which the installed package peft would apply: merge it" in sentence_of(folder)
     (folder / "config.json").unlink()
     assert "is an adapter and not a whole model" in sentence_of(folder)
 
@@ -553,6 +556,7 @@ def test_what_the_hub_refuses(hub):
     assert "a network does that wants a login" in sentence_of("org/portal")
     assert "neither a folder nor a hub id" in sentence_of("not a name")
     assert "neither a folder nor a hub id" in sentence_of("too/many/parts")
+    assert "neither a folder nor a hub id" in sentence_of("long" * 100), "longer than a file's name can be"
 
 
 def test_a_model_that_is_spread_is_loaded_with_a_device_map_and_not_moved(checkpoints, monkeypatch):

@@ -303,6 +303,33 @@ def test_a_checkpoint_that_changed_since_is_begun_anew(copy_of, cache, monkeypat
     assert anew.bytes_read == streamed(folder)[0].bytes_read
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("rms_norm_eps", "1e-5"), ("num_attention_heads", "4"), ("hidden_act", ["silu"])]
+)
+def test_a_value_of_the_wrong_kind_in_the_config_is_refused(copy_of, key, value):
+    folder = copy_of("llama")
+    config = json.loads((folder / "config.json").read_text()) | {key: value}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="holds a value that nothing can be computed with"):
+        streamed(folder)
+
+
+@pytest.mark.slow
+def test_a_config_that_was_mended_since_and_other_code_are_begun_anew(copy_of, cache, monkeypatch, tmp_path):
+    folder = copy_of("llama")
+    right = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(json.dumps(json.loads(right) | {"rms_norm_eps": 1.0}))
+    interrupted(folder, monkeypatch)
+    (folder / "config.json").write_text(right)
+    assert_equal(streamed(folder)[1], loaded(folder))
+    interrupted(folder, monkeypatch)
+    whole = streaming.KeptLayers(Checkpoint(str(folder)), torch.arange(3)).path
+    other = tmp_path / "scores.py"
+    other.write_text("# other code")
+    monkeypatch.setattr(scores, "__file__", str(other))
+    assert streaming.KeptLayers(Checkpoint(str(folder)), torch.arange(3)).path != whole
+
+
 @pytest.mark.slow
 def test_the_same_words_in_another_folder_leave_a_models_kept_layers_alone(checkpoints, cache, tmp_path, monkeypatch):
     for here, name in (("a", "llama"), ("b", "llama-grouped")):

@@ -268,7 +268,7 @@ def ablated_in_text(
             for layer, head in sorted(heads):
                 parts.output_projection(layer).input[..., head_columns(parts, head)] = mean[layer, head]
             logits = model.output.logits[:, :-1].save()
-        chosen = logits.float().gather(-1, batch[:, 1:, None])[..., 0]
+        chosen = logits.float().gather(-1, batch[:, 1:, None].to(logits.device))[..., 0]
         logit.append(chosen.cpu())
         loss.append((logits.float().logsumexp(-1) - chosen).cpu())
     return torch.cat(logit), torch.cat(loss)
@@ -294,7 +294,7 @@ def gradient_attribution(
         for layer in range(parts.n_layers):
             heads.append(parts.output_projection(layer).input)
         logits = model.output.logits[:, :-1].save()
-    total = logits.float().gather(-1, contexts[:, 1:, None]).sum()
+    total = logits.float().gather(-1, contexts[:, 1:, None].to(logits.device)).sum()
     found = []
     for layer, (z, slope) in enumerate(zip(heads, torch.autograd.grad(total, list(heads)))):
         z, slope = (values.detach().float().unflatten(-1, (parts.n_heads, parts.d_head)) for values in (z, slope))

@@ -58,7 +58,7 @@ class Weights(Protocol):
 
 
 class Loaded:
-    """The tensors of a torch module."""
+    """The tensors of a torch module, all on the device of its first one, wherever a spread model has them."""
 
     def __init__(self, module: nn.Module):
         self.module = module
@@ -72,13 +72,14 @@ class Loaded:
 
     def take(self, name, *, rows=None, of=None):
         tensor = self.module.get_parameter(name).detach()
+        device = next(self.module.parameters()).device
         if rows is None:
-            return tensor
+            return tensor.to(device)
         table = tensor.reshape(of, -1)
         if isinstance(rows, range):
             # As they come from a file, side by side: in another order in memory, sums differ in the last bit.
-            return table[rows.start : rows.stop : rows.step].contiguous()
-        return table[rows.to(table.device)]
+            return table[rows.start : rows.stop : rows.step].contiguous().to(device)
+        return table[rows.to(table.device)].to(device)
 
 
 class Anatomy:
@@ -175,7 +176,8 @@ class Anatomy:
 
         Slices are so small that the logits of some thousand rows stay in a processor's cache while they are summed.
         """
-        rows, token_of_row = stream.flatten(0, -2), answers.flatten()
+        device = self.weights.take(f"{self.final_norm_path}.weight").device
+        rows, token_of_row = stream.flatten(0, -2).to(device), answers.flatten().to(device)
         total, right = torch.full((2, len(rows)), -torch.inf, device=rows.device)
         for token_ids in torch.arange(self.d_vocab).split(1 << 11):
             logits = self.logits(rows, token_ids)

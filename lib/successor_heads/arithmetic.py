@@ -188,8 +188,8 @@ def random_directions(
 ) -> Float[Tensor, "residue d_model"]:
     """Random directions of the same lengths: the control for what any push of this size does.
 
-    With `span` they are random mixtures of these tokens around their mean, which hold as much of what tells
-    tokens apart as any direction among them does: the harder control.
+    With `span` they are random mixtures of these tokens around their mean, which lean to where the tokens differ
+    most: the harder control.
     """
     generator, like = torch.Generator().manual_seed(seed), like.cpu()
     if span is None:

@@ -24,6 +24,7 @@ from successor_heads.errors import UserError
 from successor_heads.prompts import Prompt, encode, mean_head_outputs
 
 TOP_ATTENDED = 5
+FINAL_NORM = "final norm"  # what a change of its divisor does, beside the parts of a logit
 
 
 def on_answers(
@@ -56,9 +57,10 @@ def on_answers(
     def answered(stream: Float[Tensor, "*batch d_model"]) -> Answers:
         return read_answers(parts.logits(stream, token_ids).cpu(), answers, members)
 
-    stream, layers = stream.float(), []
+    device, layers = model._module.device, []
+    stream = stream.float().to(device)
     for layer, (z, norm) in enumerate(zip(heads, frozen_post_norms(parts, summed))):
-        z = z.float().unflatten(-1, (parts.n_heads, parts.d_head)) - means[layer].to(z.device)
+        z = z.float().to(device).unflatten(-1, (parts.n_heads, parts.d_head)) - means[layer].to(device)
         # The bias of the output projection belongs to no head, and is in both runs.
         written = torch.einsum("phk,hkd->hpd", z, parts.w_o(layer))
         layers.append(answered(stream - (written if norm is None else norm(written))))
@@ -108,7 +110,8 @@ def reference_outputs(
             heads = nnsight.save([])
             for layer in range(parts.n_layers):
                 heads.append(parts.output_projection(layer).input)
-        z = torch.stack(heads, -2).float().unflatten(-1, (parts.n_heads, parts.d_head)).flatten(0, 1).cpu()
+        z = torch.stack([values.cpu() for values in heads], -2).float()
+        z = z.unflatten(-1, (parts.n_heads, parts.d_head)).flatten(0, 1)
         total += z.sum(0, dtype=torch.double)
         first = start * contexts.shape[1]
         here = (places >= first) & (places < first + len(z))
@@ -152,8 +155,10 @@ def effects_in_text(
     }
     effects = _direct(parts, stream.float(), heads, frozen_post_norms(parts, summed), following, replaced)
     # [context, head, prefix, top] a layer
-    attended, weight = (torch.stack(values, 1).permute(0, 3, 1, 2, 4) for values in (attended, weight))
-    unseen = attended > torch.arange(attended.shape[1], device=attended.device)[:, None, None, None]
+    attended, weight = (
+        torch.stack([of.cpu() for of in values], 1).permute(0, 3, 1, 2, 4) for values in (attended, weight)
+    )
+    unseen = attended > torch.arange(attended.shape[1])[:, None, None, None]
     attended, weight = attended.masked_fill(unseen, -1), weight.float().masked_fill(unseen, 0)
     measured = {"logit": logit, "loss": loss, **effects, "attended": attended, "weight": weight}
     return TextEffects(**{name: values.cpu() for name, values in measured.items()})
@@ -209,10 +214,11 @@ def losses_by_path(
                 parts.output_projection(layer).input[..., columns] = instead
                 without = final_norm.input.save()
                 tracer.stop()
-            removed = (own.float() - instead.float()) @ parts.w_o(layer)[head]
+            removed = (own.to(instead.device).float() - instead.float()) @ parts.w_o(layer)[head]
             if summed:
                 removed = frozen_post_norm(parts, layer, summed[0])(removed)
-            streams.append(torch.stack([intact.float() - removed, without.float() + removed, without.float()]))
+            whole, without = (values.to(removed.device).float() for values in (intact, without))
+            streams.append(torch.stack([whole - removed, without + removed, without]))
         stream = torch.stack(streams)[..., :-1, :]  # [replacement, path, context, prefix, d_model]
         found.append(parts.losses(stream, batch[:, 1:].expand(stream.shape[:-1])).cpu())
     return [PathLosses(*losses) for losses in torch.cat(found, 2)]
@@ -267,10 +273,50 @@ def logit_parts(
     logits it is the logit in front of the cap, for a cap has no parts.
     """
     parts = anatomy.of(model)
+    written, stream = _written_at_end(model, prompts, heads, mean)
+    unembed = parts.unembed(answers).T
+    final = _frozen(parts, parts.final_norm_path, stream)
+    found = {part: (final(values) * unembed).sum(-1).cpu() for part, values in written.items()}
+    zero = parts.final_norm(torch.zeros(1, parts.d_model, device=stream.device))  # the norm's own bias
+    found["final bias"] = (zero * unembed).sum(-1).cpu()
+    bias = parts._bias(parts.unembedding_path)
+    return found if bias is None else found | {"unembedding bias": bias[answers.to(bias.device)].cpu()}
+
+
+def changes_of_logit(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    answers: Int[Tensor, " prompt"],
+    *,
+    heads: Sequence[tuple[int, int]],
+    mean: Float[Tensor, "layer head d_head"],
+) -> dict[str, Float[Tensor, " prompt"]]:
+    """By how much each part's share of the answer's logit changes once `heads` write their `mean` at the last position.
+
+    Both runs go through the final norm with the intact run's divisor, so that a part changes by what it writes and by
+    nothing else. What the ablated run's own divisor adds is the part "final norm"; with it the changes sum to that of
+    the logit.
+    """
+    parts = anatomy.of(model)
+    (intact, stream), (ablated, its_stream) = (_written_at_end(model, prompts, some, mean) for some in ([], heads))
+    unembed = parts.unembed(answers).T
+    held, own = (_frozen(parts, parts.final_norm_path, at) for at in (stream, its_stream))
+    changes = {part: (held(ablated[part] - values) * unembed).sum(-1).cpu() for part, values in intact.items()}
+    return changes | {FINAL_NORM: ((own(its_stream) - held(its_stream)) * unembed).sum(-1).cpu()}
+
+
+def _written_at_end(
+    model: TransformersModel,
+    prompts: Sequence[Prompt],
+    heads: Sequence[tuple[int, int]],
+    mean: Float[Tensor, "layer head d_head"],
+) -> tuple[dict[str, Float[Tensor, "prompt d_model"]], Float[Tensor, "prompt d_model"]]:
+    """What each part writes to the stream at the last position where `heads` write their `mean`, and the stream, its sum."""
+    parts = anatomy.of(model)
     _check_weights(model)
     final_norm = model.get(parts.final_norm_path)
-    mean = mean.to(model._module.device, model._module.dtype)
-    written = {}
+    device, written = model._module.device, {}
+    mean = mean.to(device, model._module.dtype)
     with torch.no_grad(), model.trace(encode(model, prompts), logits_to_keep=1):
         outputs, mlps, summed = nnsight.save([]), nnsight.save([]), nnsight.save([])
         first = parts.block(0).input[:, -1].save()
@@ -285,7 +331,7 @@ def logit_parts(
         stream = final_norm.input[:, -1].save()
     written["embedding"] = first.float()
     for layer, (z, mlp, norm) in enumerate(zip(outputs, mlps, frozen_post_norms(parts, summed))):
-        z = z.float().unflatten(-1, (parts.n_heads, parts.d_head))
+        z = z.float().to(device).unflatten(-1, (parts.n_heads, parts.d_head))
         by_head = torch.einsum("phk,hkd->hpd", z, parts.w_o(layer))
         bias = parts._bias(f"{parts.blocks_path}.{layer}.{parts.output_projection_path}")
         if norm is not None:
@@ -294,13 +340,7 @@ def logit_parts(
         if bias is not None:
             written[f"bias {layer}"] = bias.expand_as(by_head[0])
         written[name_of((layer, None))] = mlp.float()
-    unembed = parts.unembed(answers).T
-    final = _frozen(parts, parts.final_norm_path, stream.float())
-    found = {part: (final(values) * unembed).sum(-1).cpu() for part, values in written.items()}
-    zero = parts.final_norm(torch.zeros(1, parts.d_model, device=stream.device))  # the norm's own bias
-    found["final bias"] = (zero * unembed).sum(-1).cpu()
-    bias = parts._bias(parts.unembedding_path)
-    return found if bias is None else found | {"unembedding bias": bias[answers.to(bias.device)].cpu()}
+    return {part: values.to(device) for part, values in written.items()}, stream.float().to(device)
 
 
 class FrozenNorm(NamedTuple):
@@ -329,9 +369,9 @@ class FrozenNorm(NamedTuple):
 
 def _frozen(parts: Anatomy, path: str, x: Float[Tensor, "*batch d_model"]) -> FrozenNorm:
     """The norm of that name, its divisor held as it is at x."""
-    ones = torch.ones(1, parts.d_model, device=x.device)
-    centred = torch.allclose(parts._norm(path, ones), parts._norm(path, 0 * ones), atol=1e-4)
     gain = parts.gain(parts.weights.take(f"{path}.weight").float())
+    x, ones = x.to(gain.device), torch.ones(1, parts.d_model, device=gain.device)
+    centred = torch.allclose(parts._norm(path, ones), parts._norm(path, 0 * ones), atol=1e-4)
     frozen = FrozenNorm(centred, gain, torch.ones(()), getattr(parts.config, parts.epsilon_name))
     return frozen._replace(divisor=_divisor(frozen.centre(x).square().mean(-1, keepdim=True), frozen.epsilon))
 
@@ -381,12 +421,14 @@ def _direct(
     the head, are had from its d_head numbers: no stream is formed for any of the heads.
     """
     unembed = parts.unembed(following.flatten()).T.unflatten(0, following.shape)
+    stream = stream.to(unembed.device)
     final = _frozen(parts, parts.final_norm_path, stream)
     toward, centred = final.pulled_back(unembed), final.centre(stream)
     product, square = (stream * toward).sum(-1, keepdim=True), centred.square().sum(-1, keepdim=True)
     effects: dict[str, list[Tensor]] = {name: [] for name in (*replaced, "frozen")}
     for layer, (z, norm) in enumerate(zip(heads, norms)):
         z, w_o, scale = z.float().unflatten(-1, (parts.n_heads, parts.d_head)), parts.w_o(layer), torch.ones(())
+        z = z.to(w_o.device)
         if norm is not None:
             w_o, scale = norm.undivided(w_o), 1 / norm.divisor[..., None]
         to_answer = torch.einsum("...d,hkd->...hk", toward, w_o) * scale

@@ -367,13 +367,14 @@ def say(sentence: str) -> None:
 def is_hub_id(name: str) -> bool:
     """Whether a name is to be looked up on the hub."""
     elsewhere = ("grown/", published.PREFIX, ".", "/", "~")
-    return not name.startswith(elsewhere) and not name.endswith(".gguf") and not Path(name).exists()
+    return not name.startswith(elsewhere) and not name.endswith(".gguf") and not os.path.exists(name)
 
 
 def is_gguf(name: str) -> bool:
     """Whether a name is that of a GGUF file, by its suffix, or by its first bytes as in Ollama's folder."""
     path = files.with_home(name)
-    if name.endswith(".gguf") or not path.is_file():
+    # Not `path.is_file()`, to which a name can be too long.
+    if name.endswith(".gguf") or not os.path.isfile(path):
         return name.endswith(".gguf")
     with path.open("rb") as file:
         return file.read(4) == b"GGUF"
@@ -559,8 +560,14 @@ def _read_weights(
     name: str, folder: Path, config: "PreTrainedConfig", dtype: torch.dtype, *, device_map: str | None = None
 ) -> nn.Module:
     from transformers import AutoModelForCausalLM
+    from transformers.utils import is_peft_available
 
     with explained(name, "the weights"):
+        if (folder / ADAPTER).is_file() and is_peft_available():
+            raise UserError(
+                f"Beside the model in {name} lies an adapter ({ADAPTER}), which the installed package peft would apply: "
+                "merge it, or move that file away."
+            )
         weights = weight_files(folder)
         if not weights:
             raise UserError(NO_SAFETENSORS.format(name))

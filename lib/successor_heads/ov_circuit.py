@@ -64,7 +64,7 @@ def effective_ov_logits(
     added; with `final_norm` what is written goes through the model's last norm.
     """
     w_v, w_o, unembed = anatomy.w_v(layer), anatomy.w_o(layer), anatomy.unembed(candidates)
-    x = x.to(w_v.device)  # a model on several devices has its layers on one and its ends on others
+    x = x.to(w_v.device)
     if head_norm:
         x = anatomy.head_norm(layer)(x)
     # Both brackets go through d_head, so no d_model × d_model matrix is ever built.
@@ -73,7 +73,7 @@ def effective_ov_logits(
         read = read + anatomy.b_v(layer)[:, None].to(read.device)  # zeros, where there is none, know no device
     if final_norm:
         return anatomy.final_norm(read @ w_o) @ unembed
-    return read @ (w_o @ unembed.to(w_o.device))
+    return read @ (w_o @ unembed)
 
 
 def head_matrix(

@@ -82,7 +82,9 @@ def attention_patterns(
         patterns = nnsight.save([])
         for layer in range(parts.n_layers):
             patterns.append(parts.attention(layer).output[1][0])
-    return token_texts(model.tokenizer, inputs["input_ids"][0]), torch.stack(patterns).float().cpu()
+    return token_texts(model.tokenizer, inputs["input_ids"][0]), torch.stack(
+        [pattern.float().cpu() for pattern in patterns]
+    )
 
 
 def token_texts(tokenizer, token_ids: Int[Tensor, " position"]) -> list[str]:
@@ -119,7 +121,8 @@ def mean_head_outputs(model: TransformersModel, prompts: Sequence[Prompt]) -> Fl
         means = nnsight.save([])
         for projection in projections:
             means.append(projection.input[:, -1].float().mean(0))
-    return torch.stack(means).unflatten(-1, (parts.n_heads, parts.d_head)).cpu()
+    # Layers can lie on several devices.
+    return torch.stack([mean.cpu() for mean in means]).unflatten(-1, (parts.n_heads, parts.d_head))
 
 
 def head_outputs(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[Tensor, "layer head prompt d_head"]:
@@ -131,7 +134,8 @@ def head_outputs(model: TransformersModel, prompts: Sequence[Prompt]) -> Float[T
         outputs = nnsight.save([])
         for projection in projections:
             outputs.append(projection.input[:, -1])
-    return torch.stack(outputs).float().unflatten(-1, (parts.n_heads, parts.d_head)).transpose(1, 2).cpu()
+    every = torch.stack([output.float().cpu() for output in outputs])
+    return every.unflatten(-1, (parts.n_heads, parts.d_head)).transpose(1, 2)
 
 
 def split_at(tokenizer, text: str, start: int) -> tuple[list[int], int] | None:

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from successor_heads import anatomy, models, published
+from successor_heads import anatomy, models, ov_circuit, published, scores
 from successor_heads.errors import Disconnected, UserError
 from successor_heads.files import with_home
 from successor_heads.ordinals import ResolvedClass
@@ -348,6 +348,11 @@ class Checkpoint:
                 f"In {self.name}, a tensor has another shape than config.json asks for ({models.reason(error)}): get "
                 "weights and config of the same model."
             ) from error
+        except (TypeError, AttributeError, KeyError, ArithmeticError) as error:
+            raise UserError(
+                f"The config.json of {self.name} holds a value that nothing can be computed with ({models.reason(error)}): "
+                "get the config that the model was saved with."
+            ) from error
         finally:
             self.hollow = None
             self.kept.clear()
@@ -441,8 +446,8 @@ class Checkpoint:
 class KeptLayers(MutableMapping):
     """Answers of the layers that are done, by layer, in a file of the user's cache: an interrupted run goes on.
 
-    The file is named after what the layers come of: the model by its whole path, its content, the tokens, the dtype. So
-    no run meets the layers of another, and a checkpoint that has changed is begun anew.
+    The file is named after what the layers come of: the model by its whole path, its content and config, the tokens, the
+    dtype, and the code that computes them. So no run meets the layers of another, and what has changed is begun anew.
     """
 
     def __init__(self, checkpoint: Checkpoint, token_ids: Tensor):
@@ -454,6 +459,11 @@ class KeptLayers(MutableMapping):
             "dtype": str(checkpoint.dtype),
             "tokens": token_ids.tolist(),
             "files": {name: file.identity for name, file in checkpoint.files.items()},
+            "config": checkpoint.config.values,
+            "code": [
+                hashlib.sha256(Path(str(room.__file__)).read_bytes()).hexdigest()
+                for room in (anatomy, ov_circuit, scores)
+            ],
         }
         digest = hashlib.sha256(json.dumps(come_of, sort_keys=True).encode()).hexdigest()[:16]
         # Who has no place for a cache goes without: the folder that is not there gives nothing and takes nothing.

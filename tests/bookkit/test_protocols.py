@@ -48,7 +48,8 @@ def test_edits_stand_table_by_table_with_both_kinds_of_directions_and_their_cont
     rows = {row.th.text: [cell.text for cell in row.select("td")] for row in page.table.select("tbody tr")}
     tables = reported.read()["arithmetic"]["tables"]
     assert [rows[title][0] for title in vector_arithmetic.PAPER] == [
-        f"{tables[name][0]} of {tables[name][1]}" for name in vector_arithmetic.PAPER.values()
+        "{} of {}{}".format(*tables[name][:2], reported.SAID[tables[name][2]])
+        for name in vector_arithmetic.PAPER.values()
     ]
     assert rows["20 to 29"][1:] == ["33 of 55; SAE 11"] * 3 and rows["30 to 39"][1] == NOT_ASKED
     assert rows["all edits, class means"][1] == "0.25; random 0.03" and "0.25; random 0.03" in page.caption.text

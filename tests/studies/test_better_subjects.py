@@ -60,6 +60,7 @@ def test_arms_are_compared_seed_by_seed():
     del made["no-decimals-seed4"]
     found = comparison(study.found(made), "decimals")
     assert found.seeds == 4 and found.mean == pytest.approx(0.1) and found.high - found.low < 1e-6
+    assert found.shares == pytest.approx((0.23, 0.13)), "of the four seeds that both have, not of full's five"
     made["no-decimals-seed1"] = model(0.3)
     differences = np.array([0.1, -0.08, 0.1, 0.1])
     by_scipy = scipy.stats.ttest_1samp(differences, 0).confidence_interval(1 - 0.05 / len(study.RULES["comparisons"]))

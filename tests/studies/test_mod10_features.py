@@ -155,7 +155,10 @@ def needed(*, ten=0.2, others=0.8, intact=0.9) -> Needed:
         if change == WHOLE or which != "nothing"
     ]
     return Needed(
-        pd.DataFrame(rows, columns=["change", "directions", "digit", "low", "high", "successor"]), (intact, intact), 199
+        pd.DataFrame(rows, columns=["change", "directions", "digit", "low", "high", "successor"]),
+        (intact, intact),
+        199,
+        (0.38, 0.7),
     )
 
 

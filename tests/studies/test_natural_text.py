@@ -88,7 +88,7 @@ def made(*texts: InText, jobs=("succession", "acronym"), model_right=40, shape=(
             raised=[(" 8", 2.0), (" $9", 1.0), ("\n", 0.5)], answer_odds=((0.9, 1), (0.2, 3)),
         ),
         jobs=Jobs(pd.DataFrame(rows), {job: np.tile(effects, (48, 1, 1)) for job in natural_text.JOBS}),
-        together=Together(heads, {group: np.full(24, 0.1 + len(group) ** 2) for group in groups}, {1: [0.1, 0.2], 3: [0.3, 0.4]}, {"L1H2": -1.0, "MLP2": -2.0, "L1H0": 0.5}),
+        together=Together(heads, {group: np.full(24, 0.1 + len(group) ** 2) for group in groups}, {1: [0.1, 0.2], 3: [0.3, 0.4]}, {"L1H2": -1.0, "MLP2": -2.0, "L1H0": 0.5, "final norm": 0.25}),
         lists=NumberedLists(128, 100, wins), kinds=Kinds((0.5, 0.1, 0.9), (0.6, 0.2, 0.8), 12, 4),
     )  # fmt: skip  # as a table: what is made up, by field
 

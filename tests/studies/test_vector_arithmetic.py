@@ -9,7 +9,8 @@ import pytest
 import torch
 from IPython.display import Markdown
 
-from successor_heads import anatomy, arithmetic, figures, ordinals, reported, scores
+from successor_heads import anatomy, arithmetic, figures, intervals, ordinals, reported, scores
+from successor_heads.arithmetic import EditOutcome
 from successor_heads.figures import Drawing, Runs, Table
 from successor_heads.planted.plant import Plan, plant
 from successor_heads.planted.shapes import Shape
@@ -60,14 +61,15 @@ def in_model(edited=0.5, control=0.02, held=0.1, behind=0.0, carrier=(1, 2), car
     """Two lists that the running model goes on with, at these shares of successes."""
     shares = {EDITED: edited, RANDOM: control, HELD: held, BEHIND: behind}
     rows = [
-        (task, condition, round(share * n), n, max(0.0, share - 0.1), min(1.0, share + 0.1))
+        (task, source, condition, source < round(share * n))
         for task in ("days", "months")
         for condition, share in shares.items()
+        for source in range(n)
     ]
-    table = pd.DataFrame(rows, columns=["task", "condition", "right", "n", "low", "high"])
+    outcomes = pd.DataFrame(rows, columns=["task", "source", "condition", "right"])
     carry = tuple(Ticks(100 * share, 100, share - 0.08, share + 0.08) for share in carried)
     unedited = {task: Ticks(98, n, 0.9, 1.0) for task in ("days", "months")}
-    return InModel(1, table, unedited, {"days": 1.0, "months": 2.0}, carrier, carry, Ticks(48, 100, 0.4, 0.6))
+    return InModel(1, outcomes, unedited, {"days": 1.0, "months": 2.0}, carrier, carry, Ticks(48, 100, 0.4, 0.6))
 
 
 def counting(right=20, by_shuffled=1, whole=False) -> Counting:
@@ -426,6 +428,33 @@ def test_steps_are_counted_around_a_circle_and_along_a_line(vectors):
 
 
 # --- in a running model -----------------------------------------------------------------------------
+
+
+def test_edits_of_one_list_are_one_case_and_stand_in_one_half(planted, vectors):
+    """Seven lists of five edits each, which stand or fall together: an interval as of seven cases, not of 35."""
+    rows = [("days", source, EDITED, source < 3) for source in range(7) for _ in range(5)]
+    running = replace(in_model(), outcomes=pd.DataFrame(rows, columns=["task", "source", "condition", "right"]))
+    assert running.total(EDITED) == running.by_list("days", EDITED) == (15.0, 35, *intervals.wilson(3, 7))
+
+    edits = vectors.edits["months"]
+    chosen = edits[torch.randperm(len(edits.source), generator=torch.Generator().manual_seed(0))[:60]]
+    order = pd.factorize(chosen.source.numpy())[0]
+
+    def outcome(right):
+        """These edits right: the wanted answer leads by one; else it is behind by one."""
+        logits = torch.zeros(len(chosen.source), len(vectors.classes["months"].words))
+        logits[torch.arange(len(logits)), chosen.answer] = torch.where(right, 1.0, -1.0)
+        return EditOutcome(chosen, logits)
+
+    every = torch.ones(len(order), dtype=torch.bool)
+    # The first head undoes the lists of the half that chooses, the second those of the half that judges, the others none.
+    parts = anatomy.of(planted.module)
+    others = [outcome(every)] * (parts.n_layers * parts.n_heads - 2)
+    by_half = [outcome(torch.tensor(order % 2 == half)) for half in (1, 0)]
+    held = {"months": [outcome(every), *by_half, *others]}
+    carrier, (followed, stopped), _ = study.carrying(held, parts, seed=0)
+    assert carrier == (0, 0) and followed.share == stopped.share == 1
+    assert followed.n == (order % 2 == 1).sum()
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ FIRST = 4  # words over all
 
 def write(site):
     """Write the scripts into the site; returns what stands on the page in place of `{{ play }}`."""
-    model = models.load(MODEL)
+    model = models.load(MODEL, device="cpu")
     scripts(site / "book/_static/live/data", model)
     return element("play", still(model))
 

@@ -47,7 +47,7 @@ def in_order(part: str) -> Exercise:
             (lambda a: int(a) == DOCUMENTS - n, "So many are left. How many are dropped?"),
             (
                 lambda a: int(a) == next_to,
-                "These are the lists with commas. A heading, a diary or a sum gives the order, too.",
+                "These are the lists with commas. A heading, a calendar or a sum gives the order, too.",
             ),
             (lambda a: int(a) == both, "That counts documents in which the successor comes first, as well."),
             (lambda a: 0 < a < 1, "That is a share: how many documents is it?"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -210,8 +211,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("file", type=Path)
     arguments = parser.parse_args()
+    try:
+        found = record(arguments.folder)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     arguments.file.parent.mkdir(parents=True, exist_ok=True)
-    records.write_json(arguments.file, record(arguments.folder))
+    records.write_json(arguments.file, found)
 
 
 if __name__ == "__main__":

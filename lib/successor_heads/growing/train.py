@@ -390,6 +390,9 @@ def grow(
     Raises UserError when `out` exists and `overwrite` is false, or when `out.growing` belongs to
     another recipe.
     """
+    out = out if out.name else out.absolute()
+    if not out.name:
+        raise UserError(f"{out} cannot be replaced by a model: name another folder with --out.")
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists already; give --overwrite to replace it, or --out to write elsewhere.")
     if books_folder is not None and not any(books_folder.glob("books-train-*.jsonl.xz")):
@@ -513,6 +516,7 @@ def _ship(work, out, recipe, trainer, tokenizer, curve, sources, seconds) -> Non
     # The old model stays until the new one can take its place.
     old = out.with_name(out.name + ".old")
     if out.exists():
+        shutil.rmtree(old, ignore_errors=True)  # of a run that was killed here
         os.replace(out, old)
     os.replace(finished, out)
     shutil.rmtree(old, ignore_errors=True)

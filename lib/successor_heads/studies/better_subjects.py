@@ -76,13 +76,17 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arms paired by seed: the mean difference, its widened interval, and what that comes to by the announced rule."""
+    """Two arms paired by seed: the mean difference, its widened interval, and what that comes to by the announced rule.
+
+    `shares` are the means of the two arms over the seeds that both have.
+    """
 
     what: str
     with_: str
     without: str
     expected: str
     seeds: int
+    shares: tuple[float, float]
     mean: float
     low: float
     high: float
@@ -225,9 +229,11 @@ def _compared(
     level: float,
 ) -> Comparison:
     seeds = sorted(with_it.keys() & without.keys())
-    differences = np.array([share(with_it[seed]) - share(without[seed]) for seed in seeds])
+    each = np.array([(share(with_it[seed]), share(without[seed])) for seed in seeds]).reshape(-1, 2)
+    differences = each[:, 0] - each[:, 1]
+    means = (float(each[:, 0].mean()), float(each[:, 1].mean())) if seeds else (float("nan"), float("nan"))
     told = intervals.mean_over_seeds(differences, level=level) if len(seeds) > 1 else (float("nan"),) * 3
-    return Comparison(what, pair["with"], pair["without"], pair["expected"], len(seeds), *told)
+    return Comparison(what, pair["with"], pair["without"], pair["expected"], len(seeds), means, *told)
 
 
 def _memory(by_arm: Mapping[str, Mapping[int, dict[str, Any]]], *, n_permutations: int = 2000) -> Memory:
@@ -388,12 +394,10 @@ def _left_out(found: Found) -> str:
 
 def draw_comparisons(found: Found) -> Table:
     """What was tried: the two arms, their difference paired by seed, and what it came to."""
-    means = {arm.name: f"{arm.mean:.2f}" for arm in found.arms}
     rows = [
         (
             each.what,
-            means.get(each.with_, "–"),
-            means.get(each.without, "–"),
+            *(f"{one:.2f}" if each.seeds else "–" for one in each.shares),
             _signed((each.mean, each.low, each.high)) if each.seeds > 1 else "–",
             SAID[each.key] + (", as expected" if each.key == each.expected else f"; expected: {SAID[each.expected]}"),
         )
@@ -403,8 +407,9 @@ def draw_comparisons(found: Found) -> Table:
     return Table(
         pd.DataFrame(rows, columns=["what was tried", "with", "without", "difference", "it is"]),
         caption=f"What was tried, paired by seed: {hits} of {len(rows)} came as expected.",
-        details=f"Upward edits of numbers, differences with t intervals over seeds, widened over {len(rows)} comparisons. Not judged: fewer than {FEWEST_SEEDS} seeds in which both heads name {RULES['least_known']} numbers' successors. “Better” is from {MARGIN:.2f} on. "
-        f"All this was written down on {RULES['registered']}, before the first edit.",
+        details=f"Upward edits of numbers, means over the seeds that both arms have, differences with t intervals over seeds, widened over {len(rows)} comparisons. Not judged: fewer than {FEWEST_SEEDS} seeds in which both heads name {RULES['least_known']} numbers' successors. “Better” is from {MARGIN:.2f} on. "
+        f"Written down on {RULES['registered']}, before the first edit. Changed later, and exploratory: "
+        + " ".join(f"{each['what']} {' '.join(each['why'].split())}" for each in RULES["changed"]),
     )
 
 

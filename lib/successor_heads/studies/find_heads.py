@@ -687,7 +687,7 @@ def draw_circuit(circuit: Circuit | None) -> Drawing | Markdown:
         + f", later MLPs {circuit.mlps:+.1f}.",
         caption=f"After “{text}” “{circuit.answer}” leads by {circuit.lead:.1f} logits: {_word(len(heads))} heads add {direct:.1f} and later MLPs {circuit.mlps:.1f}; "
         f"with these heads ablated the MLPs add {circuit.mlps_without:.1f}.",
-        details=f"The heads are the {len(heads)} whose ablation costs most over all lists; shown is one list. Numbers are shares of the lead of “{circuit.answer}” over the mean of its list, each part put "
+        details=f"The heads are the {len(heads)} whose ablation costs most over all lists; shown is one list. Numbers are shares of the lead of “{circuit.answer}” over the mean of the other members of its list, each part put "
         f"through the final norm with the run's own divisor; all else (other heads, embedding, earlier MLPs, biases) adds {circuit.rest:+.1f}. Blue: these heads give {min(looks):.0%} to {max(looks):.0%} of their attention to “{member}”.",
     )
 

@@ -589,12 +589,18 @@ def _compared(rows: pd.DataFrame, expected: str) -> str:
     return "expected" if as_expected.all() else "partly" if as_expected.any() else "otherwise"
 
 
-def _range(rows: pd.DataFrame, of: str = "what was never in order") -> str:
-    """Verdicts counted, and the shares: "table in 6 of 8, open in 2; of what was never in order 0.00 to 0.03 right"."""
+def _range(rows: pd.DataFrame, of: str = "what was never in order", *, judged: bool = True) -> str:
+    """Verdicts counted, and the shares: "table in 6 of 8, open in 2; of what was never in order 0.00 to 0.03 right".
+
+    Where the rows are judged, how many have a say (see `_compared`) is told unless all have.
+    """
     if not len(rows):
         return ""
     counts = rows["verdict"].value_counts()
     counted = ", ".join(f"{VERDICTS[key]} in {n} of {len(rows)}" for key, n in counts.items())
+    settled = rows["verdict"].isin(SETTLED).sum()
+    if judged and 0 < settled < len(rows):
+        counted += f"; judged by the {settled} that are settled"
     least, most = rows["held"].min(), rows["held"].max()
     return f"{counted}; of {of} {least:.2f} to {most:.2f} right."
 
@@ -654,7 +660,7 @@ def _long(by_arm: ByArm, rows: pd.DataFrame) -> tuple[str, str]:
     key, trace = _compared(ours, "table"), gain.low > 0 and gain.mean >= TRACE
     said = f"3 times the steps: {_range(ours)} Last digit{gain.said}."
     if len(longer := _of(rows, ["parts-very-long"])):
-        said += f" 12 times: {_range(longer)}"
+        said += f" 12 times: {_range(longer, judged=False)}"
     return (key if trace else "partly" if key == "expected" else key), said
 
 
@@ -1158,7 +1164,8 @@ def draw_outcomes(found: Found) -> Table:
     return Table(
         pd.DataFrame(rows, columns=["experiment", "expected", "came to", "numbers so far"]),
         caption=f"What was announced on {date}, before the first run, and what has come of it: {n_settled} of {len(rows)} experiments have all their seeds. Added later, each before its own runs: {n_added}.",
-        details=" ".join(f"{outcome.title}: {outcome.question}" for outcome in found.outcomes),
+        details="Rows that are open, or whose neighbours are not shown to be learned, have no say in what an experiment came to. "
+        + " ".join(f"{outcome.title}: {outcome.question}" for outcome in found.outcomes),
     )
 
 
@@ -1189,11 +1196,7 @@ def draw_arms(found: Found, by: str = "head") -> Table | Markdown:
         f"the highest is {best['held']:.2f}, of {PART_NAMES[best['part']]} {ARM_NAMES[best['arm']].removeprefix('… ')}.",
         details="Means over seeds with intervals over seeds, widened over the family of the experiment. Shown: the numbers beside the gap and the other months in the same model; "
         "of letters and Roman numerals the same pairs in models that read everything, in the short training. “Not learned”: even those are not shown to be above 0.80. "
-        + (
-            ""
-            if (rows["verdict"] == "rule").any()
-            else "No text makes a rule of any part, so the models that come with the book are grown on the plain one. "
-        )
+        + ("" if (rows["verdict"] == "rule").any() else "No text of this table makes a rule of any part. ")
         + (f"Announced and not run yet: {', '.join(missing)}." if missing else ""),
     )
 
@@ -1380,10 +1383,10 @@ def draw_along(found: Found) -> Drawing | Markdown:
         ax.plot(line["tokens"] / 1e6, line["held"], color=PALETTE[color], label=PART_NAMES[part])
     ax.set(xscale="log", xlabel="million tokens read", ylabel="successors right, by the head", ylim=(-0.03, 1.03))
     figures.label_lines(ax)
-    knows = its[its["seen"] > 0.5]["tokens"].min()  # of some part; NaN where that never is
+    knows = numbers[numbers["seen"] > 0.5]["tokens"].min()  # NaN where that never is
     then = its[its["tokens"] == knows]["held"].max()
     came = (
-        f"Half of what was read is known after {knows / 1e6:.1f} million tokens, when of no part held out more than {then:.2f} is right. "
+        f"Half of the numbers that were read are known after {knows / 1e6:.1f} million tokens, when of no part held out more than {then:.2f} is right. "
         if knows == knows
         else ""
     )
@@ -1683,7 +1686,7 @@ def compared(found: Found, earlier: Earlier) -> Markdown:
     if ours:
         lines += [
             f"- **Recurrence.** Reported: successor heads in GPT-2, Pythia and Llama-2 {{cite:p}}`gould2024successor`. Here: the best head of {len(best)} models scores {best.min():.2f} to {best.max():.2f}{without}.",
-            f"- **Formation.** Reported: gradual, no phase change; above one half after {_span(theirs, 1e9, 0)} billion tokens of the web. Here: after {_span(ours, 1e6, 1)} million tokens, most of which count. Our measurements are too far apart to tell steep from sudden.",
+            f"- **Formation.** Reported: gradual, no phase change; above one half after {_span(theirs, 1e9, 0)} billion tokens of the Pile. Here: after {_span(ours, 1e6, 1)} million tokens, most of which count. Our measurements are too far apart to tell steep from sudden.",
         ]
     if len(table):
         ten = table[table["modulus"] == 10].groupby("arm")[["accuracy", "numbers"]].mean()

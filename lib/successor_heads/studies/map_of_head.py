@@ -392,7 +392,8 @@ def _planted_matrices(planted: Planted) -> Plants:
 def read_inputs(model: TransformersModel, name: str, plants: Mapping[str, Planted], *, seed: int) -> Inputs:
     """Scores on five inputs, and cosines in text: of the model, of the models grown for this book, and of two plants."""
     subjects = {name: model}
-    subjects |= {other: models.load(other) for other in models.grown_models() if other != name}
+    # On the CPU, which is enough for them: a GPU that was not asked for is left alone.
+    subjects |= {other: models.load(other, device="cpu") for other in models.grown_models() if other != name}
     for family, planted in plants.items():
         anatomy.of(planted.module).output_projection(0).weight.data *= LOUDER
         subjects[f"planted {family}"] = planted.open()
@@ -712,7 +713,8 @@ def about_past(found: Found) -> Verdict:
     if high < found.interval[0]:
         return Verdict("head_alone", f"What stands behind MLP0 does not say the successor by itself: {told}.")
     return Verdict(
-        "past_it", f"Within a list what stands behind MLP0 says the successor as well as the head does: {told}."
+        "past_it",
+        f"Within a list what stands behind MLP0 says successors too, and is not shown to say fewer than the head: {told}.",
     )
 
 

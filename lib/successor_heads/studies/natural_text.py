@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -226,7 +227,10 @@ class Jobs:
 
 @dataclass(frozen=True, eq=False)
 class Together:
-    """Loss on lists without one, two or three heads, chosen on other lists; and without as many heads drawn at random."""
+    """Loss on lists without one, two or three heads, chosen on other lists; and without as many heads drawn at random.
+
+    `change` is by how much each part's share of the answer's logit changes without the head itself.
+    """
 
     heads: list[Place]
     loss: dict[tuple[Place, ...], Float[np.ndarray, " prompt"]]
@@ -559,8 +563,9 @@ def head_share(
     with torch.no_grad(), model.trace(torch.tensor([list(ids)]).to(model._module.device)):
         z = parts.output_projection(layer).input[0, -1, ablation.head_columns(parts, head)].save()
         stream = model.get(parts.final_norm_path).input[0, -1].save()
-    removed = (z.float() - mean[layer, head].to(z.device)) @ parts.w_o(layer)[head]
-    return stream.float(), direct_effects.norm_at_end(model, parts, ids, layer)(removed)
+    device = model._module.device  # where the weights are had, wherever this layer of a spread model is
+    removed = (z.float().to(device) - mean[layer, head].to(device)) @ parts.w_o(layer)[head]
+    return stream.float().to(device), direct_effects.norm_at_end(model, parts, ids, layer)(removed)
 
 
 # --- prompts ----------------------------------------------------------------------------------------
@@ -703,8 +708,8 @@ def take_together(
     others: dict[int, list[float]] = {}
     for group, of_group in zip(drawn, losses[len(groups) :], strict=True):
         others.setdefault(len(group), []).append(float(of_group.mean()))
-    pieces = [direct_effects.logit_parts(model, ids, answers, heads=heads, mean=mean) for heads in ([], [place])]
-    change = {part: float((pieces[1][part] - pieces[0][part]).mean()) for part in pieces[0]}
+    changes = direct_effects.changes_of_logit(model, ids, answers, heads=[place], mean=mean)
+    change = {part: float(values.mean()) for part, values in changes.items()}
     return Together(chosen, dict(zip(groups, losses)), others, change)
 
 
@@ -1167,10 +1172,16 @@ def draw_together(found: Found) -> Drawing | Markdown:
     ax.set(xlim=(0, 1.05 * max(row[2] for row in rows)), xlabel="mean loss on the answer (nats)")
     intact, alone, all_three = together.without(), together.without(found.place), together.without(*together.heads)
     singles = sum(together.without(place)[0] - intact[0] for place in together.heads)
-    lost = together.change[found.name]
-    risen = sorted((part for part in together.change if part != found.name), key=lambda part: -together.change[part])
-    parts = ", ".join(f"{part} {together.change[part]:+.2f}" for part in risen[:3])
-    fallen = ", ".join(f"{part} {together.change[part]:+.2f}" for part in risen[::-1][:2])
+    change = dict(together.change)
+    lost, by_norm = change.pop(found.name), change.pop(direct_effects.FINAL_NORM)
+    order = sorted(change, key=lambda part: -change[part])
+    risen, fallen = (
+        ", ".join(f"{part} {change[part]:+.2f}" for part in some if abs(change[part]) >= 0.005) or "none"
+        for some in (
+            [part for part in order if change[part] > 0][:3],
+            [part for part in reversed(order) if change[part] < 0][:2],
+        )
+    )
     n = len(together.loss[()])
     return Drawing(
         fig,
@@ -1181,7 +1192,8 @@ def draw_together(found: Found) -> Drawing | Markdown:
         details=f"{n} succession prompts; the heads ({listed([anatomy.name_of(place) for place in together.heads])}) are {found.name} and the two others with the largest direct "
         f"effect on as many other prompts. Mean ablation at the last position; lines are 95% intervals over prompts, for other heads the "
         f"range of {len(next(iter(together.others.values()), []))} draws. One by one the three cost {singles:.2f} nats in sum, together {all_three[0] - intact[0]:.2f}. "
-        f"What takes over: with {found.name} ablated its own part of the answer's logit changes by {lost:+.2f}; most risen: {parts}; most fallen: {fallen}.",
+        f"With {found.name} ablated its own part of the answer's logit changes by {lost:+.2f}, and the last norm's other divisor adds {by_norm:+.2f}. "
+        f"By what they write, most risen: {risen}; most fallen: {fallen}.",
     )
 
 
@@ -1650,12 +1662,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="of processor time for reading: fewer contexts where it is up")
     parser.add_argument("--length", type=int, default=256, help="tokens in a context")
     arguments = parser.parse_args()
-    model = models.load(arguments.model)
+    try:
+        model, some_texts = models.load(arguments.model), texts.read_all(arguments.texts, seed=0)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     parts, classes = ndif.anatomy_of(model), ordinals.resolve(model.tokenizer)
     place, why = choose_head(model, parts, classes, seed=0)
     folder = published.cache_folder() / "natural-text" / files.slug(arguments.model)
     options = {"length": arguments.length, "seed": 0, "folder": folder}
-    some_texts = texts.read_all(arguments.texts, seed=0)
     if arguments.minutes is None:
         readings = [behaviours.read(model, text, n=arguments.contexts, **options) for text in some_texts]
     else:

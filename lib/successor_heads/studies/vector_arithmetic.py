@@ -111,6 +111,11 @@ class Ticks(NamedTuple):
         """Those of edits that are independent, one a source."""
         return cls(right, n, *intervals.wilson(right, n))
 
+    @classmethod
+    def by_source(cls, right: Bool[np.ndarray, " edit"], source: Int[np.ndarray, " edit"]) -> Ticks:
+        """Those of edits of which some have the same source."""
+        return cls(float(right.sum()), len(right), *intervals.clustered_wilson(right, source))
+
     @property
     def share(self) -> float:
         """Their share; NaN without edits."""
@@ -212,14 +217,16 @@ MOVED, HELD_UP, OTHER_TEN, REBUILT, OWN_VECTOR = (
 
 @dataclass(frozen=True, eq=False)
 class InModel:
-    """Lists continued by the running model, the last member edited: a row a list and condition, with the chosen λ.
+    """Lists continued by the running model, the last member edited: a row an edit and condition, with the chosen λ.
 
-    `carrier` is the head whose holding takes most of the edit away, found on one half of the prompts; `carried` is the
-    share of successes on the other half, without and with it held. `where` is the block in front of which the edit stands.
+    In `outcomes` an edit has its `task`, its `source`, which is the last member and makes the list, its `condition`, and
+    whether it is `right`. `unedited` are the lists themselves, each once. `carrier` is the head whose holding takes most of
+    the edit away, found on one half of the lists; `carried` are the successes on the other half, without and with it held.
+    `where` is the block in front of which the edit stands.
     """
 
     where: int
-    table: pd.DataFrame
+    outcomes: pd.DataFrame
     unedited: dict[str, Ticks]
     scale: dict[str, float]
     carrier: Place
@@ -232,14 +239,21 @@ class InModel:
         return list(self.unedited)
 
     def total(self, condition: str) -> Ticks:
-        """All lists together."""
-        rows = self.table[self.table["condition"] == condition]
-        return Ticks.of(int(rows["right"].sum()), int(rows["n"].sum()))
+        """All edits together."""
+        return self._ticks(self.outcomes["condition"] == condition)
 
-    def shares(self, task: str) -> dict[str, float]:
-        """Share of successes by condition."""
-        rows = self.table[self.table["task"] == task].set_index("condition")
-        return (rows["right"] / rows["n"]).to_dict()
+    def by_list(self, task: str, condition: str) -> Ticks:
+        """Those of one list."""
+        return self._ticks((self.outcomes["task"] == task) & (self.outcomes["condition"] == condition))
+
+    def _ticks(self, chosen: pd.Series) -> Ticks:
+        rows = self.outcomes[chosen]
+        return Ticks.by_source(rows["right"].to_numpy(), rows.groupby(["task", "source"]).ngroup().to_numpy())
+
+    def table(self) -> pd.DataFrame:
+        """A row a list and condition."""
+        rows = [(task, condition, *self.by_list(task, condition)) for task in self.tasks for condition in CONDITIONS]
+        return pd.DataFrame(rows, columns=["task", "condition", "right", "n", "low", "high"])
 
 
 class Run(NamedTuple):
@@ -764,8 +778,7 @@ def made_of(x: Float[Tensor, "number d_model"], index: Int[Tensor, " number"]) -
 
 
 def _ticks(success: Bool[Tensor, " edit"], edits: Edits, chosen: Bool[Tensor, " edit"]) -> Ticks:
-    right = success[chosen].numpy()
-    return Ticks(float(right.sum()), len(right), *intervals.clustered_wilson(right, edits.source[chosen].numpy()))
+    return Ticks.by_source(success[chosen].numpy(), edits.source[chosen].numpy())
 
 
 def correct_bias(vectors: Vectors, edited: Edited, *, seed: int, n_shuffles: int = 20) -> pd.DataFrame:
@@ -853,13 +866,13 @@ def edit_in_model(
         }
         outcomes = {condition: EditOutcome(edits, each[:, block]) for condition, each in logits.items()}
         for condition, outcome in outcomes.items():
-            right = int(outcome.success.sum())
-            rows.append((task, condition, right, len(texts), *intervals.wilson(right, len(texts))))
-        right = int((clean[:, block].argmax(1) == edits.original).sum())
-        unedited[task] = Ticks.of(right, len(texts))
+            rows += [(task, int(s), condition, bool(right)) for s, right in zip(edits.source, outcome.success)]
+        # Before it is edited a list has one answer, whatever its edits.
+        once = np.unique(edits.source.numpy(), return_index=True)[1]
+        unedited[task] = Ticks.of(int((clean[:, block].argmax(1) == edits.original)[once].sum()), len(once))
         held[task] = [EditOutcome(edits, each) for each in edited[:, :, block]]
-    table = pd.DataFrame(rows, columns=["task", "condition", "right", "n", "low", "high"])
-    return InModel(where, table, unedited, scale, *carrying(held, parts, seed=seed))
+    outcomes = pd.DataFrame(rows, columns=["task", "source", "condition", "right"])
+    return InModel(where, outcomes, unedited, scale, *carrying(held, parts, seed=seed))
 
 
 def carrying(
@@ -867,26 +880,24 @@ def carrying(
 ) -> tuple[Place, tuple[Ticks, Ticks], Ticks]:
     """The head that passes most of the edit on, by the lead that is lost when it is held, and what that does to success.
 
-    Found on every second prompt and judged on the others; of the outcomes the first is with no head held. The control is
-    another head, drawn at random.
+    Found on every second list, with all its edits, and judged on the others; of the outcomes the first is with no head
+    held. The control is another head, drawn at random.
     """
+    sources = [(task, int(source)) for task, outcomes in held.items() for source in outcomes[0].edits.source]
+    lists = pd.factorize(pd.Series(sources))[0]
+    judging = lists % 2 == 1
 
-    def pooled(halves, what):
-        return torch.stack(
-            [
-                torch.cat([what(outcomes[variant])[half::2] for outcomes in held.values()])
-                for half in halves
-                for variant in range(1 + parts.n_layers * parts.n_heads)
-            ]
-        )
+    def pooled(what):
+        variants = range(1 + parts.n_layers * parts.n_heads)
+        return torch.stack([torch.cat([what(outcomes[each]) for outcomes in held.values()]) for each in variants])
 
-    lead = pooled((0,), lambda outcome: outcome.lead)
+    lead = pooled(lambda outcome: outcome.lead)[:, ~judging]
     lost = (lead[0] - lead[1:]).nanmean(1)
     order = lost.argsort(descending=True)
-    success = pooled((1,), lambda outcome: outcome.success)
+    success = pooled(lambda outcome: outcome.success)[:, judging].numpy()
     other = int(order[1 + np.random.default_rng(seed).integers(len(order) - 1)]) if len(order) > 1 else int(order[0])
     followed, stopped, control = (
-        Ticks.of(int(row.sum()), len(row)) for row in (success[0], success[1 + order[0]], success[1 + other])
+        Ticks.by_source(row, lists[judging]) for row in (success[0], success[1 + order[0]], success[1 + other])
     )
     return divmod(int(order[0]), parts.n_heads), (followed, stopped), control
 
@@ -1130,7 +1141,7 @@ def about_model(found: Found) -> Verdict:
     if running is None:
         return Verdict("no_lists", "The tokenizer writes no list whose last member is one token.")
     edited, control, held, behind = (running.total(condition) for condition in CONDITIONS)
-    told = f"{_share(edited.share)} of the lists go on as edited, {_share(control.share)} with random directions, {_share(held.share)} with {found.name} held, {_share(behind.share)} when edited behind it"
+    told = f"{_share(edited.share)} of the edits are followed, {_share(control.share)} with random directions, {_share(held.share)} with {found.name} held, {_share(behind.share)} when edited behind it"
     if edited.low <= control.high:
         return Verdict("not_shown", f"That the running model follows is not shown: {told}.")
     if held.high < edited.low and held.share < 0.5 * edited.share:
@@ -1149,8 +1160,8 @@ def about_carrier(found: Found) -> Verdict:
             "There is no edit that is followed, so no head passes it on.",
         )
     without, held = running.carried
-    told = f"with {anatomy.name_of(running.carrier)} held {held} lists follow instead of {without}, with another head held {running.carrier_random}, on the half of the lists that did not choose it"
-    if held.high >= without.share:
+    told = f"with {anatomy.name_of(running.carrier)} held {held} edits are followed instead of {without}, with another head held {running.carrier_random}, on the half of the lists that did not choose it"
+    if not without.n or held.high >= without.share:
         return Verdict("none", f"No single head passes the edit on: {told}.")
     part = "most" if held.share < 0.5 * without.share else "the largest part"
     if running.carrier == found.best:
@@ -1478,8 +1489,8 @@ def draw_sources(found: Found) -> Table:
     return Table(
         pd.DataFrame(rows, columns=["directions", "upward", "downward", "right residue"]),
         caption=about_sources(found).sentence,
-        details=f"Of tokens that the head answers rightly, means over {len(e.known)} lists. SAE features: {found.modal_share:.2f} of the tokens of a residue share their most important feature, where the paper has "
-        f"{reported.read()['sae']['modal_share']:.2f}. Each source at its own λ; controls are as long as the class means' pushes.",
+        details=f"Of tokens that the head answers rightly, means over {len(e.known)} lists. SAE features: {found.modal_share:.2f} of the tokens of a residue share their most important feature in the few autoencoders that are trained for edits "
+        f"(chapter 3 has the figure of many runs), where the paper has {reported.read()['sae']['modal_share']:.3f}. Each source at its own λ; controls are as long as the class means' pushes.",
     )
 
 
@@ -1581,15 +1592,14 @@ def draw_model(found: Found) -> Drawing | Markdown:
     places = np.arange(len(running.tasks))[::-1]
     marks = dict(zip(CONDITIONS, (("o", "orange"), ("x", "grey"), ("s", "blue"), ("^", "violet"))))
     for shift, (condition, (mark, color)) in zip((0.24, 0.08, -0.08, -0.24), marks.items()):
-        rows = running.table[running.table["condition"] == condition].set_index("task").loc[running.tasks]
-        share = rows["right"] / rows["n"]
-        ax.hlines(places + shift, rows["low"], rows["high"], color=PALETTE[color], linewidth=1)
-        ax.plot(share, places + shift, mark, color=PALETTE[color], markersize=6, label=condition)
+        ticks = [running.by_list(task, condition) for task in running.tasks]
+        ax.hlines(places + shift, [t.low for t in ticks], [t.high for t in ticks], color=PALETTE[color], linewidth=1)
+        ax.plot([t.share for t in ticks], places + shift, mark, color=PALETTE[color], markersize=6, label=condition)
     ax.set(
         yticks=places,
         yticklabels=[list_name(task) for task in running.tasks],
         xlim=(-0.02, 1.02),
-        xlabel="lists that go on as edited",
+        xlabel="edits that are followed",
     )
     ax.tick_params(axis="y", length=0)
     ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncol=2)
@@ -1597,10 +1607,10 @@ def draw_model(found: Found) -> Drawing | Markdown:
     totals = "; ".join(f"{condition} {running.total(condition)}" for condition in CONDITIONS)
     return Drawing(
         fig,
-        alt=f"For each list the share that goes on as edited in four conditions. All lists together: {totals}.",
+        alt=f"For each list the share of its edits that are followed in four conditions. All together: {totals}.",
         caption=said,
-        details=f"All lists together: {totals}. Unedited, the model goes on rightly in {unedited[0]:.0f} of {unedited[1]}. The edit stands in front of block {running.where}; behind the head, in front of block {found.best[0] + 1}. "
-        "Lines: 95% Wilson intervals. λ by list: "
+        details=f"All edits together: {totals}. Unedited, the model goes on rightly in {unedited[0]:.0f} of the {unedited[1]} lists. The edit stands in front of block {running.where}; behind the head, in front of block {found.best[0] + 1}. "
+        "Lines: 95% intervals that allow for edits of one list being alike. λ by list: "
         + ", ".join(f"{list_name(task)} {scale:g}" for task, scale in running.scale.items())
         + ".",
     )
@@ -1638,12 +1648,12 @@ def compared(findings: Findings) -> list[tuple[str, str, str]]:
 
     Its tables are counted as it counts them, by class means and by features of autoencoders, with which it edits.
     """
-    rows, tables = [], reported.read()["arithmetic"]["tables"]
+    rows = []
     for title, name in PAPER.items():
         key = title.replace(" ", "_").lower()
         by_means, by_sae = count_cell(findings, f"paper_{key}"), count_cell(findings, f"paper_sae_{key}").split()[0]
         own = by_means if by_means == NOT_ASKED else f"{by_means}; SAE {by_sae}"
-        rows.append((title, "{} of {}".format(*tables[name]), own))
+        rows.append((title, reported_ticks(name), own))
     return [
         *rows,
         ("all edits, class means", "not reported", share_cell(findings, "exact_class_means", beside="exact_random_in_the_span", name="random")),
@@ -1652,16 +1662,20 @@ def compared(findings: Findings) -> list[tuple[str, str, str]]:
     ]  # fmt: skip  # one row a line
 
 
+def reported_ticks(name: str) -> str:
+    """The paper's count for a table, and how it was read from the paper's figure: "9 of 10, by eye"."""
+    right, n, mark = reported.read()["arithmetic"]["tables"][name]
+    return f"{right} of {n}{reported.SAID[mark]}"
+
+
 def draw_compared(found: Found) -> Table:
     """The paper's count of ticks beside this model's, with features as in the paper and with class means."""
     rows = []
-    tables = reported.read()["arithmetic"]["tables"]
     for grid in found.paper_grids:
-        right, n, _ = tables[PAPER[grid.title]]
         rows.append(
             (
                 grid.title,
-                f"{right} of {n}",
+                reported_ticks(PAPER[grid.title]),
                 *(str(found.edited.of_grid(source, grid, "paper")) for source in (SAE, MEANS, RANDOM)),
             )
         )
@@ -1672,7 +1686,7 @@ def draw_compared(found: Found) -> Table:
     return Table(
         pd.DataFrame(rows, columns=["table", "paper", SAE, MEANS, RANDOM]),
         caption=f"Edits whose residue is at least the source's, as the paper counts them: of the ticks of our class means {sum(t.right for t in free):.0f} lie on the diagonal, where nothing is changed; SAE features have {saes:.0f} ticks in all, random directions {drawn:.0f}.",
-        details=reported.cell("arithmetic", "“paper”: as reported, measured from its figures, of Pythia-1.4B", mark="V")
+        details=reported.cell("arithmetic", "“paper”: as reported, counted in its figures, of Pythia-1.4B")
         + ". Its “zero” is in none of our lists, so that table has ten cells fewer. SAE features: width 512, λ of the loss 0.3, batches of 64, 100 epochs, averaged over our seeds where the paper averages over 100 runs; each column at its own λ of the edit. "
         "“random” is the mean of our draws.",
     )
@@ -1737,7 +1751,7 @@ def record(found: Found) -> dict[str, Any]:
     tables = {
         "ticks": pd.DataFrame(grids, columns=["table", "directions", "way", "right", "n"]),
         "scales": e.trials,
-        "model": pd.DataFrame() if found.in_model is None else found.in_model.table,
+        "model": pd.DataFrame() if found.in_model is None else found.in_model.table(),
         "counting": pd.DataFrame() if found.counting is None else found.counting.first,
         "down": found.bias,
         "verdict": pd.DataFrame([{"question": question, "key": say(found).key} for question, say in ABOUT.items()]),
