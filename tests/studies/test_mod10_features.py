@@ -254,6 +254,7 @@ def test_drawings_fit_the_page_and_can_be_heard(changed):
         panels = drawing.panels if isinstance(drawing.panels, list) else [drawing.panels]
         assert [fault for fig in panels for fault in figures.faults(fig)] == [], drawing.caption
         assert drawing.alt and drawing.caption.endswith(".") and drawing.caption.count(". ") == 0
+        assert "{" not in drawing.details, "a figure that was not filled in"
     for table in (each for each in shown if isinstance(each, figures.Table)):
         assert table.caption.endswith(".") and "<table" in table._repr_html_()
     plt.close("all")

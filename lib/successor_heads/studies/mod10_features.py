@@ -1864,7 +1864,7 @@ def draw_needed(found: Found) -> Drawing | Markdown:
         caption=said,
         details=f"Kept alone: the ten's nine directions give {kept['digit']:.2f} of the last digits, nine others {others['digit']:.2f}. Whole successors: intact {needed.intact[1]:.2f}; removed "
         f"{needed.row('removed', 'of the ten')['successor']:.2f} and {needed.row('removed', 'at random')['successor']:.2f}. {needed.n} numbers; directions are fitted on nine tenths of them and taken from the last. Of the ten: 95% Wilson interval; "
-        "at random: nine random mixtures of the numbers' vectors, 95% of the draws; they hold {needed.variance[1]:.2f} of the variance of these vectors, the ten's {needed.variance[0]:.2f}. Solid line: the head on intact vectors; dotted: a guess."
+        f"at random: nine random mixtures of the numbers' vectors, 95% of the draws; they hold {needed.variance[1]:.2f} of the variance of these vectors, the ten's {needed.variance[0]:.2f}. Solid line: the head on intact vectors; dotted: a guess."
         + whole,
     )
 
