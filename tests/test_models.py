@@ -556,7 +556,7 @@ def test_what_the_hub_refuses(hub):
     assert "a network does that wants a login" in sentence_of("org/portal")
     assert "neither a folder nor a hub id" in sentence_of("not a name")
     assert "neither a folder nor a hub id" in sentence_of("too/many/parts")
-    assert "neither a folder nor a hub id" in sentence_of("long" * 100), "longer than a file's name can be"
+    assert "neither a folder nor a hub id" in sentence_of("long" * 64), "longer than a file's name can be"
 
 
 def test_a_model_that_is_spread_is_loaded_with_a_device_map_and_not_moved(checkpoints, monkeypatch):
