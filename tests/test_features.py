@@ -247,8 +247,10 @@ def test_modal_features_of_autoencoders_stand_out_at_the_planted_modulus_only(se
 
 
 @pytest.mark.slow
-def test_nested_residues_are_those_of_scikit_learn_s_grid_search(decimal):
-    x, index = decimal[0], INDEX
+@pytest.mark.parametrize("width", [128, 300], ids=["fewer dimensions than tokens", "more"])
+def test_nested_residues_are_those_of_scikit_learn_s_grid_search(decimal, width):
+    index = INDEX
+    x = decimal[0] @ torch.randn(decimal[0].shape[1], width, generator=torch.Generator().manual_seed(1))
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     x = x + 3 * x.std() * noise  # so that the penalty matters
     read = features.nested_residues(x, index, 10, seed=0)

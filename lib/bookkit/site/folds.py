@@ -16,6 +16,7 @@ The source is read, not imported, so a site is built without torch.
 import ast
 import json
 import re
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -106,12 +107,19 @@ def source(name):
         return None
     if spec is None or not spec.origin:
         return None
-    text = Path(spec.origin).read_text(encoding="utf8")
+    text = definitions(Path(spec.origin).read_text(encoding="utf8")).get(function)
+    return text and (text, spec.origin)
+
+
+@cache
+def definitions(text):
+    """The functions and classes of a module's text, by name: {name: source}. A page asks for many of one module."""
+    found, lines = {}, text.splitlines()
     for node in ast.parse(text).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == function:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            return "\n".join(text.splitlines()[first - 1 : node.end_lineno]), spec.origin
-    return None
+            found.setdefault(node.name, "\n".join(lines[first - 1 : node.end_lineno]))
+    return found
 
 
 def mark_page(app, page, content):
