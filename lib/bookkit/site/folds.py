@@ -114,7 +114,8 @@ def source(name):
 @cache
 def definitions(text):
     """The functions and classes of a module's text, by name: {name: source}. A page asks for many of one module."""
-    found, lines = {}, text.splitlines()
+    found: dict[str, str] = {}
+    lines = text.splitlines()
     for node in ast.parse(text).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
