@@ -51,7 +51,8 @@ axe.run(context, {resultTypes: ["violations"], preload: false, ...options}).then
 # style sheets gives an article other colours on a phone: there the rest of the page is looked at.
 OTHER_RULES = {"rules": {"color-contrast": {"enabled": False}}}
 COLOURS = {"runOnly": ["color-contrast"]}
-COLOURED = {"desktop": {"include": ["html"]}, "phone": {"exclude": ["article"]}}
+EVERYWHERE = {"include": ["html"]}
+COLOURED = {"desktop": EVERYWHERE, "phone": {"exclude": ["article"]}}
 # axe takes seconds for the thousands of strokes in a drawing, of which it knows no rule, for tables of hundreds of rows
 # and the functions of the library, which are alike, and for code of thousands of words in a dozen colours, of which each
 # colour stays on its first three words. On the phone's width code has no colours, which the other width has shown.
@@ -255,7 +256,7 @@ def visits(chrome):
                 visit[f"faint {theme}"] = [text for text in chrome.execute_script(CONTRAST) if text["ratio"] < 3]
             chrome.execute_script(LIGHTEN, name == "phone")
             chrome.execute_script(AXE)
-            visit["axe"] = chrome.execute_async_script(RUN_AXE, {"include": ["html"]}, OTHER_RULES)
+            visit["axe"] = chrome.execute_async_script(RUN_AXE, EVERYWHERE, OTHER_RULES)
             for theme in THEMES:
                 set_theme(chrome, theme)
                 visit[f"colours {theme}"] = chrome.execute_async_script(RUN_AXE, COLOURED[name], COLOURS)

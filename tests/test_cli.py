@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from importlib.metadata import entry_points
 from types import SimpleNamespace
 
@@ -275,3 +276,24 @@ def test_a_search_over_depths_is_said_in_a_line_and_stands_in_the_record(checkpo
     for elsewhere in ("--stream", "--remote"):
         assert cli.main(["score", name, "--depth", "auto", elsewhere]) == 2
     assert "leave out --stream" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("growing.observe", ["./nowhere", "record.json"]),
+        ("studies.natural_text", ["./nowhere"]),
+        ("studies.mod10_features", ["./nowhere"]),
+        ("studies.blind_check", ["draw", "./nowhere", "sheet"]),
+    ],
+)
+def test_a_program_beside_the_command_tells_a_mistake_in_one_sentence(
+    program, arguments, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [program, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        import_module(f"successor_heads.{program}").main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "nowhere" in said and said.endswith(".\n") and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -38,7 +38,7 @@ from successor_heads.growing.train import Recipe
 from successor_heads.studies import growing, mod10_features, models_of_today, vector_arithmetic
 from test_browser import (  # noqa: F401 # fmt: skip # a fixture
     AXE,
-    COLOURED,
+    EVERYWHERE,
     PATIENCE,
     RUN_AXE,
     THEMES,
@@ -426,7 +426,7 @@ def test_living_pages_fit_a_phone_and_axe_finds_nothing_serious(chrome, folder, 
         chrome.execute_script(AXE)
         for theme in THEMES:
             set_theme(chrome, theme)
-            assert chrome.execute_async_script(RUN_AXE, COLOURED["desktop"], {}) == []
+            assert chrome.execute_async_script(RUN_AXE, EVERYWHERE, {}) == []
         assert not complaints(chrome)
 
 

@@ -73,13 +73,12 @@ class Loaded:
     def take(self, name, *, rows=None, of=None):
         tensor = self.module.get_parameter(name).detach()
         device = next(self.module.parameters()).device
-        if rows is None:
-            return tensor.to(device)
-        table = tensor.reshape(of, -1)
         if isinstance(rows, range):
             # As they come from a file, side by side: in another order in memory, sums differ in the last bit.
-            return table[rows.start : rows.stop : rows.step].contiguous().to(device)
-        return table[rows.to(table.device)].to(device)
+            tensor = tensor.reshape(of, -1)[rows.start : rows.stop : rows.step].contiguous()
+        elif rows is not None:
+            tensor = tensor.reshape(of, -1)[rows.to(tensor.device)]
+        return tensor.to(device)
 
 
 class Anatomy:

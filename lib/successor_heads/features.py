@@ -235,7 +235,7 @@ def nested_residues(
 def _ridge_path(inputs: np.ndarray, targets: np.ndarray, unseen: np.ndarray) -> np.ndarray:
     """Residue that ridge regressions of each of `PENALTIES` read from `unseen`: [penalty, token], one factoring for all.
 
-    What is factored is the smaller of XXᵀ and XᵀX, in a third of the time of X itself. Its rounding is far below the
+    What is factored is the smaller of XXᵀ and XᵀX, which takes less time than X itself. Its rounding is far below the
     least penalty.
     """
     mean, offset = inputs.mean(0), targets.mean(0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from successor_heads import anatomy, features, intervals, ordinals, records, scores
-from successor_heads.errors import UserError
+from successor_heads.errors import UserError, told
 from successor_heads.files import with_home
 from successor_heads.growing import succession
 from successor_heads.growing.corpus import HeldOut
@@ -205,17 +204,14 @@ def own(name: str) -> dict[str, dict[str, Any]]:
     return {name: record(folder)} if (folder / "recipe.json").exists() else {}
 
 
+@told()
 def main() -> None:
     """`python -m successor_heads.growing.observe FOLDER FILE`: write the record of a grown model."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("file", type=Path)
     arguments = parser.parse_args()
-    try:
-        found = record(arguments.folder)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    found = record(arguments.folder)
     arguments.file.parent.mkdir(parents=True, exist_ok=True)
     records.write_json(arguments.file, found)
 

@@ -390,7 +390,7 @@ def grow(
     Raises UserError when `out` exists and `overwrite` is false, or when `out.growing` belongs to
     another recipe.
     """
-    out = out if out.name else out.absolute()
+    out = out if out.name not in ("", "..") else Path(os.path.abspath(out))
     if not out.name:
         raise UserError(f"{out} cannot be replaced by a model: name another folder with --out.")
     if out.exists() and not overwrite:

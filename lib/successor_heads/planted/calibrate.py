@@ -42,6 +42,7 @@ from successor_heads import (
     scores,
 )
 from successor_heads.anatomy import Anatomy
+from successor_heads.errors import told
 from successor_heads.ordinals import ResolvedClass
 from successor_heads.planted import FAMILIES, HIDDEN_FAMILY, hidden, shapes, words
 from successor_heads.planted.plant import ATTENTIVE, DECOYS, Plan, Planted, plant
@@ -420,6 +421,7 @@ def jobs_of(n_plants: int, n_large: int, n_sae: int, tokenizers: Path | None = N
     ]
 
 
+@told()
 def main() -> None:
     """Run everything at full size and store it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -29,6 +29,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 
 from successor_heads import anatomy, figures, files, intervals, ordinals, reported, scores
 from successor_heads.behaviours import EVIDENCE
+from successor_heads.errors import told
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.growing import announced
 from successor_heads.studies import Verdict, listed
@@ -167,6 +168,7 @@ def stored() -> dict[str, dict[str, Any]]:
     return json.loads(FILE.read_text(encoding="utf8"))["models"] if FILE.exists() else {}
 
 
+@told()
 def main() -> None:
     """`python -m successor_heads.studies.better_subjects FOLDER…`: measure grown models of the arms that were announced.
 

@@ -31,7 +31,7 @@ from jaxtyping import Float, Num
 
 from successor_heads import anatomy, behaviours, figures, files, intervals, models, ndif, ordinals, texts
 from successor_heads.behaviours import BEHAVIOURS, EVIDENCE, RULES, Reading
-from successor_heads.errors import UserError
+from successor_heads.errors import UserError, told
 from successor_heads.figures import Drawing, Table
 from successor_heads.studies import Place, natural_text
 
@@ -371,6 +371,7 @@ def _kappa(of: Agreement) -> str:
 # --- the two commands -------------------------------------------------------------------------------
 
 
+@told()
 def main() -> None:
     """Draw cases for readers, or put what they said into the record that comes with the book."""
     parser = argparse.ArgumentParser(description=main.__doc__)

@@ -18,7 +18,6 @@ less than .3, on every model; by seven the probe names less than half of the day
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ from successor_heads import (
     scores,
 )
 from successor_heads.anatomy import Anatomy
-from successor_heads.errors import UserError
+from successor_heads.errors import UserError, told
 from successor_heads.features import class_means
 from successor_heads.figures import PALETTE, Drawing, Table
 from successor_heads.growing import observe
@@ -2069,6 +2068,7 @@ def record(found: Found) -> dict[str, Any]:
     return records.chapter_record(found.model, CHAPTER, findings=findings, tables=tables)
 
 
+@told()
 def main() -> None:
     """Train as many autoencoders on one model as the paper did, and put them into the store that comes with the book."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -2076,11 +2076,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=reported.read()["sae"]["runs"])
     arguments = parser.parse_args()
     name = arguments.model or files.DEFAULT_MODEL
-    try:
-        run = measure_runs(models.load(name), name=name, n_runs=arguments.runs)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run = measure_runs(models.load(name), name=name, n_runs=arguments.runs)
     autoencoder_runs.put(run)
     print(f"{name}: modal share {run.runs.share.mean():.3f}, permuted {run.runs.null.mean():.3f}; {run.seconds:.0f} s")
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import html
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -52,7 +51,7 @@ from successor_heads import (
 )
 from successor_heads.anatomy import Anatomy
 from successor_heads.behaviours import BEHAVIOURS, RULES, Reading
-from successor_heads.errors import UserError
+from successor_heads.errors import UserError, told
 from successor_heads.figures import PALETTE, Attention, Drawing, Passages, Table
 from successor_heads.growing import corpus
 from successor_heads.ordinals import ResolvedClass
@@ -1644,6 +1643,7 @@ def _rounded(share: Share) -> list[int | float]:
     return [share.n, share.of, *(round(value, 4) for value in share[2:])]
 
 
+@told()
 def main() -> None:
     """Measure one model on texts and put the run into the record that comes with the book: see `behaviours.stored_runs`.
 
@@ -1662,11 +1662,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="of processor time for reading: fewer contexts where it is up")
     parser.add_argument("--length", type=int, default=256, help="tokens in a context")
     arguments = parser.parse_args()
-    try:
-        model, some_texts = models.load(arguments.model), texts.read_all(arguments.texts, seed=0)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    model, some_texts = models.load(arguments.model), texts.read_all(arguments.texts, seed=0)
     parts, classes = ndif.anatomy_of(model), ordinals.resolve(model.tokenizer)
     place, why = choose_head(model, parts, classes, seed=0)
     folder = published.cache_folder() / "natural-text" / files.slug(arguments.model)
